@@ -52,9 +52,7 @@ class Block:
 
     def __call__(self, x: Tensor) -> Tensor:
         """The block's output."""
-        for layer in self.layers:
-            x = layer(x)
-        return x
+        return run_layers(self.layers, x)
 
     @property
     def leading(self) -> tuple[nn.Module, ...]:
@@ -65,6 +63,19 @@ class Block:
     def following(self) -> tuple[nn.Module, ...]:
         """The layers behind the opening one."""
         return self.layers[self.layers.index(self.opening) + 1 :]
+
+    @property
+    def driving(self) -> tuple[nn.Module, ...]:
+        """The layers that make what the nonlinearity gets: to the opening one, and normalisations right behind it."""
+        end = len(self.leading) + 1
+        while end < len(self.layers) and isinstance(self.layers[end], _CLOSING):
+            end += 1
+        return self.layers[:end]
+
+    @property
+    def firing(self) -> tuple[nn.Module, ...]:
+        """The layers behind those that drive: nonlinearity and pooling."""
+        return self.layers[len(self.driving) :]
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """The parameters of all its layers."""
@@ -186,7 +197,7 @@ def run_through(chain: Sequence[Block], x: Tensor, record: Callable[[Block], boo
 def _passage(block: Block, entry: Tensor, *, is_first: bool) -> Passage:
     if block.leading and not is_first and torch.is_grad_enabled() and entry.is_floating_point():
         entry.requires_grad_()
-    x = _run(block.leading, spared(block, entry))
+    x = run_layers(block.leading, spared(block, entry))
     # What leads the first block may learn too (a normalisation): it stays within the graph.
     drive = block.opening(x if is_first else x.detach())
     if torch.is_grad_enabled() and not drive.requires_grad:
@@ -197,7 +208,7 @@ def _passage(block: Block, entry: Tensor, *, is_first: bool) -> Passage:
 def _run_unharmed(layers: Sequence[nn.Module], drive: Tensor, name: str) -> Tensor:
     """The output of the layers, which may not overwrite the drive."""
     version = drive._version
-    output = _run(layers, drive.clone() if _is_in_place(layers) else drive)
+    output = run_layers(layers, drive.clone() if _is_in_place(layers) else drive)
     if drive._version != version:
         raise UnsupportedNet(
             f"a layer behind {name!r} overwrites its input without an attribute inplace=True that says so: "
@@ -210,7 +221,8 @@ def _is_in_place(layers: Sequence[nn.Module]) -> bool:
     return any(getattr(module, "inplace", False) for layer in layers for module in layer.modules())
 
 
-def _run(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
+def run_layers(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
+    """The output of layers one behind the other."""
     for layer in layers:
         x = layer(x)
     return x

@@ -53,6 +53,18 @@ class Rule(nn.Module, ABC):
             UnsupportedNet: the net does not match, or does something the rule cannot teach.
         """
 
+    def predict(self, net: nn.Module, x: Tensor) -> Tensor:
+        """What a net that this rule taught says of inputs, ``(batch, outputs)``: ``net(x)`` for most rules.
+
+        For rules whose classification is another computation than the net's forward pass (a comparison of
+        goodness over labels, say). Evaluation and attacks ask here; differentiable in x, and draws nothing.
+
+        Args:
+            net: the net, as in `assign_credit`.
+            x: a batch of inputs.
+        """
+        return net(x)
+
     def begin_epoch(self, epoch: int) -> None:
         """Take note that the epoch of this number begins; the training loop says so before its first step.
 

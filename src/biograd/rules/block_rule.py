@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from biograd.credit.blocks import Block, Passage, blocks, run_detached, teach
+from biograd.credit.blocks import Block, Passage, run_detached, teach
 from biograd.credit.graph import leaves_read, nodes_below
-from biograd.errors import UnsupportedNet
-from biograd.rules.base import Credit, Loss, Rule
+from biograd.rules.base import Credit, Loss
+from biograd.rules.blockwise import Blockwise
 
 Root = tuple[Tensor, Tensor | None]
 """A tensor that the backward begins at, and the derivative that it is told; None teaches nothing."""
@@ -57,7 +57,7 @@ class Lesson:
         return self.outputs[:-1]
 
 
-class BlockRule(Rule):
+class BlockRule(Blockwise):
     r"""One teaching signal a block: :math:`s_l` at the output :math:`h_l` of every hidden block l.
 
     Autograd supplies what lies inside a block, so that :math:`\delta_l = s_l \circ \varphi'(a_l)`. The last block
@@ -70,10 +70,6 @@ class BlockRule(Rule):
     Raises:
         UnsupportedNet: the net is no chain.
     """
-
-    def __init__(self, net: nn.Module, sample: Tensor | None = None) -> None:
-        super().__init__()
-        self._layout = _layout(blocks(net))
 
     @abstractmethod
     def teaching_signals(self, lesson: Lesson) -> Sequence[Tensor | None]:
@@ -96,19 +92,9 @@ class BlockRule(Rule):
 
     def assign_credit(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Credit:
         """See `Rule.assign_credit`; what ``loss_fn`` itself makes of parameters (a penalty) keeps its derivative."""
-        lesson = Lesson.of(self.run, self._chain(net), x, y, loss_fn)
+        lesson = Lesson.of(self.run, self.chain(net), x, y, loss_fn)
         teach(*zip(*self.roots(lesson), strict=True))
         return Credit(lesson.loss, lesson.outputs[-1].detach())
-
-    def _chain(self, net: nn.Module) -> list[Block]:
-        chain = blocks(net)
-        layout = _layout(chain)
-        if layout != self._layout:
-            raise UnsupportedNet(
-                f"the rule was made for another net, with the blocks {_spell(self._layout)}; this one has "
-                f"{_spell(layout)}; make the rule for the net it teaches"
-            )
-        return chain
 
 
 def output_error(output: Tensor, y: Tensor, loss_fn: Loss) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -127,11 +113,3 @@ def output_error(output: Tensor, y: Tensor, loss_fn: Loss) -> tuple[Tensor, Tens
         reaches_further = any(read is not leaf for node in nodes_below(loss) for read in leaves_read(node))
         (error,) = torch.autograd.grad(loss, leaf, retain_graph=reaches_further)
     return loss.detach(), error, loss if reaches_further else None
-
-
-def _layout(chain: list[Block]) -> list[tuple[str, list[tuple[int, ...]]]]:
-    return [(block.name, [tuple(p.shape) for p in block.parameters()]) for block in chain]
-
-
-def _spell(layout: list[tuple[str, list[tuple[int, ...]]]]) -> str:
-    return ", ".join(f"{name} {shapes[0] if shapes else ()}" for name, shapes in layout)

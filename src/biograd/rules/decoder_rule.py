@@ -151,7 +151,7 @@ class DecoderRule(BlockRule):
 
         Nothing is taught, whatever the epoch, and nothing is left behind.
         """
-        chain = self._chain(net)
+        chain = self.chain(net)
         with second_run([*layers_of(chain), *self.decoders], x.device):
             with torch.enable_grad():
                 lesson = Lesson.of(self.look, chain, x, y, loss_fn)
@@ -168,7 +168,7 @@ class DecoderRule(BlockRule):
         :math:`\sum\lVert h_{l-1} - g_l(h_l)\rVert^2 / \sum\lVert h_{l-1}\rVert^2` over the batch, nan where
         :math:`h_{l-1}` is all zero; nothing is left behind.
         """
-        chain = self._chain(net)
+        chain = self.chain(net)
         losses = {}
         with second_run([*layers_of(chain), *self.decoders], x.device):
             outputs = run_detached(chain, x, lambda block: False)

@@ -87,7 +87,7 @@ class DirectDifferenceTargetPropagation(OutputStepRule):
 
         h is what the block gets; see `DecoderRule.reconstruction_losses`.
         """
-        chain = self._chain(net)
+        chain = self.chain(net)
         with second_run(layers_of(chain), x.device):
             *hidden, output = run_detached(chain, x, lambda block: False)
         errors = [_share(h - direct(output), h) for h, direct in zip(hidden, self.decoders, strict=True)]

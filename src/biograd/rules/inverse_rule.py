@@ -107,7 +107,7 @@ class InverseRule(BlockRule):
         e is what an example tells the block, so that this is the target of a local loss with the weight 1, whatever
         small step the rule itself takes. Nothing is taught, and nothing is left behind.
         """
-        chain, rule = self._chain(net), copy.deepcopy(self)  # kept inverses stay as they are
+        chain, rule = self.chain(net), copy.deepcopy(self)  # kept inverses stay as they are
         with second_run(layers_of(chain), x.device), torch.enable_grad():
             lesson = Lesson.of(rule.run, chain, x, y, loss_fn)
         signals = rule.teaching_signals(lesson)
@@ -120,7 +120,7 @@ class InverseRule(BlockRule):
         """Parameter name to the matrices ``(…, fan_in, out)`` that signals go back through the inverse of, detached."""
         return {
             f"{block.name}.weight": weight_matrices(block.opening, self._used.get(block.name)).detach()
-            for block in self._chain(net)[1:]
+            for block in self.chain(net)[1:]
         }
 
 

@@ -31,5 +31,5 @@ def evaluate(parts: Parts, batches: Batches, ranks: Ranks) -> Means:
 
 def _judge(parts: Parts, x: torch.Tensor, y: torch.Tensor) -> Credit:
     with parts.autocast():
-        output = parts.net(x)
+        output = parts.rule.predict(parts.net, x)
         return Credit(parts.loss_fn(output, y), output)

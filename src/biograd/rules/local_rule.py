@@ -1,0 +1,87 @@
+"""Rules that teach each block during the forward pass, from what it has at hand, and then let go of it."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from biograd.credit.blocks import Block, run_layers, spared
+from biograd.credit.delivery import delivery
+from biograd.rules.base import Credit, Loss
+from biograd.rules.block_rule import output_error
+from biograd.rules.blockwise import Blockwise
+
+
+@dataclass(frozen=True)
+class Moment:
+    """All that a block has at hand when it is taught.
+
+    Attributes:
+        index: of the block, from 0.
+        block: of the net.
+        input: h, what the opening layer got; detached, but in a first block with layers that learn before it.
+        drive: z, ``(batch, …)``, what the nonlinearity is going to get: what the opening layer gave, normalised
+            where a normalisation stands right behind it. Its graph ends at the block's input.
+        y: the targets.
+    """
+
+    index: int
+    block: Block
+    input: Tensor
+    drive: Tensor
+    y: Tensor
+
+
+class LocalRule(Blockwise):
+    r"""A signal for the drive :math:`z_l` of each hidden block, as soon as it is there.
+
+    A block's gradients are made of its input, its drive and the targets, before the next block runs; its activations
+    are then let go, so that their memory does not grow with depth. The last block is told the exact derivative of
+    the loss. Normalisations behind a nonlinearity keep their scale and shift.
+
+    Arguments and errors as in `Blockwise`.
+    """
+
+    @abstractmethod
+    def drive_signal(self, moment: Moment) -> Tensor:
+        """The derivative that the drive is told, in its shape; called without recording gradients."""
+
+    def block_gradients(self, moment: Moment, parameters: list[nn.Parameter]) -> Sequence[Tensor | None]:
+        """Gradients of some parameters of a hidden block, each in its parameter's shape; None for none."""
+        with torch.no_grad():
+            signal = self.drive_signal(moment)
+        return torch.autograd.grad(moment.drive, parameters, signal, allow_unused=True)
+
+    def assign_credit(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Credit:
+        """See `Rule.assign_credit`; what ``loss_fn`` itself makes of parameters (a penalty) keeps its derivative."""
+        *hidden, last = self.chain(net)
+        gradients: dict[nn.Parameter, Tensor] = {}
+        for index, block in enumerate(hidden):
+            x = self._pass(index, block, x.detach(), y, gradients)
+        with torch.enable_grad():
+            output = last(spared(last, x.detach()))
+        loss, error, penalty = output_error(output, y, loss_fn)
+        told = [(delivery(gradients), None), (output, error), (penalty, None)]
+        told = [(root, signal) for root, signal in told if root is not None and root.requires_grad]
+        if told:
+            torch.autograd.backward(*zip(*told, strict=True))
+        return Credit(loss, output.detach())
+
+    def _pass(
+        self, index: int, block: Block, x: Tensor, y: Tensor, gradients: dict[nn.Parameter, Tensor]
+    ) -> Tensor:
+        """The output of a block, which adds to the gradients on the way."""
+        parameters = [p for layer in block.driving for p in layer.parameters() if p.requires_grad]
+        with torch.set_grad_enabled(bool(parameters)):
+            x = run_layers(block.leading, spared(block, x))
+            drive = run_layers(block.driving[len(block.leading) :], x)
+        if parameters:
+            found = self.block_gradients(Moment(index, block, x, drive, y), parameters)
+            for parameter, gradient in zip(parameters, found, strict=True):
+                if gradient is not None:
+                    before = gradients.get(parameter)
+                    gradients[parameter] = gradient if before is None else before + gradient
+        with torch.no_grad():
+            return run_layers(block.firing, drive.detach())
