@@ -32,6 +32,7 @@ _LAZY = {
     "DirectDifferenceTargetPropagation": "biograd.rules.direct_difference_target_propagation",
     "LocalDifferenceReconstruction": "biograd.rules.local_difference_reconstruction",
     "TargetPropagation": "biograd.rules.target_propagation",
+    "StdpAssociation": "biograd.rules.stdp_association",
     "Shallow": "biograd.rules.shallow",
 }
 _MODULES = {

@@ -11,6 +11,7 @@ TASKS = {"mlp": MLP, "convolutional": CONVOLUTIONAL, "locally-connected": LOCALL
 # Rules that see no error below the output, or teach nothing there, fall less far on nets with fewer readouts.
 FALLS_TO = {
     ("drtp", "convolutional"): 0.8,
+    ("stdp-association", "convolutional"): 0.85,
     ("shallow", "convolutional"): 0.7,
     ("shallow", "locally-connected"): 0.9,
 }

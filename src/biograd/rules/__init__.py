@@ -34,6 +34,7 @@ REGISTRY = Registry(
         "drl": "biograd.rules.difference_reconstruction:DifferenceReconstruction",
         "ddtp-linear": "biograd.rules.direct_difference_target_propagation:DirectDifferenceTargetPropagation",
         "l-drl": "biograd.rules.local_difference_reconstruction:LocalDifferenceReconstruction",
+        "stdp-association": "biograd.rules.stdp_association:StdpAssociation",
         "shallow": "biograd.rules.shallow:Shallow",
     },
     group="biograd.rules",

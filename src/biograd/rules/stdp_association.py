@@ -1,0 +1,190 @@
+"""Local learning from spike timing, association and competition: no error is propagated."""
+
+import math
+from typing import Annotated
+
+import torch
+from annotated_types import Ge, Gt
+from torch import Tensor, nn
+
+from biograd.credit.blocks import Block, blocks, output_shapes
+from biograd.errors import UnsupportedNet, UserMistake
+from biograd.layers.locally_connected import LocallyConnected2d
+from biograd.rules.feedback_weights import Seed
+from biograd.rules.local_rule import LocalRule, Moment
+from biograd.rules.random_stream import RandomStream
+from biograd.settings import checked_settings
+
+GROUP_SIZE = 10
+"""Neurons in a group where there are more than two classes, about, unless it is set."""
+
+_CHANNELS_FIRST = (nn.Conv1d, nn.Conv2d, nn.Conv3d, LocallyConnected2d)
+
+
+class StdpAssociation(LocalRule):
+    r"""A rule built from pair-based STDP, association with the label, and competition for the first spike.
+
+    .. math:: \Delta W_{ji} = s\, n_g\, \mathrm{softmax}_{k \in g(j)}(\beta z_k)_j\,
+       \big(r^*_j - \sigma(z_j)\big)\, h_i
+
+    h is the layer's input (rates), z its drive (see `LocalRule`), σ the logistic function whatever the net's own
+    nonlinearity is. *Association*: the neurons of a layer form groups g of :math:`n_g`, each tied once and at random
+    to a set of classes, its code; a teaching current asks for :math:`r^*_j = 1` where the example's class is in
+    the code of j's group, else 0. *Timing*: the pair rule integrates to the pre-synaptic rate times how much more
+    the neuron fires when it is taught than alone. *Competition*: the first neuron of a group to fire inhibits the
+    others, and in an exponential race with rates :math:`e^{\beta z}` the softmax is the probability to be first.
+    A bias learns as from h = 1. The output block learns from the derivative of the loss, which for
+    cross-entropy is the delta rule.
+
+    With two classes there is a group a side; with more, groups of about ten have random halves of the classes,
+    drawn in complementary pairs. Neurons (channels, where the layer has positions) of a group lie G apart, G the
+    number of groups. Channels compete at each position, and positions add up. The update is the mean over the batch.
+
+    Layer l reads :math:`h_{l-1}`, :math:`z_l` and the label. There is no limit in which the rule is backpropagation.
+
+    The equation is this project's own. What led to it: Gupta, *A more biologically plausible local learning rule for
+    ANNs*, 2020 (arXiv 2011.12012), of which the abstract names the ingredients.
+
+    Args:
+        net: a chain of linear, convolutional and locally connected layers with one output a class, two at least.
+        sample: one input, batch of one; not needed where the first layer is linear.
+        beta: β, how sharp the race is, ≥ 0; at 0 all neurons of a group learn alike.
+        teaching_scale: s, of hidden layers against the output layer. Under an optimiser that rescales gradients
+            (Adam) it does next to nothing.
+        competition: without it the factor :math:`n_g\,\mathrm{softmax}` is 1.
+        group_size: neurons in a group, about, ≥ 1; None for half the layer with two classes, ten with more.
+        seed: of the codes; with two classes nothing is drawn.
+
+    Raises:
+        UnsupportedNet: another layer with weights, or outputs that are not one number a class.
+        UserMistake: at a batch whose targets are no classes.
+    """
+
+    @checked_settings
+    def __init__(
+        self,
+        net: nn.Module,
+        sample: Tensor | None = None,
+        *,
+        beta: Annotated[float, Ge(0)] = 2.0,
+        teaching_scale: Annotated[float, Gt(0)] = 0.05,
+        competition: bool = True,
+        group_size: Annotated[int, Ge(1)] | None = None,
+        seed: Seed = 0,
+    ) -> None:
+        super().__init__(net, sample)
+        self.beta, self.teaching_scale, self.competition = beta, teaching_scale, competition
+        *hidden, _ = chain = blocks(net)
+        classes, stream = _classes(output_shapes(chain, sample)[-1]), RandomStream(seed)
+        for index, block in enumerate(hidden):
+            groups = _groups(_neurons(block), classes, group_size)
+            codes = draw_codes(classes, groups, stream.next("cpu"))
+            self.register_buffer(f"codes{index}", codes.to(next(net.parameters())))
+
+    def codes(self, index: int) -> Tensor:
+        """Which classes the groups of a hidden block are tied to, ``(classes, groups)`` of 0 and 1.
+
+        Neuron j belongs to group j modulo the number of groups.
+        """
+        return self.get_buffer(f"codes{index}")
+
+    def drive_signal(self, moment: Moment) -> Tensor:
+        """:math:`-\\Delta z`: what makes an optimiser that descends move along the equation of the class."""
+        codes = self.codes(moment.index)
+        z = moment.drive.movedim(_axis(moment.block), -1)  # (batch, positions …, neurons)
+        wanted = teaching_current(moment.y, codes, len(z))
+        grouped, neurons = in_groups(z, codes.shape[1]), z.shape[-1]  # (batch, positions …, places, groups)
+        signal = torch.sigmoid(grouped) - wanted.view(len(z), *(1,) * (grouped.dim() - 2), -1)
+        if self.competition:
+            first = torch.softmax(self.beta * grouped, -2)
+            signal *= first.mul_(_sizes(neurons, codes.shape[1], z))
+        signal *= self.teaching_scale / len(z)
+        return signal.flatten(-2)[..., :neurons].movedim(-1, _axis(moment.block))
+
+
+def draw_codes(classes: int, groups: int, generator: torch.Generator) -> Tensor:
+    """Sets of classes, ``(classes, groups)`` of 0 and 1: of two classes each in turn, of more random halves.
+
+    Halves come in complementary pairs, one behind the other; of an odd number of classes one has one class more.
+
+    Args:
+        classes: 2 or more.
+        groups: how many.
+        generator: draws the halves.
+    """
+    if classes == 2:
+        return torch.eye(2).repeat(1, (groups + 1) // 2)[:, :groups]
+    pairs = []
+    for _ in range((groups + 1) // 2):
+        half = torch.zeros(classes)
+        half[torch.randperm(classes, generator=generator)[: classes // 2]] = 1
+        pairs += [half, 1 - half]
+    return torch.stack(pairs[:groups], 1)
+
+
+def teaching_current(y: Tensor, codes: Tensor, batch: int) -> Tensor:
+    """r*, ``(batch, groups)``: 1 where an example's class is in a group's code; between for mixed classes.
+
+    Args:
+        y: class indices ``(batch,)``, or distributions over the classes ``(batch, classes)``.
+        codes: ``(classes, groups)``.
+        batch: how many examples there are.
+
+    Raises:
+        UserMistake: targets that are neither.
+    """
+    if y.shape == (batch,) and not y.is_floating_point() and not y.is_complex():
+        return codes.index_select(0, y)
+    if y.shape == (batch, len(codes)) and y.is_floating_point():
+        return y.to(codes.dtype) @ codes
+    raise UserMistake(
+        f"stdp-association needs classes, indices ({batch},) or distributions ({batch}, {len(codes)}), and got "
+        f"{tuple(y.shape)} of {y.dtype}: for other targets use the rule bp or dfa"
+    )
+
+
+def in_groups(z: Tensor, groups: int) -> Tensor:
+    """The last axis as ``(places, groups)``; places that a group does not have are −∞."""
+    missing = -z.shape[-1] % groups
+    if missing:
+        z = nn.functional.pad(z, (0, missing), value=-math.inf)
+    return z.unflatten(-1, (-1, groups))
+
+
+def _sizes(neurons: int, groups: int, like: Tensor) -> Tensor:
+    """n_g of each group, ``(groups,)``."""
+    sizes = torch.full((groups,), neurons // groups, dtype=like.dtype)
+    sizes[: neurons % groups] += 1
+    return sizes.to(like.device)
+
+
+def _groups(neurons: int, classes: int, group_size: int | None) -> int:
+    """How many groups a layer has: two at least, where it has as many neurons."""
+    wanted = 2 if group_size is None and classes == 2 else round(neurons / (group_size or GROUP_SIZE))
+    return min(neurons, max(2, wanted))
+
+
+def _classes(shape: torch.Size) -> int:
+    if len(shape) != 1 or shape[0] < 2:
+        raise UnsupportedNet(
+            f"stdp-association needs a net with one output a class, two at least; it gives {tuple(shape)} for an "
+            "example. One class against the rest is a task of two outputs"
+        )
+    return shape[0]
+
+
+def _neurons(block: Block) -> int:
+    opening = block.opening
+    if isinstance(opening, nn.Linear):
+        return opening.out_features
+    if isinstance(opening, _CHANNELS_FIRST):
+        return opening.out_channels
+    raise UnsupportedNet(
+        f"stdp-association teaches linear, convolutional and locally connected layers; {block.name!r} is a "
+        f"{type(opening).__name__}. Rules for any net: bp, fa, usf, brsf, frsf, kp, wm"
+    )
+
+
+def _axis(block: Block) -> int:
+    """Along which the neurons of a drive lie."""
+    return -1 if isinstance(block.opening, nn.Linear) else 1
