@@ -1,7 +1,7 @@
 """Training: one loop for every rule, from a checked configuration to records that a kill cannot corrupt."""
 
 from biograd.training.checkpoint import load_weights
-from biograd.training.compare import compare, grid, labels
+from biograd.training.compare import compare, grid, labels, train_all
 from biograd.training.config import Choice, RunConfig
 from biograd.training.distributed import GradientAverage, Ranks, joined
 from biograd.training.loop import resume, train
@@ -23,4 +23,5 @@ __all__ = [
     "load_weights",
     "resume",
     "train",
+    "train_all",
 ]

@@ -114,10 +114,36 @@ def compare(
         RunFailed: records cannot be written.
     """
     root = Path(directory)
-    places = {_place(root, config): config for config in configs}
     if (root / folder.CONFIG).is_file():
         raise UserMistake(f"{root} is the folder of a single run: give another one for the comparison")
-    _check(configs, places, jobs)
+    places = {_place(root, config): config for config in configs}
+    if len(places) < len(configs):
+        raise UserMistake(
+            "two configurations have the same rule or label, and seed; give them labels of their own"
+        )
+    _check_budget(configs)
+    return train_all(places, jobs=jobs, progress=progress)
+
+
+def train_all(
+    places: Mapping[Path, RunConfig], *, jobs: int = 1, progress: bool | None = None
+) -> list[Result]:
+    """Train what is not trained yet, whatever the budgets; the rest is as for `compare`.
+
+    Args:
+        places: the folder of each run, and what is trained there.
+        jobs: as for `compare`.
+        progress: as for `train`.
+
+    Returns:
+        The content of each ``result.json``, in the order of ``places``.
+
+    Raises:
+        UserMistake: a folder holds a run of another configuration, or a rule cannot teach its net; nothing
+            has been trained then.
+        RunFailed: records cannot be written.
+    """
+    _check(places, jobs)
     if jobs == 1:
         return [_run(place, config, progress) for place, config in places.items()]
     return _side_by_side(places, jobs, progress)
@@ -160,17 +186,12 @@ def _run(place: Path, config: RunConfig, progress: bool | None) -> Result:
         return records.read_json(place / folder.RESULT)
 
 
-def _check(configs: Sequence[RunConfig], places: Mapping[Path, RunConfig], jobs: int) -> None:
-    """Find every mistake before the first run."""
+def _check(places: Mapping[Path, RunConfig], jobs: int) -> None:
+    """Find every mistake before the first run; of runs that differ in their seeds, one is tried."""
     if jobs < 1:
         raise UserMistake(f"jobs is {jobs}, expected at least 1")
-    if len(places) < len(configs):
-        raise UserMistake(
-            "two configurations have the same rule or label, and seed; give them labels of their own"
-        )
-    _check_budget(configs)
-    unfinished = [config for place, config in places.items() if not _is_finished(place, config)]
-    for config in {config.title: config for config in unfinished}.values():
+    unfinished = [config for place, config in places.items() if not is_finished(place, config)]
+    for config in {config.model_copy(update={"seed": 0}).digest(): config for config in unfinished}.values():
         try:
             build(config)
         except UnsupportedNet as error:
@@ -188,8 +209,12 @@ def _check_budget(configs: Sequence[RunConfig]) -> None:
                 )
 
 
-def _is_finished(place: Path, config: RunConfig) -> bool:
-    """Whether the run is there with a result; one with another configuration is refused."""
+def is_finished(place: Path, config: RunConfig) -> bool:
+    """Whether the run is there with a result.
+
+    Raises:
+        UserMistake: the folder holds a run with another configuration, or anything else.
+    """
     if not (place / folder.CONFIG).is_file():
         folder.refuse_used(place)
         return False
