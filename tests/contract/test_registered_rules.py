@@ -12,6 +12,7 @@ TASKS = {"mlp": MLP, "convolutional": CONVOLUTIONAL, "locally-connected": LOCALL
 FALLS_TO = {
     ("drtp", "convolutional"): 0.8,
     ("stdp-association", "convolutional"): 0.85,
+    ("stdp-association", "locally-connected"): 0.85,
     ("shallow", "convolutional"): 0.7,
     ("shallow", "locally-connected"): 0.9,
 }

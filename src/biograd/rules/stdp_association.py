@@ -89,7 +89,7 @@ class StdpAssociation(LocalRule):
         return self.get_buffer(f"codes{index}")
 
     def drive_signal(self, moment: Moment) -> Tensor:
-        """:math:`-\\Delta z`: what makes an optimiser that descends move along the equation of the class."""
+        """See `LocalRule.drive_signal`: the equation with its sign turned, as optimisers descend."""
         codes = self.codes(moment.index)
         z = moment.drive.movedim(_axis(moment.block), -1)  # (batch, positions …, neurons)
         wanted = teaching_current(moment.y, codes, len(z))
