@@ -33,6 +33,7 @@ _LAZY = {
     "LocalDifferenceReconstruction": "biograd.rules.local_difference_reconstruction",
     "TargetPropagation": "biograd.rules.target_propagation",
     "StdpAssociation": "biograd.rules.stdp_association",
+    "SoftHebb": "biograd.rules.softhebb",
     "Shallow": "biograd.rules.shallow",
 }
 _MODULES = {

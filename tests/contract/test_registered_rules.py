@@ -13,6 +13,8 @@ FALLS_TO = {
     ("drtp", "convolutional"): 0.8,
     ("stdp-association", "convolutional"): 0.85,
     ("stdp-association", "locally-connected"): 0.85,
+    ("softhebb", "mlp"): 0.85,  # inputs without clusters
+    ("softhebb", "locally-connected"): 0.92,
     ("shallow", "convolutional"): 0.7,
     ("shallow", "locally-connected"): 0.9,
 }
@@ -72,7 +74,42 @@ SQUARE = {
     ),
 }
 SQUARE["noisy"] = SQUARE["mlp"]
-INSTEAD = {"itp": INVERTIBLE, "tp": SQUARE}
+
+
+def _weights_alone_with_noise():
+    return nn.Sequential(
+        *(nn.BatchNorm1d(12, affine=False), nn.Linear(12, 24, bias=False), nn.ReLU(inplace=True)),
+        *(nn.BatchNorm1d(24, affine=False), nn.Dropout(0.3), nn.Linear(24, 24, bias=False), nn.Tanh()),
+        *(nn.Dropout(0.3), nn.Linear(24, 4)),
+    )
+
+
+WEIGHTS_ALONE = {
+    "mlp": Task(
+        lambda: nn.Sequential(
+            *(nn.Linear(12, 24, bias=False), nn.Tanh(), nn.Linear(24, 24, bias=False), nn.Tanh()),
+            nn.Linear(24, 4),
+        ),
+        teacher((12,), 4),
+    ),
+    "convolutional": Task(
+        lambda: nn.Sequential(
+            *(nn.Conv2d(2, 6, 3, padding=1, bias=False), nn.Tanh(), nn.MaxPool2d(2)),
+            *(nn.BatchNorm2d(6, affine=False), nn.Conv2d(6, 8, 3, padding="same", groups=2, bias=False)),
+            *(nn.Tanh(), nn.Flatten(), nn.Linear(8 * 16, 4)),
+        ),
+        teacher((2, 8, 8), 4),
+    ),
+    "locally-connected": Task(
+        lambda: nn.Sequential(
+            *(LocallyConnected2d(2, 4, 3, (8, 8), stride=2, bias=False), nn.Tanh(), nn.Flatten()),
+            *(nn.Linear(4 * 9, 16, bias=False), nn.Tanh(), nn.Linear(16, 4)),
+        ),
+        teacher((2, 8, 8), 4),
+    ),
+    "noisy": Task(_weights_alone_with_noise, teacher((12,), 4)),
+}
+INSTEAD = {"itp": INVERTIBLE, "tp": SQUARE, "softhebb": WEIGHTS_ALONE}
 """Rules that need nets of their own."""
 
 # Decoders that read many auxiliary outputs are not steady at the rate of the others.

@@ -35,6 +35,7 @@ REGISTRY = Registry(
         "ddtp-linear": "biograd.rules.direct_difference_target_propagation:DirectDifferenceTargetPropagation",
         "l-drl": "biograd.rules.local_difference_reconstruction:LocalDifferenceReconstruction",
         "stdp-association": "biograd.rules.stdp_association:StdpAssociation",
+        "softhebb": "biograd.rules.softhebb:SoftHebb",
         "shallow": "biograd.rules.shallow:Shallow",
     },
     group="biograd.rules",

@@ -44,6 +44,11 @@ class LocalRule(Blockwise):
     Arguments and errors as in `Blockwise`.
     """
 
+    @property
+    def teaches_output(self) -> bool:
+        """Whether the last block is taught at this time; rules that take turns say no for a while."""
+        return True
+
     @abstractmethod
     def drive_signal(self, moment: Moment) -> Tensor:
         """The derivative that the drive is told, in its shape; called without recording gradients."""
@@ -60,7 +65,7 @@ class LocalRule(Blockwise):
         gradients: dict[nn.Parameter, Tensor] = {}
         for index, block in enumerate(hidden):
             x = self._pass(index, block, x.detach(), y, gradients)
-        with torch.enable_grad():
+        with torch.set_grad_enabled(self.teaches_output):
             output = last(spared(last, x.detach()))
         loss, error, penalty = output_error(output, y, loss_fn)
         told = [(delivery(gradients), None), (output, error), (penalty, None)]

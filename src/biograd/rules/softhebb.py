@@ -1,0 +1,203 @@
+"""SoftHebb: neurons that compete softly for each input, and learn what they win without any label."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar
+
+import torch
+from annotated_types import Ge, Gt, MinLen
+from torch import Tensor, nn
+
+from biograd.credit.blocks import Block, blocks
+from biograd.errors import UnsupportedNet, UserMistake
+from biograd.layers.locally_connected import LocallyConnected2d
+from biograd.rules.local_rule import LocalRule, Moment
+from biograd.settings import checked_settings
+
+PerBlock = Annotated[tuple[Annotated[float, Gt(0)], ...], MinLen(1)]
+"""One number for all hidden blocks, or one for each from the first one up."""
+
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_UNSCALED = ("SGD", "ASGD")
+
+
+class SoftHebb(LocalRule):
+    r"""Hebbian learning in soft winner-take-all layers; only the last block sees labels.
+
+    .. math:: y_k = \frac{e^{u_k / \tau}}{\sum_l e^{u_l / \tau}}, \qquad
+       \Delta W_k \propto \eta\,\big|\lVert W_k \rVert - 1\big|^q\; \hat y_k\,(x - u_k W_k), \qquad
+       \hat y_k = \begin{cases} y_k & u_k = \max_l u_l \\ -y_k & \text{else} \end{cases}
+
+    x is the layer's input, :math:`u_k = W_k \cdot x` the weighted input of neuron k. All neurons of a layer compete,
+    those of a convolutional or locally connected layer with the channels at their own position. Whoever is not the
+    most active turns away from the input (anti-Hebbian). The term :math:`u_k W_k` leads norms to 1, where the rate of
+    a neuron vanishes. The mean of :math:`\hat y_k (x - u_k W_k)` over the batch and, where they share a filter, over
+    positions, is divided by its largest entry in the layer. No hidden layer reads the targets. The last block learns
+    from the derivative of the loss.
+
+    The gradient is :math:`-\Delta W`, so that plain gradient descent with rate :math:`\alpha` moves hidden weights at
+    :math:`\eta = \alpha \cdot` ``hidden_rate``; momentum m makes that 1 / (1 − m) times as much.
+
+    There is no limit in which the rule is backpropagation. References: Moraitis, Toichkin, Journé, Chua & Guo 2022;
+    Journé, Garcia Rodriguez, Guo & Moraitis 2023.
+
+    Args:
+        net: a chain whose hidden layers are linear, convolutional or locally connected, without biases or anything
+            else that learns.
+        sample: not needed.
+        temperature: τ, > 0; the smaller, the more the winner takes.
+        hidden_rate: what multiplies the learning rate in hidden layers, > 0.
+        rate_power: q, ≥ 0; at 0 the rate does not depend on the norm.
+        anti_hebbian: without it :math:`\hat y = y`, as in the paper of 2022.
+        normalize: without it the mean is not divided by its largest entry.
+        unsupervised_epochs: how many epochs teach the hidden layers alone, after which the last block is taught
+            alone; at 0 both learn all along.
+
+    Raises:
+        UnsupportedNet: no such chain.
+        UserMistake: as many numbers as neither 1 nor the hidden blocks are.
+    """
+
+    default_training: ClassVar[Mapping[str, Any]] = {
+        "optimizer": {"name": "sgd", "lr": 0.01, "momentum": 0.9}
+    }
+
+    @checked_settings
+    def __init__(
+        self,
+        net: nn.Module,
+        sample: Tensor | None = None,
+        *,
+        temperature: PerBlock = (1.0,),
+        hidden_rate: PerBlock = (1.0,),
+        rate_power: Annotated[float, Ge(0)] = 0.5,
+        anti_hebbian: bool = True,
+        normalize: bool = True,
+        unsupervised_epochs: Annotated[int, Ge(0)] = 0,
+    ) -> None:
+        super().__init__(net, sample)
+        *hidden, _ = blocks(net)
+        for block in hidden:
+            _require_weights_alone(block)
+        self.temperature = _for_each(hidden, temperature, "temperature")
+        self.hidden_rate = _for_each(hidden, hidden_rate, "hidden_rate")
+        self.rate_power, self.anti_hebbian, self.normalize = rate_power, anti_hebbian, normalize
+        self.unsupervised_epochs = unsupervised_epochs
+        self._epoch = 0
+
+    def begin_epoch(self, epoch: int) -> None:
+        """With ``unsupervised_epochs``, the last block's turn comes after so many epochs.
+
+        A loop written by hand calls this before each.
+        """
+        self._epoch = epoch
+
+    @property
+    def teaches_hidden(self) -> bool:
+        """Whether this epoch teaches the hidden layers."""
+        return not self.unsupervised_epochs or self._epoch < self.unsupervised_epochs
+
+    @property
+    def teaches_output(self) -> bool:
+        """Whether this epoch teaches the last block."""
+        return self._epoch >= self.unsupervised_epochs
+
+    def drive_signal(self, moment: Moment) -> Tensor:
+        r""":math:`-\hat y`, over as many as it is the mean of."""
+        u = moment.drive.movedim(_axis(moment.block), -1)  # (batch, positions …, neurons)
+        signal = torch.softmax(u / self.temperature[moment.index], -1)
+        winners = u.argmax(-1, keepdim=True)
+        if self.anti_hebbian:
+            signal.scatter_(-1, winners, -signal.gather(-1, winners))
+        else:
+            signal.neg_()
+        signal /= len(u) if _is_local(moment.block) else u[..., 0].numel()
+        return signal.movedim(-1, _axis(moment.block)).to(moment.drive.dtype)
+
+    def block_gradients(self, moment: Moment, parameters: list[nn.Parameter]) -> Sequence[Tensor | None]:
+        r"""See `LocalRule.block_gradients`; :math:`-\Delta W`.
+
+        As :math:`u_k = W_k \cdot x` at every position, the mean of :math:`\hat y_k u_k` is :math:`W_k` times that of
+        :math:`\hat y_k x`.
+        """
+        if not self.teaches_hidden:
+            return [None] * len(parameters)
+        (away,) = super().block_gradients(moment, parameters)  # minus the mean of ŷ x
+        assert away is not None
+        with torch.no_grad():
+            W, inputs = parameters[0], _incoming(moment.block)
+            gradient = away - (W * away).sum(inputs, keepdim=True) * W
+            if self.normalize:
+                gradient /= gradient.abs().amax().clamp_min(torch.finfo(gradient.dtype).tiny)
+            off = torch.linalg.vector_norm(W, dim=inputs, keepdim=True).sub_(1).abs_()
+            return [gradient.mul_(off.pow_(self.rate_power).mul_(self.hidden_rate[moment.index]))]
+
+    def check_optimizer(self, optimizer: torch.optim.Optimizer, steps: float) -> list[str]:
+        """Warn of optimisers that undo the rate of each neuron, and of decay that works against norms of 1."""
+        del steps
+        found = []
+        kind = type(optimizer).__name__
+        if kind not in _UNSCALED:
+            found.append(
+                f"softhebb: {kind} rescales every gradient, which undoes hidden_rate and the rate that falls as a "
+                "neuron's norm nears 1; use SGD"
+            )
+        if any(group.get("weight_decay") for group in optimizer.param_groups):
+            found.append(
+                "softhebb: weight decay pulls the norms of hidden neurons below 1; the rule needs none"
+            )
+        return found
+
+    def get_extra_state(self) -> Tensor:
+        """The epoch, as `begin_epoch` was told it, a scalar int64."""
+        return torch.tensor(self._epoch)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Go on from the state of `get_extra_state`."""
+        self._epoch = int(state)
+
+
+def _is_local(block: Block) -> bool:
+    return isinstance(block.opening, LocallyConnected2d)
+
+
+def _axis(block: Block) -> int:
+    """Where the neurons of a layer lie in its output."""
+    return -1 if isinstance(block.opening, nn.Linear) else 1
+
+
+def _incoming(block: Block) -> tuple[int, ...]:
+    """The axes of the weight that lead through the inputs of one neuron."""
+    if _is_local(block):
+        return (2, 3, 4)
+    weight = block.opening.weight
+    assert isinstance(weight, Tensor)
+    return tuple(range(1, weight.dim()))
+
+
+def _require_weights_alone(block: Block) -> None:
+    layer = block.opening
+    if not isinstance(layer, (nn.Linear, *_CONVOLUTIONS, LocallyConnected2d)):
+        raise UnsupportedNet(
+            f"softhebb teaches linear, convolutional and locally connected hidden layers; {block.name!r} is "
+            f"{type(layer).__name__}. Other rules for chains: dfa, drtp, dtp"
+        )
+    if any(parameter is not layer.weight for parameter in block.parameters()):
+        raise UnsupportedNet(
+            f"softhebb's hidden neurons learn weights alone, and block {block.name!r} has more: make its layer with "
+            "bias=False and normalisations with affine=False (--net.bias false, or the nets softhebb-mlp and "
+            "softhebb-cnn)"
+        )
+    if block.driving[-1] is not layer:
+        raise UnsupportedNet(
+            f"softhebb's neurons compete by their weighted inputs, which a normalisation right behind {block.name!r} "
+            "would rescale: put it before the layer"
+        )
+
+
+def _for_each(hidden: list[Block], values: tuple[float, ...], name: str) -> tuple[float, ...]:
+    if len(values) not in (1, len(hidden)):
+        raise UserMistake(
+            f"softhebb: {name} needs one number, or one for each of the {len(hidden)} hidden blocks; got "
+            f"{len(values)}: {values}"
+        )
+    return values * len(hidden) if len(values) == 1 else values
