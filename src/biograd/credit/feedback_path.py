@@ -5,7 +5,7 @@ operation runs inside an autograd function whose backward uses the feedback weig
 exact derivative. What uses a taught weight in any other way is refused, so that nothing is silently exact.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -163,17 +163,17 @@ class FeedbackPath(TorchFunctionMode):
                 if weight in self._watched and not is_known:
                     raise UnsupportedNet(self._refusal(weight, name))
 
-    def backward(self, loss: Tensor) -> None:
-        """``loss.backward()``, in which no taught weight may be used again: that would be exact.
+    def backward(self, loss: Tensor, inputs: Sequence[Tensor] | None = None) -> None:
+        """``loss.backward(inputs=inputs)``, in which no taught weight may be used again: that would be exact.
 
         Raises:
             UnsupportedNet: a part of the net ran its forward a second time.
         """
         if not self._may_run_again:
-            loss.backward()
+            loss.backward(inputs=inputs)
             return
         with NoForward(self._feedback):
-            torch.autograd.backward(loss)
+            torch.autograd.backward(loss, inputs=inputs)
 
     def _teach(self, func: Any, parse: Callable[..., Call], args: tuple[Any, ...], kwargs: Any) -> Any:
         call = parse(*args, **kwargs)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from biograd.credit import unwrap
+from biograd.credit.isolation import isolated
 from biograd.diagnostics.angle import angle
-from biograd.diagnostics.isolation import isolated
 from biograd.rules.base import Rule
 from biograd.rules.feedback_rule import FeedbackRule
 

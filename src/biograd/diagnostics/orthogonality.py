@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from biograd.credit import unwrap
-from biograd.diagnostics.isolation import isolated
+from biograd.credit.isolation import isolated
 from biograd.rules.base import Rule
 
 _LOCALLY_CONNECTED = 6  # dimensions: position (2), kernel (2), channels in and out

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from biograd.credit import unwrap
+from biograd.credit.isolation import isolated
 from biograd.diagnostics.angle import norm
-from biograd.diagnostics.isolation import isolated
 from biograd.rules.base import Loss, Rule
 
 

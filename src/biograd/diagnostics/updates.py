@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from biograd.credit import unwrap
-from biograd.diagnostics.isolation import isolated
+from biograd.credit.isolation import isolated
 from biograd.rules.base import Loss, Rule
 
 

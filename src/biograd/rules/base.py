@@ -7,6 +7,9 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from biograd.credit.isolation import isolated
+from biograd.errors import UnsupportedNet
+
 Loss = Callable[[Tensor, Tensor], Tensor]
 """``loss_fn(output, y)`` gives a scalar, as the losses of ``torch.nn.functional`` do."""
 
@@ -64,6 +67,46 @@ class Rule(nn.Module, ABC):
             x: a batch of inputs.
         """
         return net(x)
+
+    def input_gradient(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Tensor:
+        r"""What this rule's own feedback tells the input, in the place of :math:`\partial\mathcal{L}/\partial x`.
+
+        The true gradient under backpropagation. Otherwise what the rule tells the first layer of weights, carried on
+        through that layer: an attack follows it to see what the rule's feedback gives away. Nothing is taught, and
+        net, rule, ``.grad`` and random numbers are left as they were.
+
+        Args:
+            net: the net the rule was made for; in evaluation mode, where dropout draws nothing.
+            x: a batch of inputs, floating-point.
+            y: its targets, as ``loss_fn`` takes them.
+            loss_fn: a differentiable scalar loss, averaged over the batch.
+
+        Returns:
+            In the shape of ``x``, detached.
+
+        Raises:
+            UnsupportedNet: nothing of this rule's reaches the input, or the net does not match.
+
+        Example:
+            >>> from biograd import Backpropagation, FeedbackAlignment
+            >>> net, x, y = nn.Linear(3, 2, bias=False), torch.ones(1, 3), torch.tensor([0])
+            >>> feedback = FeedbackAlignment(net).input_gradient(net, x, y, nn.functional.cross_entropy)
+            >>> feedback.shape, net.weight.grad
+            (torch.Size([1, 3]), None)
+        """
+        with isolated(net, self, loss_fn, devices_of=x), torch.enable_grad():
+            return self.carry_to_input(net, x.detach().clone(), y, loss_fn).detach()
+
+    def carry_to_input(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Tensor:
+        """The computation of `input_gradient`, for rules that have one; what it changes is put back afterwards.
+
+        Arguments, result and errors as there; ``x`` is a copy of its own.
+        """
+        del net, x, y, loss_fn
+        raise UnsupportedNet(
+            f"{type(self).__name__} has no feedback path to the input: attack by the true gradient, without "
+            "gradients, or from another run"
+        )
 
     def begin_epoch(self, epoch: int) -> None:
         """Take note that the epoch of this number begins; the training loop says so before its first step.

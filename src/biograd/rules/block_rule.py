@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from biograd.credit.blocks import Block, Passage, run_detached, teach
+from biograd.credit.blocks import Block, Passage, run_detached, spared, teach
 from biograd.credit.graph import leaves_read, nodes_below
 from biograd.rules.base import Credit, Loss
 from biograd.rules.blockwise import Blockwise
@@ -95,6 +95,17 @@ class BlockRule(Blockwise):
         lesson = Lesson.of(self.run, self.chain(net), x, y, loss_fn)
         teach(*zip(*self.roots(lesson), strict=True))
         return Credit(lesson.loss, lesson.outputs[-1].detach())
+
+    def carry_to_input(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Tensor:
+        """See `Rule.input_gradient`: the first block's teaching signal, through the first block."""
+        lesson = Lesson.of(self.run, self.chain(net), x, y, loss_fn)
+        with torch.no_grad():
+            signal, *_ = [*self.teaching_signals(lesson), lesson.error]
+        if signal is None:
+            return super().carry_to_input(net, x, y, loss_fn)
+        first = lesson.chain[0]
+        output = first(spared(first, x.requires_grad_()))
+        return torch.autograd.grad(output, x, signal)[0]
 
 
 def output_error(output: Tensor, y: Tensor, loss_fn: Loss) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -94,6 +94,14 @@ class FeedbackRule(Rule):
         path.backward(loss)
         return Credit(loss.detach(), output.detach())
 
+    def carry_to_input(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Tensor:
+        """See `Rule.input_gradient`: through the feedback weights of all layers, the first one's too."""
+        with self.path(net) as path, self._looking_first():
+            output = path.forward(net, x.requires_grad_().clone())
+        path.check(output)
+        path.backward(loss_fn(output, y), inputs=[x])
+        return torch.zeros_like(x) if x.grad is None else x.grad
+
     @contextmanager
     def _looking_first(self) -> Iterator[None]:
         """The first forward runs what is compiled as it was written: compiled code hides its use of weights."""

@@ -74,6 +74,21 @@ class LocalRule(Blockwise):
             torch.autograd.backward(*zip(*told, strict=True))
         return Credit(loss, output.detach())
 
+    def carry_to_input(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Tensor:
+        """See `Rule.input_gradient`: what the first block's drive is told, through the layers that make it.
+
+        A net of one block has no other signal than the derivative of the loss.
+        """
+        first, *others = self.chain(net)
+        if not others:
+            loss = loss_fn(first(spared(first, x.requires_grad_())), y)
+            return torch.autograd.grad(loss, x)[0]
+        h = run_layers(first.leading, spared(first, x.requires_grad_()))
+        drive = run_layers(first.driving[len(first.leading) :], h)
+        with torch.no_grad():
+            signal = self.drive_signal(Moment(0, first, h, drive, y))
+        return torch.autograd.grad(drive, x, signal)[0]
+
     def _pass(
         self, index: int, block: Block, x: Tensor, y: Tensor, gradients: dict[nn.Parameter, Tensor]
     ) -> Tensor:

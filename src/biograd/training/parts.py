@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from biograd import data, nets, rules
+from biograd.credit.isolation import isolated
 from biograd.data import Batches, DataSet
-from biograd.diagnostics.isolation import isolated
 from biograd.errors import NotFinite, UserMistake
 from biograd.rules.base import Rule
 from biograd.training import guests, losses, optimizers, schedules
