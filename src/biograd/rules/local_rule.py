@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from biograd.credit.blocks import Block, run_layers, spared
 from biograd.credit.delivery import delivery
+from biograd.credit.quick import quick_linear
 from biograd.rules.base import Credit, Loss
 from biograd.rules.block_rule import output_error
 from biograd.rules.blockwise import Blockwise
@@ -57,6 +58,8 @@ class LocalRule(Blockwise):
         """Gradients of some parameters of a hidden block, each in its parameter's shape; None for none."""
         with torch.no_grad():
             signal = self.drive_signal(moment)
+            if _is_plain_linear(moment):
+                return [_linear_gradient(moment, parameter, signal) for parameter in parameters]
         return torch.autograd.grad(moment.drive, parameters, signal, allow_unused=True)
 
     def assign_credit(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Credit:
@@ -105,3 +108,21 @@ class LocalRule(Blockwise):
                     gradients[parameter] = gradient if before is None else before + gradient
         with torch.no_grad():
             return run_layers(block.firing, drive.detach())
+
+
+def _is_plain_linear(moment: Moment) -> bool:
+    """Whether the drive is what one linear layer made of the input, and nothing else in the block learns."""
+    opening, driving = moment.block.opening, moment.block.driving
+    is_alone = type(opening) is nn.Linear and driving[-1] is opening and not moment.input.requires_grad
+    return is_alone and moment.drive.dtype == moment.input.dtype == opening.weight.dtype
+
+
+def _linear_gradient(moment: Moment, parameter: nn.Parameter, signal: Tensor) -> Tensor | None:
+    """What autograd would give, by the faster of PyTorch's products."""
+    opening = moment.block.opening
+    rows = signal.reshape(-1, signal.shape[-1])  # (batch · positions, out)
+    if parameter is opening.bias:
+        return rows.sum(0)
+    if parameter is opening.weight:
+        return quick_linear(rows.t(), moment.input.reshape(len(rows), -1).t())
+    return None

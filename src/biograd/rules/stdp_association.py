@@ -94,11 +94,12 @@ class StdpAssociation(LocalRule):
         z = moment.drive.movedim(_axis(moment.block), -1)  # (batch, positions …, neurons)
         wanted = teaching_current(moment.y, codes, len(z))
         grouped, neurons = in_groups(z, codes.shape[1]), z.shape[-1]  # (batch, positions …, places, groups)
-        signal = torch.sigmoid(grouped) - wanted.view(len(z), *(1,) * (grouped.dim() - 2), -1)
+        signal = torch.sigmoid(grouped).sub_(wanted.view(len(z), *(1,) * (grouped.dim() - 2), -1))
         if self.competition:
             first = torch.softmax(self.beta * grouped, -2)
-            signal *= first.mul_(_sizes(neurons, codes.shape[1], z))
-        signal *= self.teaching_scale / len(z)
+            signal *= first.mul_(_sizes(neurons, codes.shape[1], z) * (self.teaching_scale / len(z)))
+        else:
+            signal *= self.teaching_scale / len(z)
         return signal.flatten(-2)[..., :neurons].movedim(-1, _axis(moment.block))
 
 
