@@ -89,8 +89,12 @@ def test_a_nested_setting_that_one_run_leaves_at_its_default_is_told_apart():
 
 
 def test_a_class_taken_against_the_rest_is_another_task():
-    cells = summarize([run(0, 0.9, one_vs_rest="3"), run(0, 0.9, one_vs_rest="4")])
-    assert [cell.label for cell in cells] == ["one_vs_rest=3", "one_vs_rest=4"]
+    cells = summarize([run(0, 0.9, one_vs_rest="3"), run(0, 0.9, one_vs_rest="4"), run(0, 0.8)])
+    assert [(cell.data, cell.label) for cell in cells] == [
+        ("mnist", ""),
+        ("mnist 3 vs rest", ""),
+        ("mnist 4 vs rest", ""),
+    ]
 
 
 def test_where_the_data_lie_does_not_split_a_cell():

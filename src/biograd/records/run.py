@@ -68,6 +68,12 @@ class Run:
         return self.config["data"]["name"]
 
     @property
+    def task(self) -> str:
+        """The data set's name, and the class that is told from the rest of them where the task is binary."""
+        single = self.config.get("one_vs_rest")
+        return self.data if single is None else f"{self.data} {single} vs rest"
+
+    @property
     def net(self) -> str:
         """The net's name."""
         return self.config["net"]["name"]

@@ -40,7 +40,7 @@ class Cell:
 
     Attributes:
         rule: the rule's name, or the label that its runs were given.
-        data: the data set's name.
+        data: the data set's name; of a binary task, with the class that is told from the rest.
         net: the net's name.
         label: what tells this cell from others of the same rule, data and net (``optimizer.lr=0.1``);
             empty when there is no other.
@@ -109,7 +109,7 @@ def summarize(runs: Iterable[Run]) -> list[Cell]:
     """
     groups: dict[tuple[str, str, str], list[Run]] = defaultdict(list)
     for run in runs:
-        groups[run.data, run.net, run.label].append(run)
+        groups[run.task, run.net, run.label].append(run)
     return [cell for key in sorted(groups) for cell in _cells(groups[key])]
 
 
@@ -172,7 +172,7 @@ def _cells(runs: list[Run]) -> list[Cell]:
     return [
         Cell(
             members[0].label,
-            members[0].data,
+            members[0].task,
             members[0].net,
             ", ".join(_spell(config, name) for name in differing),
             tuple(sorted(members, key=lambda run: (run.seed, run.folder))),
