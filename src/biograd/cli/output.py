@@ -9,7 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from biograd.records import Cell
+    from biograd.report.tables import Column
 
 
 def print_json(row: Mapping[str, Any]) -> None:
@@ -40,12 +43,22 @@ def note(message: str) -> None:
 
 def print_table(cells: "Sequence[Cell]") -> None:
     """Print the summary of runs, a row a cell; on a pipe or in a file as wide as it has to be."""
-    from rich.console import Console
-
     from biograd.report.tables import rich_table
 
-    console = Console() if sys.stdout.isatty() else Console(width=200)
-    console.print(rich_table(cells))
+    _console().print(rich_table(cells))
+
+
+def print_columns(columns: "list[Column]", title: str, caption: str | None = None) -> None:
+    """Print columns of any kind as `print_table` prints the summary."""
+    from biograd.report.tables import terminal_table
+
+    _console().print(terminal_table(columns, title, caption))
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=200)
 
 
 def columns(rows: Sequence[Sequence[str]], indent: str = "  ") -> str:

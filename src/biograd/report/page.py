@@ -14,7 +14,7 @@ from markupsafe import Markup
 import biograd
 from biograd.errors import RunFailed, UserMistake
 from biograd.records import Cell, Run, atomic_write, find_runs, summarize
-from biograd.report import figures, tables
+from biograd.report import figures, study, tables
 from biograd.report.alignment import alignment
 from biograd.report.cells import name_of, ordered, short
 from biograd.report.differences import configuration, environments, warnings
@@ -30,11 +30,11 @@ def write_report(directory: str | os.PathLike[str], title: str | None = None) ->
     """Read every run at or below ``directory`` and write ``report.html`` there.
 
     The page is self-contained: no network, no other file. Each figure is also written as SVG and PDF to
-    ``figures/``. The same records give the same bytes.
+    ``figures/``. The same records give the same bytes. What ``biograd reproduce`` found stands at the head.
 
     Args:
         directory: a folder that holds runs, finished or not, at any depth.
-        title: of the page; by default the folder's name.
+        title: of the page; by default the study's, or the folder's name.
 
     Returns:
         The path of the page.
@@ -50,12 +50,13 @@ def write_report(directory: str | os.PathLike[str], title: str | None = None) ->
             f"there is no run in {directory}: train some first, or give the folder that holds them"
         )
     cells = ordered(summarize(runs))
-    sections = _sections(cells)
+    sections, found = _sections(cells), study.load(directory)
     _write_figures(
         directory / "figures", [drawing for section in sections for drawing in section["drawings"]]
     )
     page = directory / "report.html"
-    html = _render(directory, title or directory.resolve().name or "runs", cells, sections)
+    title = title or (study.heading(found) if found else directory.resolve().name) or "runs"
+    html = _render(directory, title, cells, sections, found)
     atomic_write(page, html.encode("utf-8", "replace"))
     return page
 
@@ -96,7 +97,13 @@ def _write_figures(folder: Path, drawings: Iterable[Drawing]) -> None:
         atomic_write(folder / f"{drawing.name}.pdf", drawing.pdf)
 
 
-def _render(directory: Path, title: str, cells: list[Cell], sections: list[dict[str, Any]]) -> str:
+def _render(
+    directory: Path,
+    title: str,
+    cells: list[Cell],
+    sections: list[dict[str, Any]],
+    found: dict[str, Any] | None,
+) -> str:
     templates = _templates()
     behaviour = templates.get_template("report.js").render()
     runs = [run for cell in cells for run in cell.runs]
@@ -108,6 +115,7 @@ def _render(directory: Path, title: str, cells: list[Cell], sections: list[dict[
         counts={status: sum(run.status == status for run in runs) for status in ("done", "unfinished")},
         columns=tables.summary_columns(cells),
         caption=tables.caption(),
+        study=found and _study(found),
         sections=sections,
         stopped=[
             _stopped(directory, cell, run) for cell in cells for run in cell.runs if run.status != "done"
@@ -121,6 +129,16 @@ def _render(directory: Path, title: str, cells: list[Cell], sections: list[dict[
         behaviour=Markup(behaviour),
         behaviour_hash=base64.b64encode(hashlib.sha256(behaviour.encode()).digest()).decode(),
     )
+
+
+def _study(found: dict[str, Any]) -> dict[str, Any]:
+    """What the head of the page shows of a study."""
+    return {
+        "reference": found["reference"],
+        "rows": study.measured_columns(found["rows"]),
+        "claims": study.claim_columns(found["claims"]) if found["claims"] else [],
+        "caption": study.CAPTION,
+    }
 
 
 def _templates() -> Environment:

@@ -87,7 +87,10 @@ def rich_table(cells: Iterable[Cell], title: str | None = None) -> "ConsoleRende
         title = shared[0] if title is None else f"{title}: {shared[0]}"
         hidden += ["data", "net"]
     columns = [column for column in columns if column.title not in hidden]
-    return _FirstThatFits(_rich_table(columns, title), _rich_table(_without_validation(columns), title))
+    return _FirstThatFits(
+        terminal_table(columns, title, caption()),
+        terminal_table(_without_validation(columns), title, caption()),
+    )
 
 
 class _FirstThatFits:
@@ -113,17 +116,20 @@ def _without_validation(columns: list[Column]) -> list[Column]:
     return [column for column in columns if column.title != "validation accuracy %"]
 
 
-def _rich_table(columns: list[Column], title: str | None) -> "Table":
+def terminal_table(columns: list[Column], title: str | None, caption: str | None = None) -> "Table":
+    """Columns as a table for a terminal; what is too wide is broken, never cut."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=None if title is None else Text(title), caption=Text(caption()))
+    table = Table(
+        title=None if title is None else Text(title), caption=None if caption is None else Text(caption)
+    )
     table.box, table.pad_edge, table.padding = box.SIMPLE_HEAD, False, (0, 1, 0, 0)
     for column in columns:
         heading = Text(column.title.replace(" accuracy", "\naccuracy"))
         table.add_column(heading, justify="right" if column.numeric else "left", overflow="fold")
-    for row in _rows(columns):
+    for row in in_rows(columns):
         table.add_row(*(Text(entry.text) for entry in row))
     return table
 
@@ -132,7 +138,7 @@ def markdown(cells: Iterable[Cell]) -> str:
     """The summary as a Markdown table."""
     columns = summary_columns(cells)
     lines = [[column.title for column in columns], ["--:" if column.numeric else "---" for column in columns]]
-    lines += [[_markdown_text(entry.text) for entry in row] for row in _rows(columns)]
+    lines += [[_markdown_text(entry.text) for entry in row] for row in in_rows(columns)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
@@ -176,7 +182,8 @@ def _numbers(title: str, entries: list[Entry]) -> Column:
     return Column(title, True, tuple(entries))
 
 
-def _rows(columns: list[Column]) -> list[tuple[Entry, ...]]:
+def in_rows(columns: list[Column]) -> list[tuple[Entry, ...]]:
+    """The entries, row by row."""
     return list(zip(*(column.entries for column in columns), strict=True))
 
 

@@ -1,0 +1,149 @@
+"""``biograd reproduce STUDY``: a study's cells trained under its budget, measured beside published."""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from biograd.cli import runs
+from biograd.cli.exits import DONE, FAILED
+from biograd.cli.output import columns, print_columns, print_json
+from biograd.cli.parsing import add_command
+from biograd.cli.values import whole
+from biograd.errors import UserMistake
+
+if TYPE_CHECKING:
+    from biograd.studies.reproduce import Outcome
+    from biograd.studies.study import Study
+
+_OF_A_STUDY = {
+    "cell": "*",
+    "budget": "quick",
+    "seeds": None,
+    "jobs": 1,
+    "out": None,
+    "data_dir": None,
+    "device": None,
+}
+"""The flags that go with a study, and their defaults."""
+
+_EPILOG = """\
+examples:
+  biograd reproduce
+  biograd reproduce local-stdp
+  biograd reproduce local-stdp --cell 'iris/*' --budget full --jobs 2
+  biograd reproduce my_study.py:my_study --json
+
+Without STUDY the studies are listed. A study is a set of cells (a rule, a net and a data set each), the groups
+of them that its table shows, the published numbers that stand beside these, and claims that are judged at the
+full budget. The quick budget takes minutes: fewer seeds, epochs and cells, for a look at what is done.
+
+The runs lie in DIR/CELL-seedN, beside report.html and study.json. Calling it again keeps the runs that are
+finished and goes on with the others; another --cell or more --seeds add to those there are. A run that diverges
+is recorded and counted in the table; the exit code is 1 only when no run was finished.
+
+--cell takes a pattern of names of cells: * stands for anything, [0-9] for a digit; quote it.
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Declare the command."""
+    parser = add_command(
+        subparsers, "reproduce", run, "a study: measured beside published, with table and report", _EPILOG
+    )
+    parser.add_argument(
+        "study", nargs="?", metavar="STUDY", help="its name, or path/to/file.py:NAME (default: list them)"
+    )
+    parser.add_argument(
+        "--cell", default="*", metavar="GLOB", help="only the cells whose names fit (default all)"
+    )
+    parser.add_argument(
+        "--budget", choices=["quick", "full"], default="quick", help="how much is trained (default quick)"
+    )
+    parser.add_argument(
+        "--seeds", type=whole(1), metavar="K", help="seeds a cell (≥ 1; default the budget's)"
+    )
+    parser.add_argument("--jobs", type=whole(1), default=1, metavar="N", help="runs at once (≥ 1; default 1)")
+    parser.add_argument(
+        "--out", metavar="DIR", help="folder of the study, new or begun (default runs/STUDY-BUDGET)"
+    )
+    parser.add_argument(
+        "--data-dir",
+        metavar="DIR",
+        help="folder of the data's official files (default $BIOGRAD_DATA, else the user's cache)",
+    )
+    parser.add_argument(
+        "--device", metavar="DEVICE", help="where to train (auto, cpu, cuda, cuda:N or mps; default auto)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train what is not trained yet, write the report, print the tables; or list the studies."""
+    from biograd import studies
+
+    if arguments.study is None:
+        return _list(arguments)
+    study = studies.find(arguments.study)
+    folder = runs.chosen_folder(arguments.out or str(Path("runs") / f"{study.name}-{arguments.budget}"))
+    outcome, page = _reproduced(study, folder, arguments)
+    if arguments.json:
+        print_json({**outcome, "report": str(page)})
+    else:
+        _print(outcome)
+        print(page)
+    return DONE if any(_done(row) for row in outcome["rows"]) else FAILED
+
+
+def _reproduced(study: "Study", folder: Path, arguments: argparse.Namespace) -> "tuple[Outcome, Path]":
+    from biograd.report import write_report
+    from biograd.studies.reproduce import reproduce
+
+    machine = {"data_dir": arguments.data_dir, "device": arguments.device}
+    with runs.advice_when_stopped("the same command goes on where it stopped"):
+        outcome = reproduce(
+            study,
+            folder,
+            budget=arguments.budget,
+            pattern=arguments.cell,
+            seeds=arguments.seeds,
+            jobs=arguments.jobs,
+            machine={key: value for key, value in machine.items() if value is not None},
+        )
+        return outcome, write_report(folder)
+
+
+def _done(row: Mapping[str, Any]) -> int:
+    """How many runs of a group are done."""
+    return row["runs"] - row["diverged"] - row["unfinished"]
+
+
+def _print(outcome: "Outcome") -> None:
+    """The table, and the claims below it."""
+    from biograd.report import study
+
+    print_columns(study.measured_columns(outcome["rows"]), study.heading(outcome), study.CAPTION)
+    if outcome["claims"]:
+        print_columns(study.claim_columns(outcome["claims"]), "Claims")
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    """Name the studies.
+
+    Raises:
+        UserMistake: a flag was given that only a study can do with.
+    """
+    from biograd import studies
+    from biograd.cli import describe
+
+    for flag, default in _OF_A_STUDY.items():
+        if getattr(arguments, flag) != default:
+            raise UserMistake(
+                f"--{flag.replace('_', '-')} needs a STUDY; known: {', '.join(studies.names())}"
+            )
+    summaries = describe.summaries(studies.REGISTRY)
+    if arguments.json:
+        print_json({"studies": [{"name": name, "summary": line} for name, line in summaries.items()]})
+    else:
+        print(columns(list(summaries.items())))
+        print("\nbiograd reproduce NAME trains one.")
+    return DONE

@@ -1,0 +1,130 @@
+"""From the runs of a study to its table: what was measured, beside what was published and claimed."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from biograd.records import Run
+from biograd.records.summary import spread
+from biograd.studies.quantities import Quantity
+from biograd.studies.study import BudgetName, Cell, Claim, Group, Published, Shown, Study
+
+Runs = Mapping[str, Sequence[Run]]
+"""The runs that there are, by the name of their cell."""
+
+
+def rows(study: Study, runs: Runs) -> list[dict[str, Any]]:
+    """A row for each quantity of each group of which there are runs, in the study's order.
+
+    ``mean`` and ``sd`` are over the ``seeds`` for which every one of the ``cells`` that have runs is done and
+    has the quantity; the value of a seed is the mean over those cells. ``of_cells`` counts the group's cells,
+    ``diverged`` and ``unfinished`` its runs that have no part in any mean. Values are in ``unit``.
+    """
+    return [
+        _row(study, group, shown, runs)
+        for group in study.groups
+        if _present(study, group, runs)
+        for shown in group.shows
+    ]
+
+
+def verdicts(study: Study, runs: Runs, budget: BudgetName) -> list[dict[str, Any]]:
+    """A row for each claim about groups of which there are runs.
+
+    ``mean`` and ``sd`` are over seeds, of the group or of its difference from the other, seed by seed. ``met`` is
+    None, and ``open`` says why, until all that the full budget asks for is there.
+    """
+    return [
+        _verdict(study, claim, runs, budget)
+        for claim in study.claims
+        if all(_present(study, group, runs) for group in _compared(study, claim))
+    ]
+
+
+def by_seed(cells: Sequence[Cell], quantity: Quantity, runs: Runs) -> dict[int, float]:
+    """The mean over cells, for every seed for which each cell has the quantity.
+
+    Args:
+        cells: one at least.
+        quantity: what of each run.
+        runs: those of each cell; one that is not done counts as missing.
+    """
+    values = [
+        {run.seed: value for run in runs[cell.name] if (value := _value(run, quantity)) is not None}
+        for cell in cells
+    ]
+    common = set.intersection(*(set(of_cell) for of_cell in values))
+    return {seed: statistics.fmean(of_cell[seed] for of_cell in values) for seed in sorted(common)}
+
+
+def _value(run: Run, quantity: Quantity) -> float | None:
+    return quantity.of(run) if run.status == "done" else None
+
+
+def _present(study: Study, group: Group, runs: Runs) -> list[Cell]:
+    """The cells of a group that have runs."""
+    return [cell for cell in study.cells_of(group) if runs.get(cell.name)]
+
+
+def _row(study: Study, group: Group, shown: Shown, runs: Runs) -> dict[str, Any]:
+    cells, published = _present(study, group, runs), shown.published
+    measured = spread(by_seed(cells, shown.quantity, runs).values())
+    statuses = [run.status for cell in cells for run in runs[cell.name]]
+    return {
+        "group": group.name,
+        "quantity": shown.quantity.title,
+        "unit": shown.quantity.unit,
+        "mean": measured.mean,
+        "sd": measured.sd,
+        "seeds": measured.n,
+        "cells": len(cells),
+        "of_cells": len(study.cells_of(group)),
+        "runs": len(statuses),
+        "unfinished": statuses.count("unfinished"),
+        "diverged": len(statuses) - statuses.count("done") - statuses.count("unfinished"),
+        "published": published and published.value,
+        "published_sd": published and published.spread,
+        "difference": _difference(measured.mean, published),
+        "source": published and published.source,
+    }
+
+
+def _difference(measured: float | None, published: Published | None) -> float | None:
+    return None if measured is None or published is None else measured - published.value
+
+
+def _verdict(study: Study, claim: Claim, runs: Runs, budget: BudgetName) -> dict[str, Any]:
+    groups = _compared(study, claim)
+    ours, *theirs = (by_seed(_present(study, group, runs), claim.quantity, runs) for group in groups)
+    beside = theirs[0] if theirs else dict.fromkeys(ours, 0.0)
+    measured = spread(value - beside[seed] for seed, value in ours.items() if seed in beside)
+    reason = _open(study, groups, runs, budget, measured.n)
+    return {
+        "claim": claim.statement,
+        "group": claim.group,
+        "beside": claim.beside,
+        "quantity": claim.quantity.title,
+        "unit": claim.quantity.unit,
+        "at_least": claim.at_least,
+        "mean": measured.mean,
+        "sd": measured.sd,
+        "seeds": measured.n,
+        "met": None if reason or measured.mean is None else measured.mean >= claim.at_least,
+        "open": reason,
+    }
+
+
+def _compared(study: Study, claim: Claim) -> list[Group]:
+    return [study.group(name) for name in (claim.group, claim.beside) if name is not None]
+
+
+def _open(study: Study, groups: list[Group], runs: Runs, budget: BudgetName, seeds: int) -> str | None:
+    """Why a claim cannot be judged yet, None when it can."""
+    if budget != "full":
+        return "judged at the full budget"
+    for group in groups:
+        there, wanted = len(_present(study, group, runs)), len(study.cells_of(group))
+        if there < wanted:
+            return f"{there} of {wanted} cells of {group.name!r}"
+    wanted = max(cell.full.seeds for group in groups for cell in study.cells_of(group))
+    return f"{seeds} of {wanted} seeds" if seeds < wanted else None

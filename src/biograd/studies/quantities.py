@@ -1,0 +1,126 @@
+"""What can be measured of a run that is done: a number in its records, by name."""
+
+import statistics
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from biograd.records import Run
+from biograd.records.summary import number
+
+Unit = Literal["fraction", "degrees", "seconds", "number"]
+"""Fractions are shown in percent, their differences in points."""
+
+
+class Quantity(Protocol):
+    """A number that each run has, or has not."""
+
+    @property
+    def title(self) -> str:
+        """What tables call it."""
+        ...
+
+    @property
+    def unit(self) -> Unit:
+        """What it is measured in."""
+        ...
+
+    def of(self, run: Run) -> float | None:
+        """Its value in a run that is done; None where it was not recorded."""
+        ...
+
+
+@dataclass(frozen=True)
+class AtEnd:
+    """An entry of ``result.json``.
+
+    Attributes:
+        entry: ``"test_accuracy"``, ``"test_balanced_accuracy"``, ``"seconds"``, …
+    """
+
+    entry: str
+
+    @property
+    def title(self) -> str:
+        """``test accuracy``."""
+        return self.entry.replace("_", " ")
+
+    @property
+    def unit(self) -> Unit:
+        """By the name of the entry."""
+        return _unit(self.entry)
+
+    def of(self, run: Run) -> float | None:
+        """Its value."""
+        return number(run.result or {}, self.entry)
+
+
+@dataclass(frozen=True)
+class AtEpoch:
+    """An entry of the line of ``metrics.jsonl`` that one epoch has left.
+
+    Attributes:
+        entry: ``"validation_accuracy"``, ``"train_loss"``, …
+        epoch: from 1.
+    """
+
+    entry: str
+    epoch: int
+
+    @property
+    def title(self) -> str:
+        """``validation accuracy, epoch 31``."""
+        return f"{self.entry.replace('_', ' ')}, epoch {self.epoch}"
+
+    @property
+    def unit(self) -> Unit:
+        """By the name of the entry."""
+        return _unit(self.entry)
+
+    def of(self, run: Run) -> float | None:
+        """Its value; None in a run of fewer epochs."""
+        rows = [row for row in run.metrics if row["epoch"] == self.epoch]
+        return number(rows[0], self.entry) if rows else None
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """What ``diagnostics_every`` measured of a layer, averaged over the measurements of an epoch.
+
+    Attributes:
+        quantity: ``"gradient_angle"``, ``"feedback_angle"``, … as ``diagnostics.jsonl`` calls it.
+        layer: the name of the parameter or block.
+        epoch: from 1; None for the last one measured.
+    """
+
+    quantity: str
+    layer: str
+    epoch: int | None = None
+
+    @property
+    def title(self) -> str:
+        """``gradient angle of 0.weight, epoch 3``."""
+        place = f"{self.quantity.replace('_', ' ')} of {self.layer}"
+        return place if self.epoch is None else f"{place}, epoch {self.epoch}"
+
+    @property
+    def unit(self) -> Unit:
+        """Angles are in degrees."""
+        return "degrees" if self.quantity.endswith("angle") else "number"
+
+    def of(self, run: Run) -> float | None:
+        """The mean over that epoch's measurements."""
+        rows = [
+            row
+            for row in run.diagnostics
+            if (row["quantity"], row.get("layer")) == (self.quantity, self.layer)
+        ]
+        epoch = max((row["epoch"] for row in rows), default=None) if self.epoch is None else self.epoch
+        values = [number(row, "value") for row in rows if row["epoch"] == epoch]
+        finite = [value for value in values if value is not None]
+        return statistics.fmean(finite) if finite else None
+
+
+def _unit(entry: str) -> Unit:
+    if entry.endswith("accuracy"):
+        return "fraction"
+    return "seconds" if entry == "seconds" else "number"

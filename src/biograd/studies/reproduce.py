@@ -1,0 +1,162 @@
+"""Train the cells of a study, and leave beside the runs what a report shows of it."""
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from biograd import records
+from biograd.errors import UserMistake
+from biograd.records import Run
+from biograd.studies import outcome
+from biograd.studies.study import BudgetName, Cell, Study
+from biograd.training import RunConfig, train_all
+from biograd.training.compare import is_finished
+from biograd.training.folder import CONFIG
+
+OUTCOME = "study.json"
+"""What a report reads of a study: its title, its table and its claims."""
+
+Outcome = dict[str, Any]
+
+
+def reproduce(
+    study: Study,
+    directory: str | os.PathLike[str],
+    *,
+    budget: BudgetName = "quick",
+    pattern: str = "*",
+    seeds: int | None = None,
+    jobs: int = 1,
+    machine: Mapping[str, Any] | None = None,
+    progress: bool | None = None,
+) -> Outcome:
+    """Train what is not trained yet of a study, each run in ``directory/CELL-seedN``, and write ``study.json``.
+
+    Finished runs are kept and unfinished ones resumed; runs of cells that are not chosen count in the table if
+    they are there.
+
+    Args:
+        study: what to train.
+        directory: new, or that of an earlier call with the same study and budget.
+        budget: how much.
+        pattern: which cells, by name: ``"mnist/*/bp"``.
+        seeds: how many a cell, in place of the budget's.
+        jobs: runs at once, each in a process.
+        machine: keys of a configuration that say where it runs, ``{"data_dir": …, "device": …}``.
+        progress: as for `biograd.training.train`.
+
+    Returns:
+        What ``study.json`` holds: ``study title reference budget rows claims``, for which see `outcome`.
+
+    Raises:
+        UserMistake: no cell fits, or the directory holds other runs; nothing has been trained then.
+        RunFailed: records cannot be written.
+    """
+    root, machine = Path(directory), machine or {}
+    cells = chosen(study, budget, pattern)
+    _refuse_another(root, study, budget)
+    _write(root, study, budget, machine)
+    train_all(_places(root, cells, budget, seeds, machine), jobs=jobs, progress=progress)
+    return _write(root, study, budget, machine)
+
+
+def chosen(study: Study, budget: BudgetName, pattern: str) -> list[Cell]:
+    """The cells of a budget whose names fit a pattern.
+
+    Raises:
+        UserMistake: there is none; the message names the nearest.
+    """
+    fitting = [cell for cell in study.cells if fnmatchcase(cell.name, pattern)]
+    trained = [cell for cell in fitting if cell.budget(budget)]
+    if trained:
+        return trained
+    if fitting:
+        raise UserMistake(f"the {budget} budget leaves out {fitting[0].name!r}: --budget full trains it")
+    near = difflib.get_close_matches(pattern, [cell.name for cell in study.cells], n=4, cutoff=0.0)
+    raise UserMistake(
+        f"no cell of {study.name} fits {pattern!r}; the nearest are {', '.join(near)} (* stands for anything)"
+    )
+
+
+def configuration(cell: Cell, budget: BudgetName, seed: int, machine: Mapping[str, Any]) -> RunConfig:
+    """What a run of a cell trains.
+
+    Raises:
+        UserMistake: the cell is wrong in itself, or the budget leaves it out.
+    """
+    amount = cell.budget(budget)
+    if amount is None:
+        raise UserMistake(f"the {budget} budget leaves out {cell.name!r}")
+    own = {"label": cell.label, "seed": seed, "epochs": amount.epochs}
+    given = {key: value for key, value in own.items() if value is not None}
+    return RunConfig.from_sources({**cell.configuration, **given, **machine})
+
+
+def found(study: Study, root: Path, budget: BudgetName, machine: Mapping[str, Any]) -> dict[str, list[Run]]:
+    """The runs below a folder of the cells of a budget, finished or not, by the name of the cell.
+
+    Raises:
+        UserMistake: a run there was made with another configuration than its cell has.
+    """
+    runs: dict[str, list[Run]] = {}
+    for cell in (cell for cell in study.cells if cell.budget(budget)):
+        for seed, place in _folders(root, cell):
+            is_finished(place, configuration(cell, budget, seed, machine))
+            runs.setdefault(cell.name, []).append(Run.load(place))
+    return runs
+
+
+def _folders(root: Path, cell: Cell) -> list[tuple[int, Path]]:
+    """Seeds and folders of the runs of a cell that there are."""
+    parent = (root / cell.name).parent
+    named = re.compile(rf"{re.escape(cell.label)}-seed(\d+)")
+    matches = [(named.fullmatch(path.name), path) for path in (parent.iterdir() if parent.is_dir() else ())]
+    return sorted((int(match[1]), path) for match, path in matches if match and (path / CONFIG).is_file())
+
+
+def _places(
+    root: Path, cells: list[Cell], budget: BudgetName, seeds: int | None, machine: Mapping[str, Any]
+) -> dict[Path, RunConfig]:
+    """What is trained where, seed by seed, so that an early stop leaves every cell with the first seeds."""
+    amounts = {cell.name: seeds or amount.seeds for cell in cells if (amount := cell.budget(budget))}
+    return {
+        root / f"{cell.name}-seed{seed}": configuration(cell, budget, seed, machine)
+        for seed in range(max(amounts.values()))
+        for cell in cells
+        if seed < amounts[cell.name]
+    }
+
+
+def _write(root: Path, study: Study, budget: BudgetName, machine: Mapping[str, Any]) -> Outcome:
+    """Write and return the outcome so far."""
+    runs = found(study, root, budget, machine)
+    result = {
+        "study": study.name,
+        "title": study.title,
+        "reference": study.reference,
+        "budget": budget,
+        "rows": outcome.rows(study, runs),
+        "claims": outcome.verdicts(study, runs, budget),
+    }
+    root.mkdir(parents=True, exist_ok=True)
+    records.write_json(root / OUTCOME, result)
+    return result
+
+
+def _refuse_another(root: Path, study: Study, budget: BudgetName) -> None:
+    """Refuse the folder of another study or budget.
+
+    Raises:
+        UserMistake: it is one.
+    """
+    if not (root / OUTCOME).exists():
+        return
+    there = records.read_json(root / OUTCOME)
+    if (there.get("study"), there.get("budget")) != (study.name, budget):
+        raise UserMistake(
+            f"{root} holds the study {there.get('study')} at the {there.get('budget')} budget: give another folder"
+        )

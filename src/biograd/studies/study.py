@@ -1,0 +1,178 @@
+"""What a study is: cells to train under a budget, groups of them to be measured, and what they are held against."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
+from typing import Any, Literal, get_args
+
+from biograd.errors import UserMistake
+from biograd.studies.quantities import Quantity
+
+BudgetName = Literal["quick", "full"]
+"""``quick`` takes minutes and shows that all of it works; ``full`` is what a study's claims are judged by."""
+
+BUDGETS: tuple[BudgetName, ...] = get_args(BudgetName)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much a cell is trained.
+
+    Attributes:
+        seeds: how many, from 0 on, ≥ 1.
+        epochs: ≥ 1; None for those of the cell's configuration.
+    """
+
+    seeds: int
+    epochs: int | None = None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One configuration, trained from several seeds.
+
+    Attributes:
+        name: of parts with slashes between, ``"mnist/3/bp"``: the folder of the runs, and what ``--cell`` picks by.
+            The last part is what tables call the run.
+        configuration: nested names as a configuration file has them, without seed and label.
+        full: the budget of results.
+        quick: the budget of a first look; None leaves the cell out of it.
+    """
+
+    name: str
+    configuration: Mapping[str, Any]
+    full: Budget
+    quick: Budget | None
+
+    @property
+    def label(self) -> str:
+        """What tables call the runs."""
+        return PurePosixPath(self.name).name
+
+    def budget(self, name: BudgetName) -> Budget | None:
+        """How much it is trained under a budget, None where it is not."""
+        return self.full if name == "full" else self.quick
+
+
+@dataclass(frozen=True)
+class Published:
+    """A number that somebody has published.
+
+    Attributes:
+        value: in the unit of the quantity that it stands beside: accuracies as fractions.
+        source: whose it is, and where: ``"Song et al. 2021, table 1"``.
+        spread: standard deviation, None where none was given.
+    """
+
+    value: float
+    source: str
+    spread: float | None = None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A quantity that a table shows of a group.
+
+    Attributes:
+        quantity: what is measured of each run.
+        published: the number to stand beside it, None where there is none.
+    """
+
+    quantity: Quantity
+    published: Published | None = None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Cells that a table shows in one row: their mean for each seed, then mean ± sd over seeds.
+
+    Attributes:
+        name: what the row is called.
+        cells: a pattern (``*``, ``?``, ``[0-9]``) of the names of its cells; ``*`` goes over slashes too.
+        shows: what is measured.
+    """
+
+    name: str
+    cells: str
+    shows: tuple[Shown, ...]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Something that the study tests: a bound on a group, or on how far it is from another.
+
+    Attributes:
+        statement: in words.
+        group: the name of the group.
+        quantity: what is compared.
+        at_least: the bound, in the quantity's unit: on the mean over seeds, or on that of the difference
+            group − ``beside``, seed by seed.
+        beside: the name of the group it is held against; None compares with the bound alone.
+    """
+
+    statement: str
+    group: str
+    quantity: Quantity
+    at_least: float
+    beside: str | None = None
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study as data; see the module of each for what it asks.
+
+    Attributes:
+        name: what ``biograd reproduce`` calls it.
+        title: a line for tables and the report.
+        reference: where the question, or the numbers, come from.
+        cells: what is trained.
+        groups: the rows of its table.
+        claims: what is judged at the full budget.
+
+    Raises:
+        UserMistake: a name is there twice, a cell is in no group, or a pattern or claim fits nothing.
+    """
+
+    name: str
+    title: str
+    reference: str
+    cells: tuple[Cell, ...]
+    groups: tuple[Group, ...]
+    claims: tuple[Claim, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        self._refuse_twice("cell", [cell.name for cell in self.cells])
+        self._refuse_twice("group", [group.name for group in self.groups])
+        for group in self.groups:
+            if not self.cells_of(group):
+                raise UserMistake(
+                    f"study {self.name!r}: no cell fits {group.cells!r} of group {group.name!r}"
+                )
+        for cell in self.cells:
+            if not any(fnmatchcase(cell.name, group.cells) for group in self.groups):
+                raise UserMistake(
+                    f"study {self.name!r}: cell {cell.name!r} is in no group, so no table shows it"
+                )
+        for name in (name for claim in self.claims for name in (claim.group, claim.beside) if name):
+            self.group(name)
+
+    def cells_of(self, group: Group) -> list[Cell]:
+        """The cells of a group."""
+        return [cell for cell in self.cells if fnmatchcase(cell.name, group.cells)]
+
+    def group(self, name: str) -> Group:
+        """The group of a name.
+
+        Raises:
+            UserMistake: there is none.
+        """
+        for group in self.groups:
+            if group.name == name:
+                return group
+        raise UserMistake(f"study {self.name!r} has no group {name!r}")
+
+    def _refuse_twice(self, kind: str, names: list[str]) -> None:
+        for name in names:
+            if names.count(name) > 1:
+                raise UserMistake(f"study {self.name!r} has the {kind} {name!r} twice")
