@@ -31,8 +31,9 @@ ARROWS = {
     "training": {"nets", "data", "rules", "diagnostics", "records"},
     "bench": {"training"},
     "report": {"records"},
+    "theory": {"records"},
     "testing": {"rules"},
-    "cli": {"bench", "report"},
+    "cli": {"bench", "report", "theory"},
 }
 """Who may import whom: what a package names here, and what that may import in turn."""
 

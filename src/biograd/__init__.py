@@ -47,6 +47,7 @@ _MODULES = {
     "report",
     "rules",
     "testing",
+    "theory",
     "training",
 }
 

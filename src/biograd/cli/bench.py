@@ -95,15 +95,12 @@ def _require_fitting(arguments: argparse.Namespace) -> None:
 
 def _draw(measured: Mapping[str, Any], folder: Path) -> Path:
     """Write the figure and the rows behind it; the figure's path."""
-    from biograd.records import atomic_write, write_json
+    from biograd.records import write_json
     from biograd.report.inverses import inverse_cost
 
-    drawing = inverse_cost(measured["rows"])
-    folder.mkdir(parents=True, exist_ok=True)
-    atomic_write(folder / f"{drawing.name}.pdf", drawing.pdf)
-    atomic_write(folder / f"{drawing.name}.svg", drawing.svg)
-    write_json(folder / f"{drawing.name}.json", without_nan(measured))
-    return folder / f"{drawing.name}.svg"
+    path = inverse_cost(measured["rows"]).save(folder)
+    write_json(path.with_suffix(".json"), without_nan(measured))
+    return path
 
 
 def _print(measured: Mapping[str, Any], what: str) -> None:

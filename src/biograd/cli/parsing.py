@@ -54,6 +54,8 @@ class Parser(argparse.ArgumentParser):
 def parse(parser: Parser, arguments: Sequence[str]) -> argparse.Namespace:
     """Read a command line; ``settings`` of the namespace holds what was written as ``--rule.scale 0.5``.
 
+    A command may have commands of its own: the last word that names one decides what flags there are.
+
     Args:
         parser: the parser of the whole program; a command that takes settings has the default ``sections``.
         arguments: what was typed after the program's name.
@@ -61,14 +63,15 @@ def parse(parser: Parser, arguments: Sequence[str]) -> argparse.Namespace:
     Raises:
         UserMistake: an unknown command or flag (the nearest is suggested), or a bad value.
     """
-    command = next(iter(arguments), None)
-    commands = parser.commands()
-    if command not in commands:
-        return _parse_without_command(parser, arguments, command)
-    chosen = commands[command]
-    rest, settings = take_settings(arguments[1:], chosen.get_default("sections") or ())
+    chosen, words = parser, 0
+    while commands := chosen.commands():
+        command = next(iter(arguments[words:]), None)
+        if command not in commands:
+            return _parse_without_command(chosen, arguments[words:], command)
+        chosen, words = commands[command], words + 1
+    rest, settings = take_settings(arguments[words:], chosen.get_default("sections") or ())
     _refuse_unknown_flags(chosen, rest)
-    namespace = parser.parse_args([command, *_join_negative_numbers(chosen, rest)])
+    namespace = parser.parse_args([*arguments[:words], *_join_negative_numbers(chosen, rest)])
     namespace.settings = settings
     return namespace
 

@@ -6,13 +6,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from biograd.records import Cell
+from biograd.records import Cell, atomic_write
 from biograd.report.cells import brief_name_of, looks_of
 from biograd.report.palette import GRID, INK, PAPER, QUIET
 
@@ -74,6 +75,13 @@ class Drawing:
     caption: str
     svg: str
     pdf: bytes
+
+    def save(self, folder: Path) -> Path:
+        """Write both files into a folder, which is made where there is none; the SVG file's path."""
+        folder.mkdir(parents=True, exist_ok=True)
+        atomic_write(folder / f"{self.name}.pdf", self.pdf)
+        atomic_write(folder / f"{self.name}.svg", self.svg)
+        return folder / f"{self.name}.svg"
 
 
 def draw(

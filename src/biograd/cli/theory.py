@@ -1,0 +1,23 @@
+"""``biograd theory STUDY``: simulations that the theory of the rules speaks of, a file a study."""
+
+from typing import Any
+
+from biograd.cli import theory_stdp
+
+_STUDIES = (theory_stdp,)
+
+_EPILOG = """\
+examples:
+  biograd theory stdp --out figures
+
+`biograd theory STUDY --help` tells what a study does, its flags, defaults and ranges.
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Declare the command and the studies, each of which is a command of its own."""
+    does = "simulations that the theory of the rules speaks of"
+    parser = subparsers.add_parser("theory", help=does, description=f"{does.capitalize()}.", epilog=_EPILOG)
+    studies = parser.add_subparsers(title="studies", metavar="STUDY", help="which simulation")
+    for study in _STUDIES:
+        study.add_parser(studies)

@@ -1,0 +1,1 @@
+"""Simulations that the theory of the rules speaks of."""
