@@ -48,9 +48,9 @@ def run_quickly(block: Block, x: Tensor) -> Tensor:
     """The output of a block, to rounding that of ``block(x)``, without a graph."""
     x = spared(block, x)
     for layer, is_before_tanh in _steps(block.layers):
-        if type(layer) is nn.Linear and not _has_hooks(layer):
+        if type(layer) is nn.Linear and not has_hooks(layer):
             x = quick_linear(x, layer.weight, layer.bias, tanh=is_before_tanh)
-        elif type(layer) is nn.Tanh and not _has_hooks(layer):
+        elif type(layer) is nn.Tanh and not has_hooks(layer):
             x = quick_tanh(x)
         else:
             x = layer(x)
@@ -112,16 +112,15 @@ def _steps(layers: tuple[nn.Module, ...]) -> Iterator[tuple[Any, bool]]:
     for place in places:
         layer, after = layers[place], layers[place + 1] if place + 1 < len(layers) else None
         joins = (
-            type(layer) is nn.Linear
-            and type(after) is nn.Tanh
-            and not (_has_hooks(layer) or _has_hooks(after))
+            type(layer) is nn.Linear and type(after) is nn.Tanh and not (has_hooks(layer) or has_hooks(after))
         )
         if joins:
             next(places)
         yield layer, joins
 
 
-def _has_hooks(layer: nn.Module) -> bool:
+def has_hooks(layer: nn.Module) -> bool:
+    """Whether a layer is more than its forward."""
     return bool(layer._forward_hooks or layer._forward_pre_hooks)
 
 

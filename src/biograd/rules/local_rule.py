@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from biograd.credit.blocks import Block, run_layers, spared
 from biograd.credit.delivery import delivery
-from biograd.credit.quick import quick_linear
+from biograd.credit.quick import has_hooks, quick_linear
 from biograd.rules.base import Credit, Loss
 from biograd.rules.block_rule import output_error
 from biograd.rules.blockwise import Blockwise
@@ -113,8 +113,9 @@ class LocalRule(Blockwise):
 def _is_plain_linear(moment: Moment) -> bool:
     """Whether the drive is what one linear layer made of the input, and nothing else in the block learns."""
     opening, driving = moment.block.opening, moment.block.driving
-    is_alone = type(opening) is nn.Linear and driving[-1] is opening and not moment.input.requires_grad
-    return is_alone and moment.drive.dtype == moment.input.dtype == opening.weight.dtype
+    if type(opening) is not nn.Linear or driving[-1] is not opening or has_hooks(opening):
+        return False
+    return not moment.input.requires_grad and moment.drive.dtype == moment.input.dtype == opening.weight.dtype
 
 
 def _linear_gradient(moment: Moment, parameter: nn.Parameter, signal: Tensor) -> Tensor | None:
