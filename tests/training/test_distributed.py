@@ -60,7 +60,15 @@ def test_two_processes_train_as_one_does_on_the_same_batches(name, plan, folder)
         warnings.simplefilter("ignore", UserWarning)
         alone = train(plan[0][name], folder / "one" / name)
     together = records.read_json(folder / "two" / name / "result.json")
-    for key in ("train_loss", "train_accuracy", "validation_loss", "test_loss", "test_accuracy", "steps"):
+    for key in (
+        "train_loss",
+        "train_accuracy",
+        "validation_loss",
+        "test_loss",
+        "test_accuracy",
+        "test_balanced_accuracy",
+        "steps",
+    ):
         assert together[key] == pytest.approx(alone[key], rel=1e-12), key
     (one, _), (two, _) = (
         checkpoint.load(folder / n / name / "checkpoint.safetensors") for n in ("one", "two")

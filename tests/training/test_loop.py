@@ -29,7 +29,7 @@ def test_the_result_says_what_was_reached_and_how_the_test_set_was_used(make_con
     expected |= {"parameters": 6 * 8 + 8 + 8 + 8 + 8 * 3 + 3, "run": str(tmp_path)}
     assert {key: result[key] for key in expected} == expected
     last = records.read_lines(tmp_path / "metrics.jsonl")[-1]
-    for key in ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy"):
+    for key in ("train_loss", "train_accuracy", "validation_loss", "validation_balanced_accuracy"):
         assert result[key] == last[key]
     assert 0 <= result["test_accuracy"] <= 1
     assert result["test_loss"] > 0
@@ -46,6 +46,8 @@ def test_losses_and_accuracies_are_those_of_the_trained_net(make_config, tmp_pat
         output = parts.net(x.double())
         assert result[f"{part}_loss"] == pytest.approx(torch.nn.functional.cross_entropy(output, y).item())
         assert result[f"{part}_accuracy"] == (output.argmax(1) == y).double().mean().item()
+        recalls = [(output[y == k].argmax(1) == k).double().mean().item() for k in y.unique()]
+        assert result[f"{part}_balanced_accuracy"] == pytest.approx(sum(recalls) / len(recalls))
 
 
 def test_the_training_loss_is_the_mean_over_examples_before_each_update(make_config, net_file, tmp_path):

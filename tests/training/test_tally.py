@@ -1,7 +1,7 @@
 import torch
 
 from biograd.rules.base import Credit
-from biograd.training.tally import Tally, means
+from biograd.training.tally import ClassTally, Tally, means, scores
 
 
 def test_means_are_per_example_whatever_the_batches():
@@ -22,3 +22,17 @@ def test_sums_go_on_where_they_were():
     other.restore(tally.sums())
     assert torch.equal(other.sums(), tally.sums())
     assert other.examples == 2
+
+
+def test_balanced_accuracy_is_the_mean_over_classes_whatever_the_batches():
+    y = torch.tensor(
+        [0, 0, 0, 0, 0, 0, 0, 0, 3, 3]
+    )  # no example of 1 and 2, which others of the set may name
+    said = torch.tensor([0, 0, 0, 0, 0, 0, 0, 3, 3, 0])
+    device = torch.device("cpu")
+    tally, of_classes = Tally(device), ClassTally(4, device)
+    for part in (slice(0, 7), slice(7, 10)):
+        output = torch.nn.functional.one_hot(said[part], 4).double()
+        tally.add(Credit(torch.tensor(0.5), output), y[part])
+        of_classes.add(output, y[part])
+    assert scores(tally.sums(), of_classes.counts) == (0.5, 0.8, (7 / 8 + 1 / 2) / 2)

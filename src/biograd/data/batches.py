@@ -74,6 +74,11 @@ class Batches:
         """Batches an epoch."""
         return -(-len(self._targets) // self.batch_size)
 
+    @property
+    def classes(self) -> int:
+        """How many classes the examples name: one more than the largest target."""
+        return int(self._targets.max()) + 1
+
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of an epoch from number ``start`` on.
 

@@ -46,9 +46,9 @@ class Column:
 def summary_columns(cells: Iterable[Cell]) -> list[Column]:
     """The summary, a row for each cell; columns in which no cell has anything are left out.
 
-    ``seeds`` counts those that finished, and says what did not. Accuracies are in percent, mean ± sample
-    standard deviation over seeds; ``Δ bp`` is the difference of the means in percentage points, ``× bp``
-    the ratio of the mean training seconds.
+    ``seeds`` counts those that finished, and says what did not. Accuracies are in percent, mean ± sample standard
+    deviation over seeds, balanced accuracy (the mean over both sides) where one class is told from the rest;
+    ``Δ bp`` is the difference of the means in percentage points, ``× bp`` the ratio of the mean training seconds.
     """
     cells = ordered(cells)
     reference = {
@@ -61,6 +61,7 @@ def summary_columns(cells: Iterable[Cell]) -> list[Column]:
         _column("configuration", [_text(cell.label) for cell in cells]),
         _numbers("seeds", [_seeds(cell) for cell in cells]),
         _numbers("test accuracy %", [_percent(cell.test_accuracy) for cell in cells]),
+        _numbers("balanced accuracy %", [_balanced(cell) for cell in cells]),
         _numbers("Δ bp", [_difference(cell, reference[id(cell)]) for cell in cells]),
         _numbers("validation accuracy %", [_percent(cell.spread("validation_accuracy")) for cell in cells]),
         _numbers("seconds", [_seconds(cell.seconds) for cell in cells]),
@@ -144,6 +145,7 @@ def markdown(cells: Iterable[Cell]) -> str:
 
 _QUANTITIES = (
     "test_accuracy",
+    "test_balanced_accuracy",
     "test_loss",
     "validation_accuracy",
     "validation_loss",
@@ -199,6 +201,13 @@ def _seeds(cell: Cell) -> Entry:
 
 def _percent(spread: Spread) -> Entry:
     return Entry(percent(spread), spread.mean)
+
+
+def _balanced(cell: Cell) -> Entry:
+    """On the test set, where one class is told from the rest and accuracy would hide that it is rare."""
+    if cell.runs[0].config.get("one_vs_rest") is None:
+        return Entry(MISSING, None)
+    return _percent(cell.spread("test_balanced_accuracy"))
 
 
 def _seconds(spread: Spread) -> Entry:

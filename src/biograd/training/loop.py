@@ -15,7 +15,7 @@ from biograd.training.config import RunConfig
 from biograd.training.distributed import Ranks, is_first, joined
 from biograd.training.parts import build, find_device
 from biograd.training.seeding import derive, settled
-from biograd.training.tally import Means
+from biograd.training.tally import Scores
 from biograd.training.trainer import Diverged, Trainer
 
 Result = dict[str, Any]
@@ -136,10 +136,11 @@ def _trained(trainer: Trainer, progress: bool | None) -> Result:
     return _unless_diverged(result)
 
 
-def _result(trainer: Trainer, test: Means | None, reason: str | None) -> Result:
+def _result(trainer: Trainer, test: Scores | None, reason: str | None) -> Result:
     config, parts = trainer.config, trainer.parts
     last = trainer.rows[-1] if test else {}
-    means = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+    validation = ("validation_loss", "validation_accuracy", "validation_balanced_accuracy")
+    means = ("train_loss", "train_accuracy", *validation)
     return {
         "rule": config.rule.label,
         "label": config.title,
@@ -152,6 +153,7 @@ def _result(trainer: Trainer, test: Means | None, reason: str | None) -> Result:
         **{name: last.get(name) for name in means},
         "test_loss": test.loss if test else None,
         "test_accuracy": test.accuracy if test else None,
+        "test_balanced_accuracy": test.balanced_accuracy if test else None,
         "test_reads": trainer.test_reads,
         "tested_weights": "last" if test else None,
         "seconds": trainer.clock.seconds,

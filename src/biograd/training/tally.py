@@ -15,6 +15,14 @@ class Means(NamedTuple):
     accuracy: float
 
 
+class Scores(NamedTuple):
+    """Loss and accuracy per example, and the mean over classes of the share of each that is recognised."""
+
+    loss: float
+    accuracy: float
+    balanced_accuracy: float
+
+
 class Tally:
     """Sums of loss, of correct answers and of examples.
 
@@ -49,3 +57,28 @@ def means(sums: Tensor) -> Means:
     """Means of what `Tally.sums` gave, added up over processes or not."""
     loss, correct, examples = sums.tolist()
     return Means(loss / examples, correct / examples)
+
+
+class ClassTally:
+    """Examples of each class and how many of them were recognised: where one class is rare, accuracy hides it.
+
+    Args:
+        classes: how many there are.
+        device: where the counts are kept.
+    """
+
+    def __init__(self, classes: int, device: torch.device) -> None:
+        self.counts = torch.zeros(2, classes, dtype=torch.int64, device=device)
+
+    def add(self, output: Tensor, y: Tensor) -> None:
+        """Count one batch; ``output`` is ``(batch, outputs)``."""
+        of_class = y.unsqueeze(1) == torch.arange(self.counts.shape[1], device=y.device)  # (batch, classes)
+        recognised = of_class & (output.argmax(1) == y).unsqueeze(1)
+        self.counts += torch.stack([of_class.sum(0), recognised.sum(0)])
+
+
+def scores(sums: Tensor, counts: Tensor) -> Scores:
+    """What `Tally.sums` and `ClassTally` gave, as numbers; a class without examples has no part in the mean."""
+    examples, recognised = counts.cpu().double()
+    shown = examples > 0
+    return Scores(*means(sums), (recognised[shown] / examples[shown]).mean().item())

@@ -22,7 +22,7 @@ from biograd.training.progress import Silent, shown
 from biograd.training.schedules import Interval
 from biograd.training.seeding import random_state, restore_random_state
 from biograd.training.stopwatch import Stopwatch
-from biograd.training.tally import Means, Tally, means
+from biograd.training.tally import Scores, Tally, means
 
 CHECK_EVERY = 100
 """Steps between two looks at the loss, each of which waits for the device."""
@@ -64,7 +64,7 @@ class Trainer:
         self._parameters = [p for group in groups for p in group["params"]]
         ranks.share_state(parts.net, parts.rule)
 
-    def run(self, progress: bool | None = None) -> Means:
+    def run(self, progress: bool | None = None) -> Scores:
         """Train to the end and read the test set, once.
 
         Raises:
@@ -173,6 +173,7 @@ class Trainer:
             "train_accuracy": training.accuracy,
             "validation_loss": validation.loss if validation else None,
             "validation_accuracy": validation.accuracy if validation else None,
+            "validation_balanced_accuracy": validation.balanced_accuracy if validation else None,
             "learning_rate": self.parts.optimizer.param_groups[0]["lr"],
             "seconds": self.clock.seconds,
         }
