@@ -30,10 +30,11 @@ ARROWS = {
     "records": FOUNDATION,
     "training": {"nets", "data", "rules", "diagnostics", "records"},
     "bench": {"training"},
+    "studies": {"training"},
     "report": {"records"},
     "theory": {"records"},
     "testing": {"rules"},
-    "cli": {"bench", "report", "theory"},
+    "cli": {"bench", "studies", "report", "theory"},
 }
 """Who may import whom: what a package names here, and what that may import in turn."""
 
