@@ -46,6 +46,7 @@ _MODULES = {
     "records",
     "report",
     "rules",
+    "studies",
     "testing",
     "theory",
     "training",
