@@ -86,7 +86,7 @@ def test_inverses_are_measured_drawn_and_kept_as_rows(biograd, monkeypatch, tmp_
     monkeypatch.setattr(bench, "inverse_costs", lambda **given: seen.update(given) or rows)
     folder = tmp_path / "new" / "figures"
     row = biograd(f"bench inverses --widths 64 --repeats 3 --out {folder} --json").row
-    assert seen == {"widths": [64], "repeats": 3, "threads": 1, "seed": 0}
+    assert seen == {"widths": [64], "repeats": 3}
     assert row == {"rows": rows, "environment": environment(), "figure": str(folder / "inverse-cost.svg")}
     assert (folder / "inverse-cost.svg").read_text().startswith("<?xml")
     assert (folder / "inverse-cost.pdf").read_bytes().startswith(b"%PDF")
@@ -97,13 +97,51 @@ def test_inverses_are_measured_drawn_and_kept_as_rows(biograd, monkeypatch, tmp_
     assert figure == str(folder / "inverse-cost.svg")
 
 
+def test_memory_by_depth_is_measured_drawn_and_kept_as_rows(biograd, monkeypatch, tmp_path):
+    seen = {}
+    row = {
+        "rule": "fa",
+        "hidden": 4,
+        "width": 256,
+        "batch": 128,
+        "kept_bytes": 500_000,
+        "peak_bytes": 900_000,
+    }
+    row |= {"reference_kept_bytes": 1_000_000, "reference_peak_bytes": 1_200_000, "reason": None}
+    refused = {**row, "rule": "shy", "kept_bytes": None, "peak_bytes": None, "reason": "it is no chain"}
+    monkeypatch.setattr(bench, "memory_by_depth", lambda **given: seen.update(given) or [row, refused])
+    folder = tmp_path / "new"
+    figure = str(folder / "memory-by-depth.svg")
+    found = biograd(f"bench depth --rules fa,shy --depths 4 --seed 2 --out {folder} --json").row
+    assert seen == {"rules": ["fa", "shy"], "depths": [4], "seed": 2}
+    assert found == {"rows": [row, refused], "environment": environment(), "figure": figure}
+    assert (folder / "memory-by-depth.svg").read_text().startswith("<?xml")
+    assert json.loads((folder / "memory-by-depth.json").read_text())["rows"] == [row, refused]
+    titles, line, other, last = biograd(f"bench depth --out {folder}").out.splitlines()
+    assert titles.split()[:4] == ["rule", "hidden", "kept", "peak"]
+    assert line.split() == ["fa", "4", "500.0", "kB", "900.0", "kB", "0.50", "0.75"]
+    assert other.endswith("not measured: it is no chain")
+    assert last == figure
+
+
+def test_without_flags_a_benchmark_has_its_own_defaults(biograd, monkeypatch):
+    seen = []
+    monkeypatch.setattr(bench, "run", lambda **given: seen.append(given) or [])
+    biograd("bench --json")
+    assert seen == [{}]
+
+
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("bench inverses --rules bp", "--rules goes without inverses"),
-        ("bench inverses --nets mlp", "--nets goes without inverses"),
-        ("bench --widths 64", "--widths goes with inverses"),
-        ("bench --out .", "--out goes with inverses"),
+        ("bench inverses --rules bp", "--rules goes with the step times and depth alone"),
+        ("bench inverses --nets mlp", "--nets goes with the step times alone"),
+        ("bench --widths 64", "--widths goes with inverses alone"),
+        ("bench --depths 2", "--depths goes with depth alone"),
+        ("bench --out .", "--out goes with inverses and depth alone"),
+        ("bench depth --repeats 5", "--repeats goes with the step times and inverses alone"),
+        ("bench depth --threads 1", "--threads goes with the step times and inverses alone"),
+        ("bench depth --depths 0", "--depths: expected a whole number ≥ 1, got '0'"),
         ("bench inverses --widths 9", "--widths: expected a whole number ≥ 10, got '9'"),
         ("bench inverse", "invalid choice: 'inverse'"),
     ],

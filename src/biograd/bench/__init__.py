@@ -5,13 +5,14 @@ from typing import Any
 
 from biograd import rules as all_rules
 from biograd.bench import locally_connected
+from biograd.bench.depth import memory_by_depth
 from biograd.bench.inverse_cost import inverse_costs
 from biograd.bench.nets import BENCH_NETS, BenchNet, find
 from biograd.bench.step_time import step_times
 from biograd.bench.timing import quiet_process
 from biograd.errors import UserMistake
 
-__all__ = ["BENCH_NETS", "BenchNet", "inverse_costs", "run"]
+__all__ = ["BENCH_NETS", "BenchNet", "inverse_costs", "memory_by_depth", "run"]
 
 
 def run(

@@ -27,6 +27,7 @@ LIMITS: dict[tuple[str, str], Limit] = {
     ("brsf", "mlp"): Limit(1.60, 1.20),  # the random draw is the cost
     ("dfa", "mlp"): Limit(0.80, 0.73),  # the aim is the operation count
     ("drtp", "mlp"): Limit(0.80, 0.73),
+    ("stdp-association", "mlp"): Limit(0.80, 0.73),
     ("shallow", "mlp"): Limit(0.42, 0.34),
     ("dtp", "bartunov-mnist-fc"): Limit(2.20, 1.90),  # the aim is the operation count
     ("gait-prop", "square"): Limit(2.00, 1.70),

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from biograd import rules
 from biograd.bench.inverse_watch import InverseWatch
 from biograd.bench.limits import LIMITS
-from biograd.bench.memory import memory_of
+from biograd.bench.memory import Memory, memory_of
 from biograd.bench.nets import BenchNet
 from biograd.bench.rows import row
 from biograd.bench.timing import Moving, Step, compare
@@ -41,7 +41,7 @@ def step_times(bench_net: BenchNet, names: Sequence[str], *, repeats: int, seed:
     times = compare(
         {name: each.timed for name, each in candidates.items()}, reference, repeats=repeats, seed=seed
     )
-    plain = memory_of(reference, _gradients(net))
+    plain = plain_memory(net, x, y)
     return [
         row(
             _about(name, bench_net, repeats, candidates.get(name)),
@@ -125,6 +125,11 @@ def plain_step(net: nn.Module, x: Tensor, y: Tensor) -> Step:
         F.cross_entropy(net(x), y).backward()
 
     return step
+
+
+def plain_memory(net: nn.Module, x: Tensor, y: Tensor) -> Memory:
+    """What a step of plain backpropagation needs."""
+    return memory_of(plain_step(net, x, y), _gradients(net))
 
 
 def _empty_gradients(parameters: list[nn.Parameter]) -> None:

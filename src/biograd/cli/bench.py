@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from biograd.cli.exits import DONE
-from biograd.cli.output import columns, note, print_json, without_nan
+from biograd.cli.output import columns, note, print_json, size, without_nan
 from biograd.cli.parsing import add_command
 from biograd.cli.values import names, whole, whole_numbers
 from biograd.errors import UserMistake
@@ -18,6 +18,7 @@ examples:
   biograd bench --rules fa,kp,dfa --nets mlp --repeats 50
   biograd bench --json > bench.json
   biograd bench inverses --out figures
+  biograd bench depth --rules bp,stdp-association --out figures
 
 Every step (zero_grad and assign_credit; the optimiser's step is no part of it) is timed right before or
 right after a plain loss.backward() of the same net and batch, all rules in random order. The ratio is the
@@ -29,7 +30,17 @@ connected layer is timed beside the convolution with shared weights. All of it t
 
 `inverses` times gait-prop by each strategy for its inverses against the width of the layers, in some
 minutes more; --out writes inverse-cost.svg, inverse-cost.pdf and the rows, inverse-cost.json.
+
+`depth` follows every tensor of one step on nets of 2 to 32 hidden layers of 256 neurons, and times nothing;
+--out writes memory-by-depth.svg, memory-by-depth.pdf and the rows, memory-by-depth.json.
 """
+
+_FLAGS = {
+    None: ("rules", "nets", "repeats", "threads", "seed"),
+    "inverses": ("widths", "repeats", "threads", "seed", "out"),
+    "depth": ("rules", "depths", "seed", "out"),
+}
+"""Which flags each benchmark takes."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -38,10 +49,17 @@ def add_parser(subparsers: Any) -> None:
         subparsers, "bench", run, "step time and memory of the rules beside plain backpropagation", _EPILOG
     )
     parser.add_argument(
-        "what", nargs="?", choices=["inverses"], metavar="inverses", help="the cost of inverses instead"
+        "what",
+        nargs="?",
+        choices=[what for what in _FLAGS if what],
+        metavar="inverses|depth",
+        help="the cost of inverses, or memory by depth, instead",
     )
     parser.add_argument(
-        "--rules", type=names, metavar="A,B,C", help="which rules (default all; on square a choice of them)"
+        "--rules",
+        type=names,
+        metavar="A,B,C",
+        help="which rules (default all; on square and for depth a choice of them)",
     )
     parser.add_argument(
         "--nets",
@@ -53,14 +71,18 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--widths", type=whole_numbers(10), metavar="A,B", help="for inverses (default 256,512,1024,2048)"
     )
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="for inverses: where the figure goes")
     parser.add_argument(
-        "--repeats", type=whole(1), default=30, metavar="N", help="pairs a rule (≥ 1; default 30)"
+        "--depths",
+        type=whole_numbers(1),
+        metavar="A,B",
+        help="for depth: hidden layers (default 2,4,8,16,32)",
     )
-    parser.add_argument("--threads", type=whole(1), default=1, metavar="N", help="threads (≥ 1; default 1)")
     parser.add_argument(
-        "--seed", type=whole(0), default=0, metavar="N", help="of weights, batch and order (default 0)"
+        "--out", type=Path, metavar="FOLDER", help="for inverses and depth: where the figure goes"
     )
+    parser.add_argument("--repeats", type=whole(1), metavar="N", help="pairs a rule (≥ 1; default 30)")
+    parser.add_argument("--threads", type=whole(1), metavar="N", help="threads (≥ 1; default 1)")
+    parser.add_argument("--seed", type=whole(0), metavar="N", help="of weights, batch and order (default 0)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -68,46 +90,63 @@ def run(arguments: argparse.Namespace) -> int:
     from biograd import bench
     from biograd.records import environment
 
-    _require_fitting(arguments)
+    given = _given(arguments)
     if sys.stderr.isatty():  # no moving bar, which would take time from what is timed
-        note(f"measuring, {arguments.repeats} pairs of steps or more for each row …")
-    common = {"repeats": arguments.repeats, "threads": arguments.threads, "seed": arguments.seed}
-    if arguments.what:
-        rows = bench.inverse_costs(**common, **({"widths": arguments.widths} if arguments.widths else {}))
-    else:
-        rows = bench.run(rules=arguments.rules, nets=arguments.nets, **common)
-    measured = {"environment": environment(), "rows": rows}
+        note("measuring …")
+    measure = {None: bench.run, "inverses": bench.inverse_costs, "depth": bench.memory_by_depth}
+    measured: dict[str, Any] = {"environment": environment(), "rows": measure[arguments.what](**given)}
     if arguments.out:
-        measured["figure"] = str(_draw(measured, arguments.out))
+        measured["figure"] = str(_draw(arguments.what, measured, arguments.out))
     if arguments.json:
         print_json(measured)
     else:
-        _print(measured, "strategy" if arguments.what else "rule")
+        _print(measured, arguments.what)
     return DONE
 
 
-def _require_fitting(arguments: argparse.Namespace) -> None:
-    for flag in ("rules", "nets") if arguments.what else ("widths", "out"):
-        if getattr(arguments, flag) is not None:
-            other = "without" if arguments.what else "with"
-            raise UserMistake(f"--{flag} goes {other} inverses: see biograd bench --help")
+def _given(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What the benchmark is told, of the flags that were given; those of another benchmark are a mistake."""
+    flags = dict.fromkeys(flag for flags in _FLAGS.values() for flag in flags)
+    given = {flag: getattr(arguments, flag) for flag in flags if getattr(arguments, flag) is not None}
+    for flag in given:
+        if flag not in _FLAGS[arguments.what]:
+            homes = [what or "the step times" for what, taken in _FLAGS.items() if flag in taken]
+            raise UserMistake(f"--{flag} goes with {' and '.join(homes)} alone: see biograd bench --help")
+    return {flag: value for flag, value in given.items() if flag != "out"}
 
 
-def _draw(measured: Mapping[str, Any], folder: Path) -> Path:
+def _draw(what: str, measured: Mapping[str, Any], folder: Path) -> Path:
     """Write the figure and the rows behind it; the figure's path."""
     from biograd.records import write_json
+    from biograd.report.depth import memory_by_depth
     from biograd.report.inverses import inverse_cost
 
-    path = inverse_cost(measured["rows"]).save(folder)
+    drawing = (inverse_cost if what == "inverses" else memory_by_depth)(measured["rows"])
+    path = drawing.save(folder)
     write_json(path.with_suffix(".json"), without_nan(measured))
     return path
 
 
-def _print(measured: Mapping[str, Any], what: str) -> None:
-    titles = ("net", what, "ms", "× bp", "95 %", "at most", "aim", "memory × bp", "")
-    print(columns([titles, *(_line(row, what) for row in measured["rows"])]))
+def _print(measured: Mapping[str, Any], what: str | None) -> None:
+    rows = measured["rows"]
+    if what == "depth":
+        titles = ("rule", "hidden", "kept", "peak", "kept × bp", "peak × bp", "")
+        lines = [_memory_line(row) for row in rows]
+    else:
+        name = "strategy" if what else "rule"
+        titles = ("net", name, "ms", "× bp", "95 %", "at most", "aim", "memory × bp", "")
+        lines = [_line(row, name) for row in rows]
+    print(columns([titles, *lines]))
     if "figure" in measured:
         print(measured["figure"])
+
+
+def _memory_line(row: Mapping[str, Any]) -> tuple[str, ...]:
+    head = (row["rule"], str(row["hidden"]))
+    if row["kept_bytes"] is None:
+        return (*head, *[""] * 4, f"not measured: {row['reason']}")
+    pairs = [(row[column], row[f"reference_{column}"]) for column in ("kept_bytes", "peak_bytes")]
+    return (*head, *(size(own) for own, _ in pairs), *(_ratio(own / plain) for own, plain in pairs), "")
 
 
 def _line(row: Mapping[str, Any], what: str) -> tuple[str, ...]:
