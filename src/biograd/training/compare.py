@@ -1,11 +1,8 @@
 """Several rules and seeds under one budget, one run after another, to be stopped and begun again at will."""
 
-import multiprocessing
 import os
-import signal
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +13,7 @@ from biograd.training import folder, sources
 from biograd.training.config import RunConfig
 from biograd.training.loop import Result, resume, train
 from biograd.training.parts import build
-from biograd.training.progress import shown
+from biograd.training.processes import in_processes
 
 BUDGET = ("data", "net", "loss", "epochs", "batch_size", "one_vs_rest", "validation_fraction")
 """What all runs of a comparison must have in common."""
@@ -151,25 +148,16 @@ def train_all(
 
 def _side_by_side(places: Mapping[Path, RunConfig], jobs: int, progress: bool | None) -> list[Result]:
     """Train in processes of their own, and say here, once, what each of them would warn of."""
-    spawn = multiprocessing.get_context("spawn")
-    quietly = (signal.SIGINT, signal.SIG_DFL)  # an interrupt ends the workers without a traceback each
-    results: list[Result] = []
-    with (
-        ProcessPoolExecutor(jobs, spawn, initializer=signal.signal, initargs=quietly) as pool,
-        shown("runs", 0, len(places), progress) as bar,
-    ):
-        for result in pool.map(_run_in_worker, places, places.values()):
-            results.append(result)
-            bar.reach(len(results))
+    results = in_processes(_run_in_worker, places.items(), jobs, "runs", progress)
     for warning in dict.fromkeys(warning for result in results for warning in result["warnings"]):
         warnings.warn(warning, stacklevel=3)
     return results
 
 
-def _run_in_worker(place: Path, config: RunConfig) -> Result:
+def _run_in_worker(run: tuple[Path, RunConfig]) -> Result:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the result holds them
-        return _run(place, config, progress=False)
+        return _run(*run, progress=False)
 
 
 def _place(root: Path, config: RunConfig) -> Path:
