@@ -13,7 +13,7 @@ from biograd.bench.timing import quiet_process
 from biograd.errors import UnsupportedNet, UserMistake
 
 DEPTHS = (2, 4, 8, 16, 32)
-RULES = ("bp", "fa", "dfa", "drtp", "shallow", "stdp-association")
+RULES = ("bp", "dfa", "shallow", "stdp-association")
 
 
 def memory_by_depth(

@@ -112,4 +112,4 @@ def _change(axes: Axes, measured: Mapping[str, Any]) -> None:
     axes.axline((0, 0), slope=1, color=QUIET, linestyle="--", linewidth=1.0)
     axes.set_xlabel("the rule")
     axes.set_title("mean change, simulated")
-    axes.legend(loc="upper left", title="slope, one neuron", alignment="left")
+    axes.legend(loc="upper left", title="slope, a neuron", alignment="left")

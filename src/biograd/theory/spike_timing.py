@@ -34,7 +34,8 @@ class Window:
     .. math:: K(\Delta) = A_+ e^{-\Delta/\tau_+} \text{ for } \Delta > 0, \qquad
               -A_- e^{\Delta/\tau_-} \text{ for } \Delta \le 0, \qquad \Delta = t_{post} - t_{pre}
 
-    The time constants are about those of Bi & Poo 2001, the amplitudes such that the window is balanced.
+    The time constants are of the order that is measured (Bi & Poo 1998), the amplitudes such that the window is
+    balanced.
 
     Attributes:
         a_plus: of the strengthening, > 0.
