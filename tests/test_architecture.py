@@ -30,11 +30,12 @@ ARROWS = {
     "records": FOUNDATION,
     "training": {"nets", "data", "rules", "diagnostics", "records"},
     "bench": {"training"},
+    "robustness": {"training"},
     "studies": {"training"},
     "report": {"records"},
     "theory": {"records"},
     "testing": {"rules"},
-    "cli": {"bench", "studies", "report", "theory"},
+    "cli": {"bench", "studies", "report", "theory", "robustness"},
 }
 """Who may import whom: what a package names here, and what that may import in turn."""
 

@@ -45,6 +45,7 @@ _MODULES = {
     "nets",
     "records",
     "report",
+    "robustness",
     "rules",
     "studies",
     "testing",

@@ -5,11 +5,24 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 from biograd import __version__
-from biograd.cli import bench, compare, data, demo, nets, report, reproduce, resume, rules, theory, train
+from biograd.cli import (
+    bench,
+    compare,
+    data,
+    demo,
+    nets,
+    report,
+    reproduce,
+    resume,
+    robustness,
+    rules,
+    theory,
+    train,
+)
 from biograd.cli.exits import DONE, guarded, replace_unprintable_signs
 from biograd.cli.parsing import Parser, parse
 
-_COMMANDS = (demo, train, resume, compare, reproduce, theory, bench, report, rules, data, nets)
+_COMMANDS = (demo, train, resume, compare, reproduce, robustness, theory, bench, report, rules, data, nets)
 
 _EPILOG = """\
 Begin with `biograd demo`: it needs no network and takes less than a minute.

@@ -52,3 +52,26 @@ def whole_numbers(least: int) -> Callable[[str], list[int]]:
         return [whole(least)(number) for number in names(text)]
 
     return convert
+
+
+def numbers(text: str) -> list[float]:
+    """Numbers separated by commas, none twice.
+
+    Example:
+        >>> numbers("0,0.02")
+        [0.0, 0.02]
+    """
+    try:
+        return [float(number) for number in names(text)]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected numbers separated by commas, got {text!r}") from None
+
+
+def whole_or_all(least: int) -> Callable[[str], int | None]:
+    """A converter to a whole number from ``least`` up, or None for ``all``.
+
+    Example:
+        >>> whole_or_all(1)("20"), whole_or_all(1)("all")
+        (20, None)
+    """
+    return lambda text: None if text == "all" else whole(least)(text)

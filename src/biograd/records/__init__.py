@@ -15,6 +15,7 @@ from biograd.records.files import (
     truncate_lines,
     write_json,
 )
+from biograd.records.robustness import add_measurement, read_measurements
 from biograd.records.run import Run, find_runs
 from biograd.records.summary import Cell, Spread, flatten, summarize
 
@@ -22,6 +23,7 @@ __all__ = [
     "Cell",
     "Run",
     "Spread",
+    "add_measurement",
     "append_line",
     "atomic_write",
     "environment",
@@ -29,6 +31,7 @@ __all__ = [
     "flatten",
     "read_json",
     "read_lines",
+    "read_measurements",
     "remove_leftovers",
     "replacing",
     "sha256",

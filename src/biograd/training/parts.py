@@ -14,7 +14,7 @@ from biograd.credit.isolation import isolated
 from biograd.data import Batches, DataSet
 from biograd.errors import NotFinite, UserMistake
 from biograd.rules.base import Rule
-from biograd.training import guests, losses, optimizers, schedules
+from biograd.training import guests, losses, optimizers, precision, schedules
 from biograd.training.config import RunConfig
 from biograd.training.schedules import Schedule
 from biograd.training.seeding import derive
@@ -80,13 +80,11 @@ class Parts:
 
     def inputs(self, x: Tensor) -> Tensor:
         """A batch in the precision of the net."""
-        return x.double() if self.config.precision == "float64" else x
+        return precision.cast(x, self.config.precision)
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
         """The context that a forward pass runs in."""
-        if self.config.precision == "bfloat16":
-            return torch.autocast(self.device.type, dtype=torch.bfloat16)
-        return contextlib.nullcontext()
+        return precision.autocast(self.config.precision, self.device)
 
 
 def build(config: RunConfig, device: torch.device | None = None) -> Parts:
@@ -105,7 +103,7 @@ def build(config: RunConfig, device: torch.device | None = None) -> Parts:
     dataset = load_data(config)
     training, validation, test = _batches(config, dataset, device)
     net = make_net(config, dataset).to(device)
-    rule = make_rule(config, net, _in_precision(training.sample(), config)).to(device)
+    rule = make_rule(config, net, precision.cast(training.sample(), config.precision)).to(device)
     optimizer, feedback_optimizer = make_optimizers(config, net, rule)
     schedule, feedback_schedule = (
         _make_schedule(config, one, len(training)) for one in (optimizer, feedback_optimizer)
@@ -293,7 +291,3 @@ def _batches(
         for split in (held_out, dataset.test)
     ]
     return training, measured[0], measured[1]  # pyright: ignore[reportReturnType]
-
-
-def _in_precision(x: Tensor, config: RunConfig) -> Tensor:
-    return x.double() if config.precision == "float64" else x

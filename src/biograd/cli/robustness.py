@@ -1,0 +1,165 @@
+"""``biograd robustness RUN…``: accuracy under attack, and whether the attacks can be trusted."""
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from biograd.cli.exits import DONE
+from biograd.cli.output import columns, note, print_json
+from biograd.cli.parsing import add_command
+from biograd.cli.values import names, numbers, whole, whole_or_all
+from biograd.errors import UserMistake
+
+if TYPE_CHECKING:
+    from biograd.records import Run
+
+_EPILOG = """\
+examples:
+  biograd robustness runs/compare-mnist-mlp
+  biograd robustness runs/mnist-mlp-fa-seed0 --attacks fgsm,pgd --epsilons 0.05,0.1 --examples all
+  biograd robustness runs/fa-seed0 --attacks transfer --transfer-from runs/bp-seed0 --json
+
+Each finished run at or below RUN is attacked, on the same examples of its test set. fgsm and pgd follow a
+gradient: the true one of the forward model, or what the rule's own feedback tells the input; square asks for
+no gradient; transfer makes its examples by PGD on another run of the same task and test examples: one of those
+given, or of --transfer-from (backpropagation and the same seed first).
+
+ε is in the units of the input before a net has it standardised: of images the pixels, scaled to [0, 1], with
+clipping; of other inputs the standard deviation of each feature, without. An example counts as right if it is
+right before and after, so that no curve lies above the clean accuracy.
+
+What is measured goes to RUN/robustness.json, beside what was measured there with other settings, and into
+RUN/report.html.
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Declare the command."""
+    parser = add_command(
+        subparsers,
+        "robustness",
+        run,
+        "accuracy of finished runs under attack, with a check of masking",
+        _EPILOG,
+    )
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="folder of a run, or one that holds runs")
+    parser.add_argument(
+        "--attacks", type=names, metavar="A,B", help="of fgsm, pgd, square, transfer (default all)"
+    )
+    parser.add_argument(
+        "--gradient", type=names, metavar="A,B", help="of true, rule: what fgsm and pgd follow (default both)"
+    )
+    parser.add_argument(
+        "--epsilons",
+        type=numbers,
+        metavar="X,Y",
+        help="sizes (≥ 0; default 0,0.02,0.05,0.1,0.2,0.3 of pixels, 0,0.1,0.2,0.5,1,2 standard deviations)",
+    )
+    parser.add_argument("--steps", type=whole(1), metavar="N", help="of pgd (≥ 1; default 20)")
+    parser.add_argument(
+        "--step-size", type=float, metavar="X", help="of pgd, in the units of ε (> 0; default 2.5 ε / steps)"
+    )
+    parser.add_argument("--restarts", type=whole(1), metavar="N", help="of pgd (≥ 1; default 1)")
+    parser.add_argument(
+        "--queries", type=whole(2), metavar="N", help="of square, an example (≥ 2; default 500)"
+    )
+    parser.add_argument(
+        "--examples",
+        type=whole_or_all(1),
+        default=1000,
+        metavar="N",
+        help="of the test set, shuffled by the seed; or all (default 1000)",
+    )
+    parser.add_argument(
+        "--transfer-from", metavar="RUN", help="run, or folder of runs, that transfer is made on"
+    )
+    parser.add_argument(
+        "--seed", type=whole(0), metavar="N", help="of examples, starts and square (default 0)"
+    )
+    parser.add_argument(
+        "--threads", type=whole(1), metavar="N", help="threads (default: as the run was trained)"
+    )
+    parser.add_argument(
+        "--device", metavar="D", help="cpu, cuda, cuda:N, mps (default: as the run was trained)"
+    )
+    parser.add_argument(
+        "--data-dir", metavar="DIR", help="where the data lies (default: where the run found it)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Attack every run, write the reports, print what was found."""
+    from biograd import records
+    from biograd.report import write_report
+    from biograd.robustness import Settings, candidates, measure_run
+
+    given = {name: getattr(arguments, flag) for name, flag in _SETTINGS.items()}
+    given = {name: value for name, value in given.items() if value is not None}
+    settings = Settings(**given, examples=arguments.examples)
+    found = [run for folder in arguments.runs for run in _finished(folder)]
+    runs = list({run.folder.resolve(): run for run in found}.values())
+    sources = [arguments.transfer_from] if arguments.transfer_from else arguments.runs
+    if "transfer" in settings.attacks:
+        others = [other for folder in sources for other in records.find_runs(folder)]
+        for one in runs:
+            candidates(one, others)  # before any of them is attacked
+    place = {name: getattr(arguments, name) for name in ("device", "threads", "data_dir")}
+    rows = [measure_run(one.folder, settings, transfer_from=sources, **place) for one in runs]
+    pages = [str(write_report(folder)) for folder in dict.fromkeys(arguments.runs)]
+    _print(rows, pages, arguments.json)
+    return DONE
+
+
+_SETTINGS = {"gradients": "gradient"} | {
+    name: name for name in ("attacks", "epsilons", "steps", "step_size", "restarts", "queries", "seed")
+}
+"""Settings to the flags that give them; what is not given keeps its default."""
+
+
+def _finished(folder: str) -> "list[Run]":
+    """The run in a folder, or the finished ones below it."""
+    from biograd import records
+
+    found = records.find_runs(folder)
+    done = [run for run in found if run.status == "done"]
+    for run in found:
+        if run.status != "done":
+            note(f"biograd robustness: {run.folder} is left out: the run is {run.status}")
+    if not done:
+        raise UserMistake(
+            f"there is no finished run in {folder}: train one first, or go on with biograd resume"
+        )
+    return done
+
+
+def _print(rows: Sequence[Mapping[str, Any]], pages: Sequence[str], as_json: bool) -> None:
+    if as_json:
+        print_json({"rows": rows, "reports": pages})
+        return
+    for row in rows:
+        clean, examples = row["clean"], row["examples"]
+        print(
+            f"{row['run']}: {examples} test examples (read {row['test_reads']} times by now), {row['unit']}"
+        )
+        print(f"  logit scale {clean['logit_scale']:.3g}, masking {row['verdict']['masking']}", end="")
+        print(f": {'; '.join(row['verdict']['reasons'])}" if row["verdict"]["reasons"] else "")
+        print(columns(list(_lines(row)), indent="    "))
+    print(*pages, sep="\n")
+
+
+def _lines(row: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """Attack and gradient, and for each ε accuracy and balanced accuracy in percent."""
+    sizes = row["settings"]["epsilons"]
+    yield "accuracy/balanced %", "gradient", *(f"ε {size:g}" for size in sizes), ""
+    curves: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for one in row["rows"]:
+        curves.setdefault((one["attack"], one["gradient"]), []).append(one)
+    for (attack, gradient), points in curves.items():
+        if points[0]["reason"] is not None:
+            yield attack, gradient, *("—" for _ in sizes), points[0]["reason"]
+        else:
+            yield attack, gradient, *(_percents(point) for point in points), ""
+
+
+def _percents(point: Mapping[str, Any]) -> str:
+    return f"{100 * point['accuracy']:.1f}/{100 * point['balanced_accuracy']:.1f}"

@@ -1,0 +1,14 @@
+"""Robustness: what a trained run's answers withstand, with the source of each attack's gradient stated.
+
+Attacks are plain functions of a model: ``fgsm(predict, x, y, epsilon, …)``; `measure_run` measures a finished run.
+"""
+
+from biograd.robustness.fast_gradient_sign import fgsm
+from biograd.robustness.measure import measure_run
+from biograd.robustness.projected_gradient_descent import pgd
+from biograd.robustness.settings import Settings
+from biograd.robustness.sources import rule_gradient, true_gradient
+from biograd.robustness.square import square
+from biograd.robustness.transfer import candidates
+
+__all__ = ["Settings", "candidates", "fgsm", "measure_run", "pgd", "rule_gradient", "square", "true_gradient"]

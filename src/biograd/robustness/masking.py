@@ -1,0 +1,116 @@
+"""Whether the attack failed, or the net withstood it: the checks of Athalye et al. 2018."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from biograd.robustness.scores import accuracy, standard_errors
+
+ERRORS = 2.0
+"""Standard errors of the paired difference above which one attack is said to be stronger than another."""
+
+ZERO_GRADIENTS = 0.05
+"""Share of inputs without a gradient above which masking is suspected."""
+
+AT_LARGE = 0.05
+"""Accuracy under an attack of any size above which masking is suspected."""
+
+Curve = Mapping[float, Tensor]
+"""ε to whether each example is right, ``(examples,)``."""
+
+
+class Check(NamedTuple):
+    """One check: passed, failed, or not made (None), and what was seen."""
+
+    name: str
+    passed: bool | None
+    seen: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the verdict is drawn from; None or empty where it was not measured.
+
+    Attributes:
+        fgsm: curve of FGSM by the true gradient.
+        pgd: curve of PGD by the true gradient.
+        others: name to curve, of attacks that do not ask for the true gradient.
+        large: an ε at which no input is safe, and whether each example is right under PGD there.
+        zero_gradients: share of the inputs whose true gradient is exactly zero.
+    """
+
+    fgsm: Curve | None
+    pgd: Curve | None
+    others: Mapping[str, Curve]
+    large: tuple[float, Tensor] | None
+    zero_gradients: float | None
+
+
+def verdict(evidence: Evidence) -> dict[str, Any]:
+    """``masking``: ``suspected`` if a check fails, ``not seen`` if all pass, ``unclear`` if one was not made.
+
+    The checks, after Athalye, Carlini & Wagner 2018 (arXiv 1802.00420): no other attack (without gradients, from
+    another run, by the rule's own feedback) beats the true gradient (PGD, else FGSM), FGSM does not beat PGD, each by
+    more than two standard errors of the difference on the same examples; PGD of a large size leaves nothing right;
+    hardly a gradient is exactly zero. With many sizes and attacks, one difference may exceed two errors by chance.
+
+    Returns:
+        ``masking``, ``reasons`` (one line for each check that failed or was not made) and ``checks``.
+    """
+    checks = [_other_attacks(evidence), _iterations(evidence), _large(evidence), _zero_gradients(evidence)]
+    failed = any(check.passed is False for check in checks)
+    unclear = any(check.passed is None for check in checks)
+    return {
+        "masking": "suspected" if failed else "unclear" if unclear else "not seen",
+        "reasons": [check.seen for check in checks if not check.passed],
+        "checks": [check._asdict() for check in checks],
+    }
+
+
+def _other_attacks(evidence: Evidence) -> Check:
+    white = evidence.pgd or evidence.fgsm
+    found = [
+        (standard_errors(left, of_other[epsilon]), epsilon, other)
+        for other, of_other in evidence.others.items()
+        for epsilon, left in (white or {}).items()
+        if epsilon > 0
+    ]
+    if white is None or not found:
+        return Check("other attacks", None, "no attack by the true gradient and another one to compare")
+    by, epsilon, other = max(found)
+    left, left_by_other = accuracy(white[epsilon]), accuracy(evidence.others[other][epsilon])
+    seen = f"{other} leaves {left_by_other:.1%} right at ε {epsilon:g}, the true gradient {left:.1%}"
+    return Check("other attacks", by <= ERRORS, seen)
+
+
+def _iterations(evidence: Evidence) -> Check:
+    one_step = evidence.fgsm or {}
+    found = [
+        (standard_errors(left, one_step[epsilon]), epsilon)
+        for epsilon, left in (evidence.pgd or {}).items()
+        if epsilon > 0 and one_step
+    ]
+    if evidence.pgd is None or not found:
+        return Check("iterations", None, "FGSM and PGD were not both measured")
+    by, epsilon = max(found)
+    left, left_by_one = accuracy(evidence.pgd[epsilon]), accuracy(one_step[epsilon])
+    seen = f"FGSM leaves {left_by_one:.1%} right at ε {epsilon:g}, PGD {left:.1%}"
+    return Check("iterations", by <= ERRORS, seen)
+
+
+def _large(evidence: Evidence) -> Check:
+    if evidence.large is None:
+        return Check("large ε", None, "PGD was not measured at a large ε")
+    epsilon, right = evidence.large
+    return Check(
+        "large ε", accuracy(right) <= AT_LARGE, f"PGD leaves {accuracy(right):.1%} right at ε {epsilon:g}"
+    )
+
+
+def _zero_gradients(evidence: Evidence) -> Check:
+    share = evidence.zero_gradients
+    if share is None:
+        return Check("zero gradients", None, "the true gradient was not measured")
+    return Check("zero gradients", share <= ZERO_GRADIENTS, f"{share:.1%} of the inputs have no gradient")

@@ -1,0 +1,122 @@
+"""A finished run, made again from its folder to be looked at: net, rule and data, no optimiser."""
+
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from biograd import records
+from biograd.data import Batches, DataSet, Split
+from biograd.errors import CheckpointError, UserMistake
+from biograd.rules.base import Rule
+from biograd.training import checkpoint, folder, precision
+from biograd.training.config import RunConfig
+from biograd.training.parts import find_device, load_data, make_net, make_rule
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a finished run ended with.
+
+    Attributes:
+        folder: of the run.
+        config: of the run; its device is the one that it was restored to.
+        device: where net and rule are.
+        dataset: the run's, on the CPU, binary where one class is told from the rest.
+        net: with the trained weights, in evaluation mode.
+        rule: in the state that it was left in.
+    """
+
+    folder: Path
+    config: RunConfig
+    device: torch.device
+    dataset: DataSet
+    net: nn.Module
+    rule: Rule
+
+    @property
+    def title(self) -> str:
+        """What tables call the run, and its seed: ``bp/seed0``."""
+        return f"{self.config.title}/seed{self.config.seed}"
+
+    def predict(self, x: Tensor) -> Tensor:
+        """What the run says of standardised inputs, ``(batch, outputs)``; differentiable in x.
+
+        In float32, or float64 where the run trained in that.
+        """
+        with precision.autocast(self.config.precision, self.device):
+            output = self.rule.predict(self.net, precision.cast(x, self.config.precision))
+        return output.float() if output.dtype.itemsize < 4 else output
+
+
+def restored(
+    run: str | os.PathLike[str], *, device: str | None = None, data_dir: str | None = None
+) -> Restored:
+    """The net, rule and data of a finished run.
+
+    They are made from ``config.json`` and filled from ``checkpoint.safetensors``; neither can hold code. Rules,
+    nets and data sets that were given as ``path/to/file.py:Name`` are imported from there, as for `resume`.
+
+    Args:
+        run: the run's folder.
+        device: where to put them; None for the device that the run was trained on.
+        data_dir: where the data lies; None for where the run found it.
+
+    Raises:
+        UserMistake: it is no run's folder, the run is not done, or the device or data are not there.
+        CheckpointError: the checkpoint is missing, damaged or of another configuration.
+    """
+    path = Path(run)
+    config = configuration(path, device=device, data_dir=data_dir)
+    file = path / folder.CHECKPOINT
+    state, fingerprint = checkpoint.load(file)
+    if fingerprint != RunConfig.load(path / folder.CONFIG).digest():
+        raise CheckpointError(f"{file} was made with another configuration than the run's")
+    _warn_of_changed_files(path)
+    return _made(path, config, state)
+
+
+def configuration(
+    run: str | os.PathLike[str], *, device: str | None = None, data_dir: str | None = None
+) -> RunConfig:
+    """The configuration of a finished run, with the device and data folder that it is restored to.
+
+    Arguments as for `restored`.
+
+    Raises:
+        UserMistake: it is no run's folder, or the run is not done.
+    """
+    path = Path(run)
+    folder.require_run(path)
+    _require_done(path)
+    changes = {"device": device, "data_dir": data_dir}
+    given = {key: value for key, value in changes.items() if value is not None}
+    return RunConfig(**RunConfig.load(path / folder.CONFIG).to_json() | given)
+
+
+def _made(path: Path, config: RunConfig, state: dict[str, dict[str, Tensor]]) -> Restored:
+    place, dataset = find_device(config), load_data(config)
+    net = make_net(config, dataset).to(place).eval()
+    first = Split(dataset.train.inputs[:1], dataset.train.targets[:1])
+    sample = Batches(first, dataset.preprocessing, batch_size=1, seed=0, device=place, train=False).sample()
+    rule = make_rule(config, net, precision.cast(sample, config.precision)).to(place)
+    checkpoint.fill(net, state["net"], f"{path}: net")
+    checkpoint.fill(rule, state["rule"], f"{path}: rule")
+    return Restored(path, config, place, dataset, net, rule)
+
+
+def _require_done(path: Path) -> None:
+    run = records.Run.load(path)
+    if run.status != "done":
+        how = "biograd resume goes on with it" if run.result is None else "it has no weights to look at"
+        raise UserMistake(f"{path}: the run is {run.status}: {how}")
+
+
+def _warn_of_changed_files(path: Path) -> None:
+    """Say which of the user's own files, that the run is made of, are no longer what they were."""
+    for file, digest in records.Run.load(path).environment.get("files", {}).items():
+        if records.sha256(file) != digest:
+            warnings.warn(f"{file} was changed since {path} was trained with it", stacklevel=4)
