@@ -31,6 +31,8 @@ INPUTS = {
     "bartunov-cifar-conv": SMALL,
     "bartunov-imagenet-lc": LARGE,
     "bartunov-imagenet-conv": LARGE,
+    "softhebb-mlp": (1, 28, 28),
+    "softhebb-cnn": SMALL,
     "gait-cifar-deep": SMALL,
     "gait-cifar-shallow": SMALL,
     "gait-imagenet": LARGE,
@@ -122,7 +124,7 @@ def test_its_first_line_fits_a_list_and_the_natural_input_is_said(name):
 @pytest.mark.parametrize("name", BUILT_IN)
 @pytest.mark.parametrize("shape", [(), (0,), (3, -32, 32), (3, 2, 2, 2, 2)])
 def test_impossible_inputs_are_refused(name, shape):
-    if name in ("mlp", "square") and len(shape) == 5:
+    if name in ("mlp", "square", "softhebb-mlp") and len(shape) == 5:
         shape = (3, 0, 2)
     with pytest.raises(UserMistake):
         nets.create(name, shape, 5)

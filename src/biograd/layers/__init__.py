@@ -10,6 +10,7 @@ from biograd.layers.local_transpose_function import (
 )
 from biograd.layers.locally_connected import LocallyConnected2d
 from biograd.layers.locally_connected_transpose import LocallyConnectedTranspose2d
+from biograd.layers.triangle import Triangle
 
 __all__ = [
     "FirstUnits",
@@ -17,6 +18,7 @@ __all__ = [
     "InvertibleConv2d",
     "LocallyConnected2d",
     "LocallyConnectedTranspose2d",
+    "Triangle",
     "locally_connected2d",
     "locally_connected2d_backward",
     "locally_connected_transpose2d",

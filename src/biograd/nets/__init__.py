@@ -30,6 +30,8 @@ REGISTRY = Registry(
         "bartunov-cifar-conv": "biograd.nets.bartunov2018:cifar_conv",
         "bartunov-imagenet-lc": "biograd.nets.bartunov2018:imagenet_lc",
         "bartunov-imagenet-conv": "biograd.nets.bartunov2018:imagenet_conv",
+        "softhebb-mlp": "biograd.nets.softhebb:mlp",
+        "softhebb-cnn": "biograd.nets.softhebb:cnn",
         "gait-cifar-deep": "biograd.nets.gait_prop:cifar_deep",
         "gait-cifar-shallow": "biograd.nets.gait_prop:cifar_shallow",
         "gait-imagenet": "biograd.nets.gait_prop:imagenet",

@@ -58,7 +58,7 @@ class SoftHebb(LocalRule):
     """
 
     default_training: ClassVar[Mapping[str, Any]] = {
-        "optimizer": {"name": "sgd", "lr": 0.01, "momentum": 0.9}
+        "optimizer": {"name": "sgd", "lr": 0.05, "momentum": 0.9}
     }
 
     @checked_settings
@@ -67,8 +67,8 @@ class SoftHebb(LocalRule):
         net: nn.Module,
         sample: Tensor | None = None,
         *,
-        temperature: PerBlock = (1.0,),
-        hidden_rate: PerBlock = (1.0,),
+        temperature: PerBlock = (0.5,),
+        hidden_rate: PerBlock = (0.4,),
         rate_power: Annotated[float, Ge(0)] = 0.5,
         anti_hebbian: bool = True,
         normalize: bool = True,
