@@ -15,6 +15,7 @@ from biograd.settings import describe
 SMALL, LARGE = (3, 32, 32), (3, 224, 224)
 INPUTS = {
     "mlp": (20,),
+    "ff-mlp": (20,),
     "square": (20,),
     "tower": (1, 28, 28),
     "lenet": (1, 28, 28),
@@ -124,7 +125,7 @@ def test_its_first_line_fits_a_list_and_the_natural_input_is_said(name):
 @pytest.mark.parametrize("name", BUILT_IN)
 @pytest.mark.parametrize("shape", [(), (0,), (3, -32, 32), (3, 2, 2, 2, 2)])
 def test_impossible_inputs_are_refused(name, shape):
-    if name in ("mlp", "square", "softhebb-mlp") and len(shape) == 5:
+    if name in ("mlp", "ff-mlp", "square", "softhebb-mlp") and len(shape) == 5:
         shape = (3, 0, 2)
     with pytest.raises(UserMistake):
         nets.create(name, shape, 5)

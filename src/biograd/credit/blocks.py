@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from biograd.credit.weights import unwrap
 from biograd.errors import UnsupportedNet
+from biograd.layers.label_places import LabelPlaces
+from biograd.layers.length_norm import LengthNorm
 from biograd.layers.locally_connected import LocallyConnected2d
 from biograd.layers.locally_connected_transpose import LocallyConnectedTranspose2d
 
@@ -22,6 +24,8 @@ _WEIGHT_LAYERS = (
     nn.EmbeddingBag,
 )
 _LEADING = (
+    LabelPlaces,
+    LengthNorm,
     nn.Flatten,
     nn.Unflatten,
     nn.modules.dropout._DropoutNd,

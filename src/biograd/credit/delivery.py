@@ -1,5 +1,6 @@
 """Gradients that were computed one by one, added to ``.grad`` in one backward, as autograd would have done."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -30,6 +31,30 @@ def delivery(gradients: dict[nn.Parameter, Tensor]) -> Tensor | None:
         return None
     with torch.enable_grad():
         return _Delivery.apply(_Parcel(taught), *taught)  # pyright: ignore[reportReturnType]
+
+
+def collect(
+    gradients: dict[nn.Parameter, Tensor], parameters: Sequence[nn.Parameter], found: Sequence[Tensor | None]
+) -> None:
+    """Add what was found to the gradients of parameters, which several blocks may share; None adds nothing."""
+    for parameter, gradient in zip(parameters, found, strict=True):
+        if gradient is not None:
+            before = gradients.get(parameter)
+            gradients[parameter] = gradient if before is None else before + gradient
+
+
+def deliver(gradients: dict[nn.Parameter, Tensor], *roots: tuple[Tensor | None, Tensor | None]) -> None:
+    """One backward that hands over gradients and begins at other roots too.
+
+    Args:
+        gradients: see `delivery`.
+        *roots: a tensor and the derivative it is told, None for a scalar's 1; left out where the tensor is None or
+            has no graph.
+    """
+    told = [(delivery(gradients), None), *roots]
+    told = [(root, signal) for root, signal in told if root is not None and root.requires_grad]
+    if told:
+        torch.autograd.backward([root for root, _ in told], [signal for _, signal in told])
 
 
 class _Parcel:

@@ -4,14 +4,21 @@ import contextlib
 from collections.abc import Iterable, Iterator
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from biograd.credit.quick import QuickLinear, QuickTanh
-from biograd.layers import FirstUnits, LocallyConnected2d, LocallyConnectedTranspose2d
+from biograd.layers import (
+    FirstUnits,
+    LabelPlaces,
+    LengthNorm,
+    LocallyConnected2d,
+    LocallyConnectedTranspose2d,
+)
 
 _BY_DIMENSION = ("Conv", "ConvTranspose", "ConstantPad", "ZeroPad", "MaxPool", "AvgPool", "AdaptiveAvgPool")
 _SILENT: set[type[nn.Module]] = {
     *(nn.Linear, LocallyConnected2d, LocallyConnectedTranspose2d, FirstUnits, QuickLinear, QuickTanh),
+    *(LabelPlaces, LengthNorm),
     *(nn.Identity, nn.Flatten, nn.Unflatten, nn.Upsample),
     *(nn.Tanh, nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Softplus, nn.Sigmoid, nn.Hardtanh),
     *(getattr(nn, f"{kind}{n}d") for kind in _BY_DIMENSION for n in (1, 2, 3)),
@@ -21,8 +28,19 @@ _SILENT: set[type[nn.Module]] = {
 _CONTAINERS: set[type[nn.Module]] = {nn.Sequential, nn.ModuleList}
 
 
+RandomState = tuple[Tensor, Tensor | None]
+"""States of the CPU's global generator and, on a GPU, of that GPU's."""
+
+
+def random_state(device: torch.device) -> RandomState:
+    """Where the global generators of the CPU and a device stand."""
+    return torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+
+
 @contextlib.contextmanager
-def second_run(layers: Iterable[nn.Module], device: torch.device) -> Iterator[None]:
+def second_run(
+    layers: Iterable[nn.Module], device: torch.device, start: RandomState | None = None
+) -> Iterator[None]:
     """Let layers run inside the context, and find their buffers and the global generators as they were.
 
     Costs next to nothing where all layers are known to have no buffers and to draw nothing.
@@ -30,6 +48,7 @@ def second_run(layers: Iterable[nn.Module], device: torch.device) -> Iterator[No
     Args:
         layers: those whose buffers are put back.
         device: whose generator is put back beside the CPU's.
+        start: where the generators stand inside, for the same random numbers as an earlier run had; None goes on.
     """
     modules = [m for layer in layers if type(layer) not in _SILENT for m in layer.modules()]
     if all(type(module) in _SILENT | _CONTAINERS for module in modules):
@@ -42,8 +61,16 @@ def second_run(layers: Iterable[nn.Module], device: torch.device) -> Iterator[No
                 module._buffers.update(
                     {n: None if b is None else b.detach().clone() for n, b in buffers.items()}
                 )
+            _put_back(start, device)
             yield
         finally:
             for module, buffers in kept:
                 module._buffers.clear()
                 module._buffers.update(buffers)
+
+
+def _put_back(start: RandomState | None, device: torch.device) -> None:
+    if start is not None:
+        torch.set_rng_state(start[0])
+    if start is not None and start[1] is not None:
+        torch.cuda.set_rng_state(start[1], device)

@@ -2,6 +2,8 @@
 
 from biograd.layers.first_units import FirstUnits
 from biograd.layers.invertible_convolution import InvertibleConv2d
+from biograd.layers.label_places import LabelPlaces
+from biograd.layers.length_norm import LengthNorm
 from biograd.layers.local_function import locally_connected2d, locally_connected2d_backward
 from biograd.layers.local_geometry import Geometry
 from biograd.layers.local_transpose_function import (
@@ -16,6 +18,8 @@ __all__ = [
     "FirstUnits",
     "Geometry",
     "InvertibleConv2d",
+    "LabelPlaces",
+    "LengthNorm",
     "LocallyConnected2d",
     "LocallyConnectedTranspose2d",
     "Triangle",

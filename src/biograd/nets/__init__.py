@@ -14,6 +14,7 @@ REGISTRY = Registry(
     "net",
     {
         "mlp": "biograd.nets.mlp:mlp",
+        "ff-mlp": "biograd.nets.ff_mlp:ff_mlp",
         "square": "biograd.nets.square:square",
         "tower": "biograd.nets.square:tower",
         "lenet": "biograd.nets.lenet:lenet",
