@@ -34,6 +34,8 @@ _LAZY = {
     "TargetPropagation": "biograd.rules.target_propagation",
     "StdpAssociation": "biograd.rules.stdp_association",
     "SoftHebb": "biograd.rules.softhebb",
+    "ForwardForward": "biograd.rules.forward_forward",
+    "Pepita": "biograd.rules.pepita",
     "Shallow": "biograd.rules.shallow",
 }
 _MODULES = {

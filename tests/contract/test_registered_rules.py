@@ -2,7 +2,7 @@ import pytest
 from torch import nn
 
 from biograd import rules
-from biograd.layers import FirstUnits, InvertibleConv2d, LocallyConnected2d
+from biograd.layers import FirstUnits, InvertibleConv2d, LabelPlaces, LengthNorm, LocallyConnected2d
 from biograd.nets.initialization import initialize
 from biograd.testing import CONVOLUTIONAL, LOCALLY_CONNECTED, MLP, NOISY, Subject, Task, all_checks, teacher
 
@@ -10,6 +10,9 @@ TASKS = {"mlp": MLP, "convolutional": CONVOLUTIONAL, "locally-connected": LOCALL
 
 # Rules that see no error below the output, or teach nothing there, fall less far on nets with fewer readouts.
 FALLS_TO = {
+    ("forward-forward", "convolutional"): 0.75,
+    ("forward-forward", "locally-connected"): 0.95,
+    ("pepita", "convolutional"): 0.92,
     ("drtp", "convolutional"): 0.8,
     ("stdp-association", "convolutional"): 0.85,
     ("stdp-association", "locally-connected"): 0.85,
@@ -109,11 +112,45 @@ WEIGHTS_ALONE = {
     ),
     "noisy": Task(_weights_alone_with_noise, teacher((12,), 4)),
 }
-INSTEAD = {"itp": INVERTIBLE, "tp": SQUARE, "softhebb": WEIGHTS_ALONE}
+
+
+def _labelled_with_noise():
+    return nn.Sequential(
+        *(LabelPlaces(4), nn.Linear(16, 24), nn.BatchNorm1d(24), nn.ReLU(inplace=True), nn.Dropout(0.3)),
+        *(LengthNorm(), nn.Linear(24, 24), nn.BatchNorm1d(24), nn.Tanh(), nn.Dropout(0.3), nn.Linear(24, 4)),
+    )
+
+
+LABELLED = {
+    "mlp": Task(
+        lambda: nn.Sequential(
+            *(LabelPlaces(4), nn.Linear(16, 24), nn.ReLU(), LengthNorm(), nn.Linear(24, 24), nn.ReLU()),
+            nn.Linear(24, 4),
+        ),
+        teacher((12,), 4),
+    ),
+    "convolutional": Task(
+        lambda: nn.Sequential(
+            *(LabelPlaces(4, overwrite=True), nn.Conv2d(2, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU()),
+            *(nn.MaxPool2d(2), LengthNorm(), nn.Conv2d(6, 8, 3, padding="same", groups=2), nn.ReLU()),
+            *(nn.Flatten(), nn.Linear(8 * 16, 4)),
+        ),
+        teacher((2, 8, 8), 4),
+    ),
+    "locally-connected": Task(
+        lambda: nn.Sequential(
+            *(LabelPlaces(4, overwrite=True), LocallyConnected2d(2, 4, 3, (8, 8), stride=2), nn.ReLU()),
+            *(LengthNorm(), nn.Flatten(), nn.Linear(4 * 9, 16), nn.ReLU(), nn.Linear(16, 4)),
+        ),
+        teacher((2, 8, 8), 4),
+    ),
+    "noisy": Task(_labelled_with_noise, teacher((12,), 4)),
+}
+INSTEAD = {"itp": INVERTIBLE, "tp": SQUARE, "softhebb": WEIGHTS_ALONE, "forward-forward": LABELLED}
 """Rules that need nets of their own."""
 
-# Decoders that read many auxiliary outputs are not steady at the rate of the others.
-LEARNING_RATES = {"ao-sdtp": 0.003}
+# Decoders that read many auxiliary outputs are not steady at the rate of the others, nor is pepita on convolutions.
+LEARNING_RATES = {"ao-sdtp": 0.003, "pepita": 0.003}
 
 SEEDLESS = {"itp", "gait-prop", "tp"}
 """Rules that draw nothing from their seed under their default settings."""

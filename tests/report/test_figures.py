@@ -88,6 +88,7 @@ def test_a_comparison_of_papers_has_a_color_for_each_rule():
         {"bp", "fa", "gait-prop", "itp", "tp"},
         {"bp", "dtp", "drl", "ddtp-linear", "l-drl"},
         {"tp", "itp", "gait-prop", "dtp", "sdtp", "ao-sdtp", "drl", "ddtp-linear", "l-drl", "bp"},
+        {"bp", "stdp-association", "softhebb", "forward-forward", "pepita", "shallow"},
     ):
         assert len({look.color for look in looks(rules).values()}) == len(rules)
         assert len({look.marker for look in looks(rules).values()}) == len(rules)

@@ -27,6 +27,10 @@ _KNOWN = {
     "drl": ("#1a37dc", "*"),
     "ddtp-linear": ("#ae4e0b", "p"),
     "l-drl": ("#7a7e82", "P"),
+    "stdp-association": ("#1a37dc", "D"),
+    "softhebb": ("#22c283", "^"),
+    "forward-forward": ("#d9a200", "v"),
+    "pepita": ("#50036f", "s"),
     "shallow": ("#7a7e82", "h"),
 }
 

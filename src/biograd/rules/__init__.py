@@ -36,6 +36,8 @@ REGISTRY = Registry(
         "l-drl": "biograd.rules.local_difference_reconstruction:LocalDifferenceReconstruction",
         "stdp-association": "biograd.rules.stdp_association:StdpAssociation",
         "softhebb": "biograd.rules.softhebb:SoftHebb",
+        "forward-forward": "biograd.rules.forward_forward:ForwardForward",
+        "pepita": "biograd.rules.pepita:Pepita",
         "shallow": "biograd.rules.shallow:Shallow",
     },
     group="biograd.rules",

@@ -1,0 +1,241 @@
+"""Forward-forward learning: every block learns to tell right labels from wrong ones by how active it is."""
+
+from typing import Annotated, Literal
+
+import torch
+import torch.nn.functional as F
+from annotated_types import Gt
+from torch import Tensor, nn
+
+from biograd.credit.blocks import Block, blocks, layers_of, output_shapes, spared
+from biograd.credit.delivery import collect, deliver
+from biograd.credit.second_run import second_run
+from biograd.errors import UnsupportedNet, UserMistake
+from biograd.layers.label_places import LabelPlaces
+from biograd.layers.length_norm import LengthNorm
+from biograd.rules.base import Credit, Loss
+from biograd.rules.block_rule import output_error
+from biograd.rules.blockwise import Blockwise
+from biograd.rules.feedback_weights import Seed
+from biograd.rules.random_stream import RandomStream
+from biograd.settings import checked_settings
+
+Goodness = Literal["sum", "mean"]
+Negatives = Literal["hard", "uniform"]
+
+_FLAT = (nn.LayerNorm, nn.RMSNorm)
+"""Normalisations behind which all examples are equally good."""
+
+
+class ForwardForward(Blockwise):
+    r"""Forward-forward learning, :math:`p(\text{right}) = \sigma(g_l - \theta)`, g the goodness of block l.
+
+    Goodness is the sum of the squares of the block's activity :math:`h_l`, before it is normalised for the block
+    above. Each hidden block sees every example twice, with its label and with a wrong one, and follows the
+    derivative of its own :math:`-\log p(\text{right})` and :math:`-\log(1 - p(\text{right}))`,
+
+    .. math:: \mathcal{L}_l = \big\langle \log(1 + e^{\theta - g_l(x, y)}) + \log(1 + e^{g_l(x, \bar y) - \theta})
+       \big\rangle_\text{batch}
+
+    by its own parameters alone; nothing crosses between blocks but activity, whose graph is let go block by block. The
+    last block is a readout of the net's ordinary output, under the neutral label, and learns from the derivative
+    of the loss, which hidden blocks never see. `predict` classifies by goodness instead.
+
+    Blocks are at liberty inside: any layers, convolutions too. θ is the ``threshold`` times the number of units for
+    the sum, the threshold itself for the mean. There is no limit in which the rule is backpropagation.
+
+    Reference: Hinton, *The forward-forward algorithm: some preliminary investigations*, 2022 (arXiv 2212.13345).
+
+    Args:
+        net: a chain that begins with `biograd.layers.LabelPlaces` and has a `biograd.layers.LengthNorm` before every
+            hidden block but the first, as the net ``ff-mlp`` does; its output is one number a class.
+        sample: one input, batch of one; only to see at once whether there are as many outputs as places for labels.
+        goodness: ``sum`` of the squares of a block's activity, or their ``mean``.
+        threshold: of a unit, > 0: the mean square at which an example is as likely right as wrong.
+        negatives: how wrong labels are drawn: ``hard``, by the probabilities that the readout gives them, or
+            ``uniform``.
+        seed: of the wrong labels; with two classes nothing is drawn.
+
+    Raises:
+        UnsupportedNet: no places for labels, no normalisation between blocks, no hidden block, or outputs that are
+            not one number a class.
+        UserMistake: at a batch whose targets are no classes.
+    """
+
+    @checked_settings
+    def __init__(
+        self,
+        net: nn.Module,
+        sample: Tensor | None = None,
+        *,
+        goodness: Goodness = "sum",
+        threshold: Annotated[float, Gt(0)] = 1.0,
+        negatives: Negatives = "hard",
+        seed: Seed = 0,
+    ) -> None:
+        super().__init__(net, sample)
+        self.goodness_of: Goodness = goodness
+        self.threshold, self.negatives = threshold, negatives
+        self.stream = RandomStream(seed)
+        chain = blocks(net)
+        _require_normalised(chain)
+        classes = label_places(chain).classes
+        if sample is not None:
+            _require_outputs(output_shapes(chain, sample)[-1], classes)
+
+    def assign_credit(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Credit:
+        """See `Rule.assign_credit`; loss and output are those of the readout."""
+        chain = self.chain(net)
+        _require_normalised(chain)
+        classes = label_places(chain).classes
+        _require_classes(y, len(x), classes)
+        output = _neutral_output(chain, x)
+        _require_outputs(output.shape[1:], classes)
+        loss, error, penalty = output_error(output, y, loss_fn)
+        shown = torch.cat([y, self.wrong_labels(y, output.detach())])
+        gradients: dict[nn.Parameter, Tensor] = {}
+        with second_run(layers_of(chain), x.device):
+            h = torch.cat([x, x])
+            for index, block in enumerate(chain[:-1]):
+                h = self._pass(block, h, F.one_hot(shown, classes) if index == 0 else None, gradients)
+        deliver(gradients, (output, error), (penalty, None))
+        return Credit(loss, output.detach())
+
+    def carry_to_input(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Tensor:
+        """See `Rule.input_gradient`: the derivative of the first block's own loss."""
+        chain = self.chain(net)
+        classes = label_places(chain).classes
+        with torch.no_grad():
+            wrong = self.wrong_labels(y, _neutral_output(chain, x))
+        x.requires_grad_()
+        h = _run(chain[0], torch.cat([x, x]), F.one_hot(torch.cat([y, wrong]), classes))
+        return torch.autograd.grad(self.local_loss(h), x)[0]
+
+    def predict(self, net: nn.Module, x: Tensor) -> Tensor:
+        """Goodness of every label, ``(batch, classes)``, summed over all hidden blocks but the first.
+
+        A net with one hidden block has that one's. Differentiable in x; dropout draws what a forward would and
+        leaves no trace, nor do running statistics change.
+        """
+        chain = self.chain(net)
+        classes = label_places(chain).classes
+        with second_run(layers_of(chain), x.device):
+            labels = torch.eye(classes, device=x.device)
+            found = [self._total_goodness(chain, x, label.expand(len(x), -1)) for label in labels]
+        return torch.stack(found, 1)
+
+    def goodness(self, h: Tensor) -> Tensor:
+        """g, ``(batch,)``, of a block's activity ``(batch, …)``."""
+        flat = h.flatten(1)
+        squares = (flat if flat.dtype.itemsize >= 4 else flat.float()).square()
+        return squares.sum(1) if self.goodness_of == "sum" else squares.mean(1)
+
+    def local_loss(self, h: Tensor) -> Tensor:
+        """A block's own loss, of its activity ``(2 batch, …)`` with right labels and, behind them, wrong ones."""
+        theta = self.threshold * (h[0].numel() if self.goodness_of == "sum" else 1)
+        right, wrong = (self.goodness(h) - theta).chunk(2)
+        return -(F.logsigmoid(right) + F.logsigmoid(-wrong)).mean()
+
+    def wrong_labels(self, y: Tensor, output: Tensor) -> Tensor:
+        """A class that is not the right one for every example, ``(batch,)``.
+
+        Args:
+            y: the right ones.
+            output: of the readout, ``(batch, classes)``.
+        """
+        if output.shape[1] == 2:
+            return 1 - y
+        logits = output.float() if self.negatives == "hard" else torch.zeros_like(output, dtype=torch.float32)
+        wrong = logits.scatter(1, y[:, None], -torch.inf).softmax(1)
+        return torch.multinomial(wrong, 1, generator=self.stream.next(output.device))[:, 0]
+
+    def _pass(
+        self, block: Block, h: Tensor, labels: Tensor | None, gradients: dict[nn.Parameter, Tensor]
+    ) -> Tensor:
+        """The activity of a block with right labels above and wrong ones below, which adds its gradients on the way."""
+        parameters = [p for p in block.parameters() if p.requires_grad]
+        with torch.set_grad_enabled(bool(parameters)):
+            h = _run(block, h, labels)
+            if not parameters:
+                return h
+            loss = self.local_loss(h)
+        found = torch.autograd.grad(loss, parameters, allow_unused=True)
+        collect(gradients, parameters, found)
+        return h.detach()
+
+    def _total_goodness(self, chain: list[Block], x: Tensor, labels: Tensor) -> Tensor:
+        total: Tensor | None = None
+        for index, block in enumerate(chain[:-1]):
+            x = _run(block, x, labels if index == 0 else None)
+            if index > 0 or len(chain) == 2:
+                total = self.goodness(x) if total is None else total + self.goodness(x)
+        assert total is not None
+        return total
+
+
+def label_places(chain: list[Block]) -> LabelPlaces:
+    """Where a chain holds labels.
+
+    Raises:
+        UnsupportedNet: nowhere before its first weights, or in several layers.
+    """
+    found = [layer for layer in chain[0].leading if isinstance(layer, LabelPlaces)]
+    if len(found) != 1:
+        raise UnsupportedNet(
+            f"forward-forward shows the net labels in its input, and needs one biograd.layers.LabelPlaces before "
+            f"{chain[0].name!r}; the net has {len(found)}: take the net ff-mlp, or put it there"
+        )
+    return found[0]
+
+
+def _require_normalised(chain: list[Block]) -> None:
+    if len(chain) < 2:
+        raise UnsupportedNet("forward-forward teaches hidden blocks, and the net has none: give it one")
+    for block in chain[1:-1]:
+        if not any(isinstance(layer, LengthNorm) for layer in block.leading):
+            raise UnsupportedNet(
+                f"{block.name!r} would read the goodness of the block below it off the length of its input: put "
+                "biograd.layers.LengthNorm() before it, as the net ff-mlp does"
+            )
+    for block in chain[:-1]:
+        if any(isinstance(layer, _FLAT) for layer in block.firing):
+            raise UnsupportedNet(
+                f"the normalisation behind {block.name!r} makes all examples equally good: put "
+                "biograd.layers.LengthNorm() in its place, which belongs to the block after it"
+            )
+
+
+def _require_outputs(shape: torch.Size, classes: int) -> None:
+    if tuple(shape) != (classes,) or classes < 2:
+        raise UnsupportedNet(
+            f"forward-forward needs one output a class, two at least, and a place for each label; the net gives "
+            f"{tuple(shape)} for an example and has places for {classes}"
+        )
+
+
+def _require_classes(y: Tensor, batch: int, classes: int) -> None:
+    if y.shape != (batch,) or y.is_floating_point() or y.is_complex():
+        raise UserMistake(
+            f"forward-forward needs class indices ({batch},) below {classes}, and got {tuple(y.shape)} of {y.dtype}: "
+            "for other targets use the rule bp or dfa"
+        )
+
+
+def _neutral_output(chain: list[Block], x: Tensor) -> Tensor:
+    """The net's output, with the graph of its last block alone."""
+    *hidden, last = chain
+    with torch.no_grad():
+        for block in hidden:
+            x = block(spared(block, x))
+    with torch.enable_grad():
+        return last(spared(last, x.detach()))
+
+
+def _run(block: Block, x: Tensor, labels: Tensor | None) -> Tensor:
+    """A block's output, with these labels in place of the neutral one if there are any."""
+    x = spared(block, x)
+    if labels is None:
+        return block(x)
+    for layer in block.layers:
+        x = layer.write(x, labels) if isinstance(layer, LabelPlaces) else layer(x)
+    return x

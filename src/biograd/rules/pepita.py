@@ -1,0 +1,219 @@
+"""PEPITA: the error of the output perturbs the input, and layers learn from how their activity changes."""
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+from annotated_types import Gt
+from torch import Tensor, nn
+
+from biograd.credit.blocks import Block, blocks, layers_of, output_shapes, run_layers, spared
+from biograd.credit.delivery import collect, deliver
+from biograd.credit.second_run import random_state, second_run
+from biograd.errors import UnsupportedNet
+from biograd.layers.locally_connected import LocallyConnected2d
+from biograd.rules.base import Credit, Loss
+from biograd.rules.block_rule import output_error
+from biograd.rules.blockwise import Blockwise
+from biograd.rules.feedback_weights import Distribution, Seed, draw_like
+from biograd.rules.random_stream import RandomStream
+from biograd.settings import checked_settings
+
+ReadoutError = Literal["modulated", "standard"]
+
+_TAUGHT = (nn.Linear, nn.modules.conv._ConvNd, LocallyConnected2d)
+
+
+class Pepita(Blockwise):
+    r"""PEPITA, "present the error to perturb the input to modulate activity": two forward passes and no backward one.
+
+    The first pass gives activities :math:`h_l` and the error e of each example, the derivative of its loss by the
+    output (softmax less the one-hot label, for cross-entropy). The second one, on :math:`x + F e`, gives
+    :math:`h^e_l`, and
+
+    .. math:: \Delta W_l = (h_l - h^e_l)\,(h^e_{l-1})^\top, \quad h^e_0 = x + F e, \qquad
+       \Delta W_L = e^e\,(h^e_{L-1})^\top,
+
+    against which the weights move; :math:`e^e` is the error of the second pass. The mean over the batch. A bias learns
+    as from an input of 1. No derivative of a nonlinearity enters below the output. F is fixed and random.
+
+    :math:`h_l` is what the layer passes on: behind nonlinearity and dropout, before pooling. Both passes have the
+    same dropout masks. Where a weight is shared over positions (convolutions) the update is the mean over them too.
+    Scale and shift of a normalisation right behind a layer learn from the same difference; those behind a nonlinearity
+    do not learn. There is no limit in which the rule is backpropagation.
+
+    Reference: Dellaferrera & Kreiman, *Error-driven input modulation: solving the credit assignment problem without
+    a backward pass*, ICML 2022.
+
+    Args:
+        net: a chain whose hidden blocks open with linear, convolutional or locally connected layers.
+        sample: one input, batch of one; not needed where the net is a chain of linear layers alone.
+        scale: of F: its entries have the standard deviation ``scale`` √(2 / inputs), in units of the input.
+        distribution: of the entries of F, ``uniform`` or ``normal``.
+        readout_error: that the output layer learns from: of the second pass (``modulated``) or of the first
+            (``standard``).
+        seed: of F.
+
+    Raises:
+        UnsupportedNet: a hidden block that opens with something else, as residual units do.
+    """
+
+    default_training: ClassVar[dict[str, Any]] = {
+        "optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.9},
+        "batch_size": 64,
+    }
+
+    @checked_settings
+    def __init__(
+        self,
+        net: nn.Module,
+        sample: Tensor | None = None,
+        *,
+        scale: Annotated[float, Gt(0)] = 0.05,
+        distribution: Distribution = "uniform",
+        readout_error: ReadoutError = "modulated",
+        seed: Seed = 0,
+    ) -> None:
+        super().__init__(net, sample)
+        self.readout_error: ReadoutError = readout_error
+        chain = blocks(net)
+        _require_taught(chain)
+        outputs, inputs = math.prod(output_shapes(chain, sample)[-1]), _inputs(chain, sample)
+        like = next(net.parameters()).detach().new_empty((inputs, outputs))
+        drawn = draw_like(like, scale * math.sqrt(2 / inputs), distribution, RandomStream(seed).next("cpu"))
+        self.register_buffer("F", drawn)
+        self.F: Tensor
+
+    def assign_credit(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Credit:
+        """See `Rule.assign_credit`; the output is that of the first pass."""
+        chain = self.chain(net)
+        _require_taught(chain)
+        start = random_state(x.device)
+        with torch.no_grad():
+            activities, output = _first_pass(chain, x)
+        loss, error, penalty = output_error(output, y, loss_fn)
+        gradients: dict[nn.Parameter, Tensor] = {}
+        with second_run(layers_of(chain), x.device, start):
+            modulated = _second_pass(chain, self.modulate(x, error), activities, gradients)
+            if self.readout_error == "modulated":
+                error = output_error(modulated, y, loss_fn)[1]
+        deliver(gradients, (modulated, error), (penalty, None))
+        return Credit(loss, output)
+
+    def carry_to_input(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Tensor:
+        """See `Rule.input_gradient`: how the first layer's activity changes, through that layer."""
+        chain = self.chain(net)
+        if len(chain) == 1:
+            loss = loss_fn(chain[0](spared(chain[0], x.requires_grad_())), y)
+            return torch.autograd.grad(loss, x)[0]
+        with torch.no_grad():
+            activities, output = _first_pass(chain, x)
+            modulated = self.modulate(x, output_error(output, y, loss_fn)[1])
+        first, second, *_ = chain
+        drive = run_layers(
+            _weighing(first), run_layers(first.leading, spared(first, modulated.requires_grad_()))
+        )
+        signal, _ = _difference(first, second, drive, activities[0])
+        return torch.autograd.grad(drive, modulated, signal)[0]
+
+    def modulate(self, x: Tensor, error: Tensor) -> Tensor:
+        """``x + F e`` with each example's own error.
+
+        Args:
+            x: ``(batch, …)``.
+            error: the derivative of the mean loss by the output, ``(batch, …)``.
+
+        Raises:
+            UnsupportedNet: inputs of another size than that F was made for.
+        """
+        if x[0].numel() != len(self.F):
+            raise UnsupportedNet(
+                f"F was made for inputs of {len(self.F)} numbers, and these have {x[0].numel()}: make the rule with a "
+                "sample of this size"
+            )
+        e = (error * len(x)).flatten(1).to(self.F.dtype)
+        return x + (e @ self.F.t()).view_as(x).to(x.dtype)
+
+
+def _first_pass(chain: Sequence[Block], x: Tensor) -> tuple[list[Tensor], Tensor]:
+    """What each hidden block passes on, in as many numbers as it has units, and the net's output."""
+    h = run_layers(chain[0].leading, spared(chain[0], x))
+    activities = []
+    for block, above in pairwise(chain):
+        activity, h = _passed_on(block, above, run_layers(_weighing(block), h))
+        activities.append(activity)
+    return activities, run_layers(_behind_leading(chain[-1]), h)
+
+
+def _second_pass(
+    chain: Sequence[Block], x: Tensor, activities: Sequence[Tensor], gradients: dict[nn.Parameter, Tensor]
+) -> Tensor:
+    """The modulated output, with the graph of the last block alone; hidden blocks add their gradients on the way."""
+    h, leading = spared(chain[0], x), chain[0].leading
+    for (block, above), activity in zip(pairwise(chain), activities, strict=True):
+        parameters = [p for p in _parameters((*leading, *_weighing(block))) if p.requires_grad]
+        with torch.set_grad_enabled(bool(parameters)):
+            drive = run_layers((*leading, *_weighing(block)), h)
+        signal, h = _difference(block, above, drive, activity)
+        if parameters:
+            found = torch.autograd.grad(drive, parameters, signal, allow_unused=True)
+            collect(gradients, parameters, found)
+        leading = ()
+    with torch.enable_grad():
+        return run_layers((*leading, *_behind_leading(chain[-1])), h)
+
+
+@torch.no_grad()
+def _difference(block: Block, above: Block, drive: Tensor, activity: Tensor) -> tuple[Tensor, Tensor]:
+    """What a drive is told, the mean of h − hᵉ over batch and positions, and what the block above gets."""
+    modulated, h = _passed_on(block, above, drive.detach())
+    shared = 1 if isinstance(block.opening, LocallyConnected2d) else _positions(block.opening, drive)
+    return (activity - modulated).view_as(drive) / (len(drive) * shared), h
+
+
+def _passed_on(block: Block, above: Block, drive: Tensor) -> tuple[Tensor, Tensor]:
+    """The last tensor behind a drive that has a number for each unit still, and what the block above gets."""
+    activity = h = drive
+    is_whole = True
+    for layer in (*block.firing, *above.leading):
+        h = layer(h)
+        is_whole = is_whole and h.numel() == drive.numel()
+        activity = h if is_whole else activity
+    return activity, h
+
+
+def _positions(opening: nn.Module, drive: Tensor) -> int:
+    """At how many places of an example a weight is used."""
+    places = drive.shape[1:-1] if isinstance(opening, nn.Linear) else drive.shape[2:]
+    return places.numel()
+
+
+def _weighing(block: Block) -> tuple[nn.Module, ...]:
+    """The opening layer of a block and the normalisations right behind it."""
+    return block.driving[len(block.leading) :]
+
+
+def _behind_leading(block: Block) -> tuple[nn.Module, ...]:
+    return block.layers[len(block.leading) :]
+
+
+def _parameters(layers: Iterable[nn.Module]) -> list[nn.Parameter]:
+    return [parameter for layer in layers for parameter in layer.parameters()]
+
+
+def _inputs(chain: Sequence[Block], sample: Tensor | None) -> int:
+    """How many numbers an input has."""
+    if sample is not None:
+        return sample[0].numel()
+    return chain[0].opening.in_features  # pyright: ignore[reportReturnType]  # linear: output_shapes saw to it
+
+
+def _require_taught(chain: Sequence[Block]) -> None:
+    for block in chain[:-1]:
+        if not isinstance(block.opening, _TAUGHT):
+            raise UnsupportedNet(
+                f"pepita teaches linear, convolutional and locally connected layers; {block.name!r} is a "
+                f"{type(block.opening).__name__}. Rules for any net: bp, fa, usf, brsf, frsf, kp, wm"
+            )
