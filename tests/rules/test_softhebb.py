@@ -96,6 +96,17 @@ def test_the_largest_step_of_each_layer_is_the_rate_at_norm_two():
     assert largest == pytest.approx([0.1, 0.2, 0.3], rel=1e-5)
 
 
+def test_no_feedback_reaches_the_input_but_through_a_last_block_that_is_alone():
+    net, (x, y) = chain(), batch()
+    with pytest.raises(UnsupportedNet, match="SoftHebb has no feedback path to the input"):
+        biograd.SoftHebb(net).input_gradient(net, x, y, F.cross_entropy)
+    readout = nn.Sequential(nn.Linear(6, 3))
+    leaf = x.clone().requires_grad_()
+    F.cross_entropy(readout(leaf), y).backward()
+    found = biograd.SoftHebb(readout).input_gradient(readout, x, y, F.cross_entropy)
+    assert torch.equal(found, leaf.grad)
+
+
 # --- turns ---
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from biograd.credit.blocks import Block, blocks
 from biograd.errors import UnsupportedNet, UserMistake
 from biograd.layers.locally_connected import LocallyConnected2d
+from biograd.rules.base import Loss, Rule
 from biograd.rules.local_rule import LocalRule, Moment
 from biograd.settings import checked_settings
 
@@ -130,6 +131,12 @@ class SoftHebb(LocalRule):
                 gradient /= gradient.abs().amax().clamp_min(torch.finfo(gradient.dtype).tiny)
             off = torch.linalg.vector_norm(W, dim=inputs, keepdim=True).sub_(1).abs_()
             return [gradient.mul_(off.pow_(self.rate_power).mul_(self.hidden_rate[moment.index]))]
+
+    def carry_to_input(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Tensor:
+        """See `Rule.input_gradient`: hidden layers are told nothing of the loss, so that none of it goes on."""
+        if len(self.chain(net)) == 1:
+            return super().carry_to_input(net, x, y, loss_fn)
+        return Rule.carry_to_input(self, net, x, y, loss_fn)
 
     def check_optimizer(self, optimizer: torch.optim.Optimizer, steps: float) -> list[str]:
         """Warn of optimisers that undo the rate of each neuron, and of decay that works against norms of 1."""
