@@ -31,7 +31,7 @@ ARROWS = {
     "training": {"nets", "data", "rules", "diagnostics", "records"},
     "bench": {"training"},
     "robustness": {"training"},
-    "studies": {"training"},
+    "studies": {"robustness"},
     "report": {"records"},
     "theory": {"records"},
     "testing": {"rules"},

@@ -24,14 +24,18 @@ def load(directory: str | os.PathLike[str]) -> dict[str, Any] | None:
     """What a study found below a folder, None where there was no study.
 
     Raises:
-        UserMistake: the file is corrupted.
+        UserMistake: the file is corrupted, or another version wrote it.
     """
     path = Path(directory) / FILE
     if not path.exists():
         return None
     found = read_json(path)
-    if not isinstance(found.get("rows"), list) or not isinstance(found.get("claims"), list):
-        raise UserMistake(f"{path} is not what a study found: it has no rows and claims; remove it")
+    try:
+        heading(found), measured_columns(found["rows"]), claim_columns(found["claims"])
+    except (KeyError, TypeError, ValueError):
+        raise UserMistake(
+            f"{path} is not what this version of biograd reproduce writes: run that again, or remove the file"
+        ) from None
     return found
 
 
@@ -69,15 +73,24 @@ def claim_columns(claims: Sequence[Row]) -> list[Column]:
 
 
 def verdict(claim: Row) -> str:
-    """``met``, ``not met``, or why it is open.
+    """``met``, ``not met``, or why it is open; and what speaks against the measurement.
 
     Example:
-        >>> verdict({"met": None, "open": "1 of 3 seeds"}), verdict({"met": False, "open": None})
-        ('open: 1 of 3 seeds', 'not met')
+        >>> verdict({"met": None, "open": "1 of 3 seeds", "caveat": None})
+        'open: 1 of 3 seeds'
+        >>> verdict({"met": True, "caveat": {"quantity": "masking suspected", "unit": "fraction", "mean": 0.5}})
+        'met; but masking suspected: 50.00 %'
     """
     if claim["met"] is None:
-        return f"open: {claim['open'] or 'nothing was measured'}"
-    return "met" if claim["met"] else "not met"
+        judged = f"open: {claim['open'] or 'nothing was measured'}"
+    else:
+        judged = "met" if claim["met"] else "not met"
+    against = claim["caveat"]
+    return f"{judged}; but {against['quantity']}: {_with_unit(against)}" if against else judged
+
+
+def _with_unit(row: Row) -> str:
+    return f"{_spell(row, row['mean'])} {_SCALES[row['unit']][2]}".rstrip()
 
 
 def _with_content(columns: list[Column]) -> list[Column]:

@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from biograd.robustness import Settings
+from biograd.studies.attacks import MaskingSuspected, UnderAttack
 from biograd.studies.quantities import AtEnd
-from biograd.studies.study import Budget, Cell, Claim, Group, Shown, Study
+from biograd.studies.study import Budget, Cell, Claim, Group, RobustnessPlan, Shown, Study
 
 REFERENCE = (
     "Gupta: A more biologically plausible local learning rule for ANNs. arXiv 2011.12012, 2020. Its abstract claims "
@@ -43,6 +45,20 @@ ON_TEN_DIGITS: Mapping[str, Mapping[str, Any]] = {"bp": {"rule": "bp"}, RULE: {"
 
 ACCURACY, BALANCED = AtEnd("test_accuracy"), AtEnd("test_balanced_accuracy")
 
+IRIS_ATTACKED = RobustnessPlan(
+    "iris/*",
+    full=Settings(epsilons=(0, 0.1, 0.2, 0.5, 1, 2), examples=None, queries=200),
+    quick=Settings(epsilons=(0, 0.5), examples=None, queries=20, steps=5),
+)
+DIGIT_ATTACKED = RobustnessPlan(
+    "mnist/[0-9]/*",
+    full=Settings(epsilons=(0, 0.02, 0.05, 0.1, 0.2, 0.3), examples=1000, queries=200),
+    quick=Settings(epsilons=(0, 0.1), examples=200, queries=20, steps=5),
+)
+"""ε in standard deviations of a feature, and in parts of the range of a pixel."""
+
+ATTACKS = ("fgsm", "pgd", "square", "transfer")
+
 
 def local_stdp() -> Study:
     """Iris and MNIST, each class against the rest, with two hidden layers; and the ten digits at once."""
@@ -52,7 +68,8 @@ def local_stdp() -> Study:
         reference=REFERENCE,
         cells=(*_iris(), *_digits(), *_ten_digits()),
         groups=(*_groups(),),
-        claims=_claims(),
+        claims=(*_claims(),),
+        robustness=(IRIS_ATTACKED, DIGIT_ATTACKED),
     )
 
 
@@ -92,33 +109,45 @@ def _ten_digits() -> Iterable[Cell]:
 
 
 def _groups() -> Iterable[Group]:
-    binary = (Shown(ACCURACY), Shown(BALANCED))
     for rule in ON_IRIS:
-        yield Group(f"Iris, {rule}", f"iris/*/{rule}", binary)
+        yield Group(f"Iris, {rule}", f"iris/*/{rule}", _binary(IRIS_ATTACKED, 0.5))
     for rule in ON_DIGIT:
-        yield Group(f"MNIST digit against rest, {rule}", f"mnist/[0-9]/{rule}", binary)
+        yield Group(f"MNIST digit, {rule}", f"mnist/[0-9]/{rule}", _binary(DIGIT_ATTACKED, 0.1))
     for width in WIDTHS:
         for rule in ON_TEN_DIGITS:
-            yield Group(f"MNIST, {width}-{width}, {rule}", f"mnist/ten-{width}/{rule}", (Shown(ACCURACY),))
+            yield Group(f"MNIST {width}-{width}, {rule}", f"mnist/ten-{width}/{rule}", (Shown(ACCURACY),))
 
 
-def _claims() -> tuple[Claim, ...]:
-    digit, iris = "MNIST digit against rest", "Iris"
-    return (
-        Claim(
-            "MNIST, mean of ten digits: within 0.3 points of backpropagation",
-            f"{digit}, {RULE}",
-            ACCURACY,
-            at_least=-0.003,
-            beside=f"{digit}, bp",
-        ),
-        Claim(
-            "Iris, mean of three species: within 2 points of backpropagation",
-            f"{iris}, {RULE}",
-            ACCURACY,
-            at_least=-0.02,
-            beside=f"{iris}, bp",
-        ),
-        Claim("MNIST, 512-512: at least 96.0 %", f"MNIST, 512-512, {RULE}", ACCURACY, at_least=0.960),
-        Claim("MNIST, 1000-1000: at least 96.5 %", f"MNIST, 1000-1000, {RULE}", ACCURACY, at_least=0.965),
+def _binary(plan: RobustnessPlan, epsilon: float) -> tuple[Shown, ...]:
+    """What is shown of one class against the rest: clean, and under each attack."""
+    attacked = (UnderAttack(plan, attack, epsilon, balanced=True) for attack in ATTACKS)
+    return tuple(Shown(quantity) for quantity in (ACCURACY, BALANCED, *attacked, MaskingSuspected(plan)))
+
+
+def _claims() -> Iterable[Claim]:
+    yield Claim(
+        "MNIST, mean of ten digits: within 0.3 points of backpropagation",
+        f"MNIST digit, {RULE}",
+        ACCURACY,
+        at_least=-0.003,
+        beside="MNIST digit, bp",
     )
+    yield Claim(
+        "Iris, mean of three species: within 2 points of backpropagation",
+        f"Iris, {RULE}",
+        ACCURACY,
+        at_least=-0.02,
+        beside="Iris, bp",
+    )
+    yield Claim("MNIST 512-512: at least 96.0 %", f"MNIST 512-512, {RULE}", ACCURACY, at_least=0.960)
+    yield Claim("MNIST 1000-1000: at least 96.5 %", f"MNIST 1000-1000, {RULE}", ACCURACY, at_least=0.965)
+    for task, plan, epsilon in (("Iris", IRIS_ATTACKED, 0.5), ("MNIST digit", DIGIT_ATTACKED, 0.1)):
+        for attack in ("fgsm", "pgd", "square"):
+            yield Claim(
+                f"{task}: at least as robust as backpropagation",
+                f"{task}, {RULE}",
+                UnderAttack(plan, attack, epsilon, balanced=True),
+                at_least=0.0,
+                beside=f"{task}, bp",
+                caveat=MaskingSuspected(plan),
+            )

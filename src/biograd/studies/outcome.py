@@ -32,7 +32,8 @@ def verdicts(study: Study, runs: Runs, budget: BudgetName) -> list[dict[str, Any
     """A row for each claim about groups of which there are runs.
 
     ``mean`` and ``sd`` are over seeds, of the group or of its difference from the other, seed by seed. ``met`` is
-    None, and ``open`` says why, until all that the full budget asks for is there.
+    None, and ``open`` says why, until all that the full budget asks for is there. ``caveat`` is a quantity that
+    speaks against the measurement, with its mean, or None.
     """
     return [
         _verdict(study, claim, runs, budget)
@@ -111,7 +112,14 @@ def _verdict(study: Study, claim: Claim, runs: Runs, budget: BudgetName) -> dict
         "seeds": measured.n,
         "met": None if reason or measured.mean is None else measured.mean >= claim.at_least,
         "open": reason,
+        "caveat": _caveat(_present(study, groups[0], runs), claim.caveat, runs),
     }
+
+
+def _caveat(cells: Sequence[Cell], quantity: Quantity | None, runs: Runs) -> dict[str, Any] | None:
+    """What speaks against the measurement of a group, with its mean; None where nothing does."""
+    mean = spread(by_seed(cells, quantity, runs).values()).mean if quantity else None
+    return {"quantity": quantity.title, "unit": quantity.unit, "mean": mean} if quantity and mean else None
 
 
 def _compared(study: Study, claim: Claim) -> list[Group]:

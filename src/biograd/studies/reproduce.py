@@ -12,6 +12,7 @@ from biograd import records
 from biograd.errors import UserMistake
 from biograd.records import Run
 from biograd.studies import outcome
+from biograd.studies.attacks import attack_runs
 from biograd.studies.study import BudgetName, Cell, Study
 from biograd.training import RunConfig, train_all
 from biograd.training.compare import is_finished
@@ -61,6 +62,9 @@ def reproduce(
     _refuse_another(root, study, budget)
     _write(root, study, budget, machine)
     train_all(_places(root, cells, budget, seeds, machine), jobs=jobs, progress=progress)
+    picked = {cell.name for cell in cells}
+    runs = {name: of_cell for name, of_cell in found(study, root, budget, machine).items() if name in picked}
+    attack_runs(study, runs, budget, jobs=jobs, machine=machine, progress=progress)
     return _write(root, study, budget, machine)
 
 

@@ -1,12 +1,13 @@
 """What a study is: cells to train under a budget, groups of them to be measured, and what they are held against."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any, Literal, get_args
 
 from biograd.errors import UserMistake
+from biograd.robustness import Settings
 from biograd.studies.quantities import Quantity
 
 BudgetName = Literal["quick", "full"]
@@ -109,6 +110,8 @@ class Claim:
         at_least: the bound, in the quantity's unit: on the mean over seeds, or on that of the difference
             group − ``beside``, seed by seed.
         beside: the name of the group it is held against; None compares with the bound alone.
+        caveat: something that speaks against the measurement, and is said beside the verdict where the group's mean
+            is above 0.
     """
 
     statement: str
@@ -116,6 +119,33 @@ class Claim:
     quantity: Quantity
     at_least: float
     beside: str | None = None
+    caveat: Quantity | None = None
+
+
+@dataclass(frozen=True)
+class RobustnessPlan:
+    """What is measured of runs under attack, once they are done.
+
+    Attributes:
+        cells: a pattern of the names of the cells whose runs are attacked.
+        full: the settings of results, with their ``epsilons``.
+        quick: those of a first look, with theirs.
+
+    Raises:
+        UserMistake: settings without ``epsilons``, by which a measurement is known again.
+    """
+
+    cells: str
+    full: Settings
+    quick: Settings
+
+    def __post_init__(self) -> None:
+        if self.full.epsilons is None or self.quick.epsilons is None:
+            raise UserMistake(f"the plan to attack {self.cells!r} names no epsilons: a study states them")
+
+    def settings(self, name: BudgetName) -> Settings:
+        """The settings of a budget."""
+        return self.full if name == "full" else self.quick
 
 
 @dataclass(frozen=True)
@@ -129,6 +159,7 @@ class Study:
         cells: what is trained.
         groups: the rows of its table.
         claims: what is judged at the full budget.
+        robustness: how runs are attacked when all are done; a cell may be in several plans, or in none.
 
     Raises:
         UserMistake: a name is there twice, a cell is in no group, or a pattern or claim fits nothing.
@@ -139,16 +170,15 @@ class Study:
     reference: str
     cells: tuple[Cell, ...]
     groups: tuple[Group, ...]
-    claims: tuple[Claim, ...] = field(default=())
+    claims: tuple[Claim, ...] = ()
+    robustness: tuple[RobustnessPlan, ...] = ()
 
     def __post_init__(self) -> None:
         self._refuse_twice("cell", [cell.name for cell in self.cells])
         self._refuse_twice("group", [group.name for group in self.groups])
-        for group in self.groups:
-            if not self.cells_of(group):
-                raise UserMistake(
-                    f"study {self.name!r}: no cell fits {group.cells!r} of group {group.name!r}"
-                )
+        for part in (*self.groups, *self.robustness):
+            if not self.cells_of(part):
+                raise UserMistake(f"study {self.name!r}: no cell fits {part.cells!r}")
         for cell in self.cells:
             if not any(fnmatchcase(cell.name, group.cells) for group in self.groups):
                 raise UserMistake(
@@ -157,9 +187,9 @@ class Study:
         for name in (name for claim in self.claims for name in (claim.group, claim.beside) if name):
             self.group(name)
 
-    def cells_of(self, group: Group) -> list[Cell]:
-        """The cells of a group."""
-        return [cell for cell in self.cells if fnmatchcase(cell.name, group.cells)]
+    def cells_of(self, part: Group | RobustnessPlan) -> list[Cell]:
+        """The cells whose names fit the pattern of a group or plan."""
+        return [cell for cell in self.cells if fnmatchcase(cell.name, part.cells)]
 
     def group(self, name: str) -> Group:
         """The group of a name.

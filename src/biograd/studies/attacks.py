@@ -1,0 +1,158 @@
+"""The runs of a study under attack: what is measured when they are done, and what its table shows of that."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from biograd import records
+from biograd.records import Run
+from biograd.records.summary import number
+from biograd.robustness import Settings, measure_run
+from biograd.studies.quantities import Unit
+from biograd.studies.study import BudgetName, RobustnessPlan, Study
+from biograd.training.processes import in_processes
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class UnderAttack:
+    """The share of the test examples that a run gets right before and under an attack.
+
+    Attributes:
+        plan: by whose settings it was measured.
+        attack: ``fgsm``, ``pgd``, ``square`` or ``transfer``.
+        epsilon: the size of the attack, one of the plan's.
+        gradient: of FGSM and PGD: ``true``, or ``rule`` for the rule's own feedback.
+        balanced: the mean over classes of that share of each.
+    """
+
+    plan: RobustnessPlan
+    attack: str
+    epsilon: float
+    gradient: str = "true"
+    balanced: bool = False
+
+    @property
+    def title(self) -> str:
+        """``balanced accuracy, pgd ε 0.1``."""
+        kind = "balanced accuracy" if self.balanced else "accuracy"
+        by = " by the rule's feedback" if self.gradient == "rule" else ""
+        return f"{kind}, {self.attack}{by} ε {self.epsilon:g}"
+
+    @property
+    def unit(self) -> Unit:
+        """A fraction."""
+        return "fraction"
+
+    def of(self, run: Run) -> float | None:
+        """Its value, None where the attack was not made."""
+        measured = measurement(run, self.plan)
+        rows = [row for row in measured["rows"] if self._is_of(row)] if measured else []
+        return number(rows[0], "balanced_accuracy" if self.balanced else "accuracy") if rows else None
+
+    def _is_of(self, row: Row) -> bool:
+        by_gradient = self.attack in ("fgsm", "pgd")
+        fits = row["gradient"] == self.gradient if by_gradient else True
+        return row["attack"] == self.attack and row["epsilon"] == self.epsilon and fits
+
+
+@dataclass(frozen=True)
+class MaskingSuspected:
+    """Whether a check of masked gradients failed: over runs, the share of those in which one did.
+
+    Attributes:
+        plan: by whose settings it was measured.
+    """
+
+    plan: RobustnessPlan
+
+    @property
+    def title(self) -> str:
+        """``masking suspected``."""
+        return "masking suspected"
+
+    @property
+    def unit(self) -> Unit:
+        """A fraction."""
+        return "fraction"
+
+    def of(self, run: Run) -> float | None:
+        """0 or 1; None where a check was not made and none failed."""
+        measured = measurement(run, self.plan)
+        return {"suspected": 1.0, "not seen": 0.0}.get(measured["verdict"]["masking"]) if measured else None
+
+
+class Task(NamedTuple):
+    """One run to attack."""
+
+    run: Path
+    settings: Settings
+    machine: Mapping[str, Any]
+
+
+def attack_runs(
+    study: Study,
+    runs: Mapping[str, Sequence[Run]],
+    budget: BudgetName,
+    *,
+    jobs: int = 1,
+    machine: Mapping[str, Any] | None = None,
+    progress: bool | None = None,
+) -> None:
+    """Measure the runs that are done and were not measured yet as the study plans it.
+
+    Examples are transferred from a run beside the attacked one, in the same folder.
+
+    Args:
+        study: whose plans.
+        runs: what to attack, by the name of the cell.
+        budget: whose settings.
+        jobs: runs at once, each in a process.
+        machine: ``device`` and ``data_dir``, where they are not those of the training.
+        progress: as for `biograd.training.train`.
+    """
+    tasks = [
+        Task(run.folder, plan.settings(budget), machine or {})
+        for plan in study.robustness
+        for cell in study.cells_of(plan)
+        for run in runs.get(cell.name, ())
+        if run.status == "done" and not _is_measured(run, plan, runs.values())
+    ]
+    if jobs == 1:
+        for task in tasks:
+            _attack(task, progress)
+    else:
+        in_processes(_attack, tasks, jobs, "runs under attack", progress)
+
+
+def measurement(run: Run, plan: RobustnessPlan) -> Row | None:
+    """The newest measurement of a run by the settings of a plan, None where there is none."""
+    wanted = [_as_recorded(plan.settings(name)) for name in ("full", "quick")]
+    found = [one for one in records.read_measurements(run.folder) if one["settings"] in wanted]
+    return found[-1] if found else None
+
+
+def _attack(task: Task, progress: bool | None = False) -> None:
+    measure_run(task.run, task.settings, transfer_from=[task.run.parent], progress=progress, **task.machine)
+
+
+def _is_measured(run: Run, plan: RobustnessPlan, runs: Iterable[Sequence[Run]]) -> bool:
+    """Whether there is a measurement, with transferred examples as soon as there is a run to take them from."""
+    measured = measurement(run, plan)
+    if measured is None:
+        return False
+    beside = [other for cell in runs for other in cell if _is_source(other, run)]
+    return measured["source"] is not None or "transfer" not in measured["settings"]["attacks"] or not beside
+
+
+def _is_source(other: Run, run: Run) -> bool:
+    """Whether examples can be made on another run: one of the same seed has the same test examples."""
+    is_beside = other.folder != run.folder and other.folder.parent == run.folder.parent
+    return is_beside and other.status == "done" and other.seed == run.seed
+
+
+def _as_recorded(settings: Settings) -> dict[str, Any]:
+    return json.loads(json.dumps(settings.to_json()))

@@ -1,0 +1,110 @@
+"""What a study found stands at the head of its page, and the tables say what no mean holds."""
+
+import pytest
+
+from biograd.errors import UserMistake
+from biograd.records import write_json
+from biograd.report.page import write_report
+from biograd.report.study import claim_columns, load, measured_columns
+
+ROW = {
+    "group": "MNIST, fa",
+    "quantity": "test accuracy",
+    "unit": "fraction",
+    "mean": 0.9712,
+    "sd": 0.0021,
+    "seeds": 3,
+    "cells": 1,
+    "of_cells": 1,
+    "runs": 3,
+    "unfinished": 0,
+    "diverged": 0,
+    "published": 0.98,
+    "published_sd": None,
+    "difference": -0.0088,
+    "source": "Somebody 1999, table 1",
+}
+CLAIM = {
+    "claim": "as good as <b>that</b>",
+    "group": "MNIST, fa",
+    "beside": "MNIST, bp",
+    "quantity": "test accuracy",
+    "unit": "fraction",
+    "at_least": -0.003,
+    "mean": -0.0088,
+    "sd": None,
+    "seeds": 1,
+    "met": False,
+    "open": None,
+    "caveat": None,
+}
+
+
+def texts(columns):
+    return {column.title: [entry.text for entry in column.entries] for column in columns}
+
+
+def test_measured_beside_published_in_the_unit_of_the_quantity():
+    angle = {**ROW, "quantity": "gradient angle of 0.weight", "unit": "degrees", "mean": 71.26, "sd": 1.0}
+    shown = texts(
+        measured_columns([ROW, {**angle, "published": 70.0, "published_sd": 2.0, "difference": 1.26}])
+    )
+    assert shown["quantity"] == ["test accuracy %", "gradient angle of 0.weight °"]
+    assert shown["measured"] == ["97.12 ± 0.21", "71.3 ± 1.0"]
+    assert shown["published"] == ["98.00", "70.0 ± 2.0"]
+    assert shown["difference"] == ["−0.88", "+1.3"]
+    assert shown["source"] == ["Somebody 1999, table 1"] * 2
+
+
+def test_what_no_mean_holds_is_said():
+    partly = {**ROW, "cells": 2, "of_cells": 10, "diverged": 1, "unfinished": 2}
+    nothing = {**ROW, "mean": None, "sd": None, "seeds": 0, "difference": None}
+    shown = texts(measured_columns([partly, nothing]))
+    assert shown["not in the mean"] == ["8 of 10 cells, 1 of 3 runs diverged, 2 of 3 runs unfinished", ""]
+    assert (shown["measured"][1], shown["difference"][1]) == ("—", "—")
+
+
+def test_columns_without_content_are_left_out():
+    alone = {**ROW, "published": None, "difference": None, "source": None}
+    assert list(texts(measured_columns([alone]))) == ["group", "quantity", "measured", "seeds"]
+
+
+def test_a_claim_stands_beside_its_bound():
+    bound = {**CLAIM, "beside": None, "at_least": 0.96, "mean": 0.9712, "sd": 0.001, "met": True}
+    shown = texts(claim_columns([CLAIM, bound]))
+    assert shown["measured"] == ["−0.88", "97.12 ± 0.10"]
+    assert shown["at least"] == ["−0.30", "96.00"]
+    assert shown["verdict"] == ["not met", "met"]
+
+
+@pytest.fixture
+def studied(make_run, tmp_path):
+    make_run(tmp_path / "fa-seed0", "fa")
+    found = {"study": "small", "title": "A study", "reference": "Somebody 1999.", "budget": "full"}
+    write_json(tmp_path / "study.json", {**found, "rows": [ROW], "claims": [CLAIM]})
+    return tmp_path
+
+
+def test_the_page_begins_with_the_study(studied):
+    html = write_report(studied).read_text()
+    assert "<title>A study, full budget</title>" in html
+    assert html.index('id="study"') < html.index('id="summary"')
+    for text in ("Somebody 1999, table 1", "97.12 ± 0.21", "as good as &lt;b&gt;that", "not met"):
+        assert text in html
+    assert "<title>mine</title>" in write_report(studied, "mine").read_text()
+
+
+def test_a_page_without_a_study_has_no_such_part(runs_folder):
+    assert load(runs_folder) is None
+    assert "Measured beside published" not in (runs_folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize("change", [{"rows": [{}]}, {"claims": None}, {"rows": [{**ROW, "unit": "feet"}]}])
+def test_a_file_of_another_version_is_a_mistake(studied, change):
+    write_json(
+        studied / "study.json", {"title": "", "budget": "", "rows": [ROW], "claims": [CLAIM], **change}
+    )
+    with pytest.raises(
+        UserMistake, match=r"study\.json is not what this version of biograd reproduce writes"
+    ):
+        load(studied)

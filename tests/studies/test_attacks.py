@@ -1,0 +1,104 @@
+"""Runs of a study are attacked once, when they are done, and the table shows what its plan measured."""
+
+from pathlib import Path
+
+import pytest
+
+from biograd.records import add_measurement, read_measurements
+from biograd.robustness import Settings
+from biograd.studies.attacks import MaskingSuspected, UnderAttack
+from biograd.studies.reproduce import reproduce
+from biograd.studies.study import RobustnessPlan, Shown
+
+SMALL = Settings(epsilons=(0, 0.5), attacks=("fgsm", "transfer"), gradients=("true", "rule"))
+PLAN = RobustnessPlan("a/*", full=SMALL, quick=SMALL)
+
+
+def recorded(run, rows, *, settings=SMALL, masking="not seen", source=None):
+    settings = {**settings.to_json(), "epsilons": list(settings.epsilons)}
+    row = {"key": str(settings), "source": source, "settings": settings, "rows": rows}
+    add_measurement(run.folder, {**row, "verdict": {"masking": masking}})
+
+
+def attacked(attack, gradient, epsilon, accuracy, balanced=None):
+    row = {"attack": attack, "gradient": gradient, "epsilon": epsilon, "accuracy": accuracy}
+    return {**row, "balanced_accuracy": balanced, "reason": None}
+
+
+@pytest.mark.parametrize(
+    ("quantity", "value"),
+    [
+        (UnderAttack(PLAN, "fgsm", 0.5), 0.6),
+        (UnderAttack(PLAN, "fgsm", 0.5, balanced=True), 0.55),
+        (UnderAttack(PLAN, "fgsm", 0.5, gradient="rule"), 0.7),
+        (UnderAttack(PLAN, "fgsm", 0.0), 0.9),
+        (UnderAttack(PLAN, "transfer", 0.5), 0.8),
+        (UnderAttack(PLAN, "square", 0.5), None),
+        (UnderAttack(PLAN, "fgsm", 0.1), None),
+    ],
+)
+def test_a_row_of_the_measurement(make_run, tmp_path, quantity, value):
+    run = make_run(0, 0.9, folder=tmp_path)
+    assert quantity.of(run) is None
+    rows = [
+        attacked("fgsm", "true", 0.0, 0.9),
+        attacked("fgsm", "true", 0.5, 0.6, 0.55),
+        attacked("fgsm", "rule", 0.5, 0.7),
+        attacked("transfer", "transfer:bp/seed0", 0.5, 0.8),
+    ]
+    recorded(run, rows)
+    assert quantity.of(run) == value
+
+
+def test_what_was_measured_by_other_settings_is_not_taken(make_run, tmp_path):
+    run = make_run(0, 0.9, folder=tmp_path)
+    recorded(run, [attacked("fgsm", "true", 0.5, 0.1)], settings=Settings(epsilons=(0, 0.5)))
+    assert UnderAttack(PLAN, "fgsm", 0.5).of(run) is None
+    assert MaskingSuspected(PLAN).of(run) is None
+
+
+@pytest.mark.parametrize(("masking", "value"), [("suspected", 1.0), ("not seen", 0.0), ("unclear", None)])
+def test_masking_is_a_share_of_the_runs_in_which_it_could_be_told(make_run, tmp_path, masking, value):
+    run = make_run(0, 0.9, folder=tmp_path)
+    recorded(run, [], masking=masking)
+    assert MaskingSuspected(PLAN).of(run) == value
+
+
+def measured(root: Path) -> dict[str, list]:
+    return {path.parent.name: read_measurements(path.parent) for path in sorted(root.rglob("result.json"))}
+
+
+@pytest.fixture
+def attacked_study(make_study):
+    study = make_study(robustness=(PLAN,))
+    shown = (*study.groups[0].shows, Shown(UnderAttack(PLAN, "fgsm", 0.5)), Shown(MaskingSuspected(PLAN)))
+    groups = tuple(type(group)(group.name, group.cells, shown) for group in study.groups)
+    return make_study(robustness=(PLAN,), groups=groups)
+
+
+def test_runs_are_attacked_as_planned_and_from_each_other(attacked_study, tmp_path):
+    outcome = reproduce(attacked_study, tmp_path)
+    found = measured(tmp_path)
+    assert {name: len(rows) for name, rows in found.items()} == {"bp-seed0": 1, "fa-seed0": 1}
+    assert [rows[0]["source"] for rows in found.values()] == ["fa/seed0", "bp/seed0"]
+    under_attack = [row for row in outcome["rows"] if row["quantity"] == "accuracy, fgsm ε 0.5"]
+    assert [row["mean"] is not None for row in under_attack] == [True, True]
+
+
+def test_several_runs_at_once_reach_the_same(attacked_study, tmp_path):
+    one = reproduce(attacked_study, tmp_path / "one", progress=False)
+    assert one == reproduce(attacked_study, tmp_path / "two", jobs=2, progress=False)
+
+
+def test_no_run_is_attacked_twice(attacked_study, tmp_path):
+    reproduce(attacked_study, tmp_path)
+    before = measured(tmp_path)
+    reproduce(attacked_study, tmp_path)
+    assert measured(tmp_path) == before
+
+
+def test_a_run_is_attacked_again_when_there_is_another_to_transfer_from(attacked_study, tmp_path):
+    reproduce(attacked_study, tmp_path, pattern="a/fa")
+    assert [rows[0]["source"] for rows in measured(tmp_path).values()] == [None]
+    reproduce(attacked_study, tmp_path, pattern="a/*")
+    assert [rows[-1]["source"] for rows in measured(tmp_path).values()] == ["fa/seed0", "bp/seed0"]

@@ -1,0 +1,98 @@
+"""A group's number is over the seeds that all of its cells have, and a claim is judged when all is there."""
+
+import statistics
+
+import pytest
+
+from biograd.studies.outcome import rows, verdicts
+from biograd.studies.quantities import AtEnd
+from biograd.studies.study import Claim
+
+ACCURACY = AtEnd("test_accuracy")
+
+
+def runs_of(make_run, **accuracies):
+    """Runs by cell, ``a_bp=[0.9, 0.8]`` for seeds 0 and 1; a status in place of a number."""
+    return {
+        name.replace("_", "/"): [
+            make_run(seed, None, status=value) if isinstance(value, str) else make_run(seed, value)
+            for seed, value in enumerate(values)
+        ]
+        for name, values in accuracies.items()
+    }
+
+
+def test_cells_are_averaged_for_each_seed_and_then_seeds(make_study, make_run):
+    runs = runs_of(make_run, a_bp=[0.9, 0.8], b_bp=[0.7, 0.2])
+    (row,) = rows(make_study(), runs)
+    assert (row["group"], row["seeds"], row["cells"], row["of_cells"]) == ("bp", 2, 2, 2)
+    assert row["mean"] == pytest.approx(0.65)
+    assert row["sd"] == pytest.approx(statistics.stdev([0.8, 0.5]))
+    assert (row["published"], row["published_sd"], row["source"]) == (0.5, 0.1, "Nobody")
+    assert row["difference"] == pytest.approx(0.15)
+
+
+def test_a_seed_that_one_cell_lacks_has_no_part_in_the_mean(make_study, make_run):
+    runs = runs_of(make_run, a_bp=[0.9, 0.8, 0.7, 0.6], b_bp=[0.7, "diverged", "unfinished"])
+    (row,) = rows(make_study(), runs)
+    assert (row["mean"], row["sd"], row["seeds"]) == (pytest.approx(0.8), None, 1)
+    assert (row["runs"], row["diverged"], row["unfinished"]) == (7, 1, 1)
+
+
+def test_cells_without_runs_are_counted(make_study, make_run):
+    (row,) = rows(make_study(), runs_of(make_run, a_bp=[0.9]))
+    assert (row["mean"], row["cells"], row["of_cells"]) == (0.9, 1, 2)
+
+
+def test_nothing_measured_is_no_number(make_study, make_run):
+    (row,) = rows(make_study(), runs_of(make_run, a_bp=["diverged"]))
+    assert (row["mean"], row["sd"], row["seeds"], row["difference"]) == (None, None, 0, None)
+
+
+def test_a_published_number_is_not_needed(make_study, make_run):
+    (row,) = rows(make_study(), runs_of(make_run, a_fa=[0.9]))
+    assert (row["published"], row["difference"], row["source"]) == (None, None, None)
+
+
+FULL = {"a_bp": [0.9, 0.8], "b_bp": [0.9, 0.8], "b_fa": [0.8, 0.8]}
+
+
+@pytest.mark.parametrize(("first", "met"), [([0.8, 0.7], True), ([0.7, 0.5], False)])
+def test_a_claim_is_about_the_difference_seed_by_seed(make_study, make_run, first, met):
+    (claim,) = verdicts(make_study(), runs_of(make_run, **FULL, a_fa=first), "full")
+    of_seeds = [(first[0] + 0.8) / 2 - 0.9, (first[1] + 0.8) / 2 - 0.8]
+    assert claim["mean"] == pytest.approx(statistics.fmean(of_seeds))
+    assert claim["sd"] == pytest.approx(statistics.stdev(of_seeds))
+    assert (claim["met"], claim["open"], claim["seeds"]) == (met, None, 2)
+
+
+@pytest.mark.parametrize(("bound", "met"), [(0.84, True), (0.86, False)])
+def test_a_claim_about_one_group_is_about_its_mean(make_study, make_run, bound, met):
+    study = make_study(claims=(Claim("bp does well", "bp", ACCURACY, at_least=bound),))
+    (claim,) = verdicts(study, runs_of(make_run, a_bp=[0.9, 0.8], b_bp=[0.9, 0.8]), "full")
+    assert (claim["mean"], claim["met"]) == (pytest.approx(0.85), met)
+
+
+def test_nothing_is_judged_by_the_quick_budget(make_study, make_run):
+    (claim,) = verdicts(make_study(), runs_of(make_run, **FULL, a_fa=[0.9, 0.9]), "quick")
+    assert (claim["met"], claim["open"]) == (None, "judged at the full budget")
+    assert claim["mean"] == pytest.approx(0.0)
+
+
+def test_nothing_is_judged_before_all_cells_and_seeds_are_there(make_study, make_run):
+    study = make_study()
+    (claim,) = verdicts(study, runs_of(make_run, **FULL), "full")
+    assert (claim["met"], claim["open"]) == (None, "1 of 2 cells of 'fa'")
+    (claim,) = verdicts(study, runs_of(make_run, **FULL, a_fa=[0.9, "diverged"]), "full")
+    assert (claim["met"], claim["open"]) == (None, "1 of 2 seeds")
+
+
+def test_a_claim_about_a_group_without_runs_is_not_shown(make_study, make_run):
+    assert verdicts(make_study(), runs_of(make_run, a_bp=[0.9]), "full") == []
+
+
+@pytest.mark.parametrize(("values", "caveat"), [([0.0, 0.0], None), ([0.0, 0.5], 0.25)])
+def test_what_speaks_against_a_measurement_is_said_where_it_was_seen(make_study, make_run, values, caveat):
+    study = make_study(claims=(Claim("…", "bp", ACCURACY, at_least=0.0, caveat=ACCURACY),))
+    (claim,) = verdicts(study, runs_of(make_run, a_bp=values, b_bp=values), "full")
+    assert (claim["caveat"] and claim["caveat"]["mean"]) == caveat

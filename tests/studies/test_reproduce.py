@@ -1,0 +1,102 @@
+"""Training a study: where runs go, what is kept, and what is refused before anything is trained."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from biograd.errors import UserMistake
+from biograd.records import find_runs, read_json
+from biograd.studies.reproduce import reproduce
+
+
+def folders(root: Path) -> list[str]:
+    return [run.folder.relative_to(root).as_posix() for run in find_runs(root)]
+
+
+def test_each_run_has_the_folder_of_its_cell_and_the_budget_of_its_name(make_study, tmp_path):
+    reproduce(make_study(), tmp_path / "quick")
+    assert folders(tmp_path / "quick") == ["a/bp-seed0", "a/fa-seed0"]
+    outcome = reproduce(make_study(), tmp_path / "full", budget="full")
+    assert folders(tmp_path / "full") == [
+        f"{task}/{rule}-seed{seed}" for task in "ab" for rule in ("bp", "fa") for seed in (0, 1)
+    ]
+    assert {run.config["epochs"] for run in find_runs(tmp_path / "quick")} == {1}
+    assert {run.config["epochs"] for run in find_runs(tmp_path / "full")} == {2}
+    assert [row["seeds"] for row in outcome["rows"]] == [2, 2]
+    assert outcome["claims"][0]["met"] is not None
+
+
+def test_the_outcome_is_left_beside_the_runs(make_study, tmp_path):
+    outcome = reproduce(make_study(), tmp_path)
+    assert read_json(tmp_path / "study.json") == json.loads(json.dumps(outcome))
+    assert (outcome["study"], outcome["budget"]) == ("small", "quick")
+
+
+def test_what_is_there_is_kept_and_counted_and_more_is_added(make_study, tmp_path):
+    first = reproduce(make_study(), tmp_path, budget="full", pattern="a/*", seeds=1)
+    assert [(row["cells"], row["seeds"]) for row in first["rows"]] == [(1, 1), (1, 1)]
+    written = (tmp_path / "a" / "bp-seed0" / "result.json").stat().st_mtime_ns
+    second = reproduce(make_study(), tmp_path, budget="full", pattern="b/bp", seeds=3)
+    assert folders(tmp_path) == ["a/bp-seed0", "a/fa-seed0", "b/bp-seed0", "b/bp-seed1", "b/bp-seed2"]
+    assert [(row["cells"], row["runs"], row["seeds"]) for row in second["rows"]] == [(2, 4, 1), (1, 1, 1)]
+    assert (tmp_path / "a" / "bp-seed0" / "result.json").stat().st_mtime_ns == written
+
+
+def test_a_stopped_study_goes_on(make_study, tmp_path, monkeypatch):
+    def interrupted(places, **_):
+        for place in list(places)[:3]:
+            train_all({place: places[place]})
+        raise KeyboardInterrupt
+
+    from biograd.studies import reproduce as module
+
+    train_all = module.train_all
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "train_all", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            reproduce(make_study(), tmp_path, budget="full")
+    assert folders(tmp_path) == [
+        "a/bp-seed0",
+        "a/fa-seed0",
+        "b/bp-seed0",
+    ]  # every cell's first seed comes first
+    (tmp_path / "a" / "bp-seed0" / "result.json").unlink()
+    outcome = reproduce(make_study(), tmp_path, budget="full")
+    assert [row["seeds"] for row in outcome["rows"]] == [2, 2]
+
+
+def test_a_run_that_diverges_is_counted_and_the_others_go_on(make_study, make_cell, tmp_path):
+    spoilt = make_cell("a/fa", rule="fa", optimizer={"name": "sgd", "lr": 1e38})
+    cells = (make_cell("a/bp"), spoilt)
+    outcome = reproduce(make_study(cells=cells), tmp_path)
+    assert [(row["seeds"], row["diverged"]) for row in outcome["rows"]] == [(1, 0), (0, 1)]
+
+
+def test_a_cell_that_changed_is_not_mixed_with_what_it_was(make_study, make_cell, tmp_path):
+    reproduce(make_study(), tmp_path)
+    changed = (make_cell("a/bp", batch_size=20), make_cell("a/fa", rule="fa", one_vs_rest=0))
+    for pattern in ("a/bp", "a/fa"):
+        with pytest.raises(UserMistake, match=r"a/bp-seed0 holds a run with another batch_size, one_vs_rest"):
+            reproduce(make_study(cells=changed), tmp_path, pattern=pattern)
+
+
+def test_a_folder_holds_one_study_at_one_budget(make_study, tmp_path):
+    reproduce(make_study(), tmp_path)
+    with pytest.raises(UserMistake, match="holds the study small at the quick budget"):
+        reproduce(make_study(), tmp_path, budget="full")
+    with pytest.raises(UserMistake, match="holds the study small at the quick budget"):
+        reproduce(make_study(name="other"), tmp_path)
+
+
+def test_a_pattern_that_fits_nothing_gets_the_nearest_names(make_study, tmp_path):
+    with pytest.raises(UserMistake, match=r"no cell of small fits 'a/bq'; the nearest are a/bp, "):
+        reproduce(make_study(), tmp_path / "new", pattern="a/bq")
+    with pytest.raises(UserMistake, match="the quick budget leaves out 'b/bp': --budget full trains it"):
+        reproduce(make_study(), tmp_path / "new", pattern="b/bp")
+    assert not (tmp_path / "new").exists()
+
+
+def test_where_a_run_is_trained_goes_over_the_cell(make_study, tmp_path):
+    reproduce(make_study(), tmp_path, machine={"data_dir": str(tmp_path)})
+    assert {run.config["data_dir"] for run in find_runs(tmp_path)} == {str(tmp_path)}
