@@ -328,3 +328,13 @@ def test_layers_of_its_own_position_have_norms_of_their_own():
     gradient = taught(net, biograd.SoftHebb(net), torch.randn(5, 1, 4, 4), torch.arange(5) % 2)["0.weight"]
     assert gradient[0, 1].abs().max() < 1e-3 * gradient.abs().max()  # those at norm 1 rest
     assert gradient[0, 0].abs().max() > 0
+
+
+def test_a_linear_layer_on_several_places_learns_from_all_of_them():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(6, 5, bias=False), nn.Flatten(), nn.Linear(20, 3)).double()
+    alone = nn.Sequential(net[0], nn.Linear(5, 3).double())
+    x = torch.randn(7, 4, 6, dtype=torch.float64)
+    found = taught(net, biograd.SoftHebb(net), x, torch.arange(7) % 3)["0.weight"].clone()
+    expected = taught(alone, biograd.SoftHebb(alone), x.flatten(0, 1), torch.arange(28) % 3)["0.weight"]
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
