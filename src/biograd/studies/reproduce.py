@@ -60,7 +60,7 @@ def reproduce(
     root, machine = Path(directory), machine or {}
     cells = chosen(study, budget, pattern)
     _refuse_another(root, study, budget)
-    _write(root, study, budget, machine)
+    found(study, root, budget, machine)  # so that a cell that has changed is refused before hours of training
     train_all(_places(root, cells, budget, seeds, machine), jobs=jobs, progress=progress)
     picked = {cell.name for cell in cells}
     runs = {name: of_cell for name, of_cell in found(study, root, budget, machine).items() if name in picked}
@@ -136,7 +136,7 @@ def _places(
 
 
 def _write(root: Path, study: Study, budget: BudgetName, machine: Mapping[str, Any]) -> Outcome:
-    """Write and return the outcome so far."""
+    """Write and return the outcome of all that is there."""
     runs = found(study, root, budget, machine)
     result = {
         "study": study.name,
@@ -146,7 +146,6 @@ def _write(root: Path, study: Study, budget: BudgetName, machine: Mapping[str, A
         "rows": outcome.rows(study, runs),
         "claims": outcome.verdicts(study, runs, budget),
     }
-    root.mkdir(parents=True, exist_ok=True)
     records.write_json(root / OUTCOME, result)
     return result
 
