@@ -151,3 +151,17 @@ def test_it_learns_iris_and_its_run_is_judged_by_goodness(tmp_path, biograd):
         "--epochs", 60, "--batch-size", 20, "--lr", 0.01, "--out", tmp_path / "run", "--json",
     )  # fmt: skip
     assert ended.row["test_accuracy"] >= 0.9
+
+
+def test_a_penalty_on_weights_keeps_its_derivative():
+    net, x, y, _ = task()
+    plain = taught(net, x, y, biograd.ForwardForward(net, seed=1))
+    found = taught(
+        net,
+        x,
+        y,
+        biograd.ForwardForward(net, seed=1),
+        lambda o, y: F.cross_entropy(o, y) + net[2].weight.square().sum(),
+    )
+    torch.testing.assert_close(found["2.weight"], plain["2.weight"] + 2 * net[2].weight)
+    torch.testing.assert_close(found["11.weight"], plain["11.weight"])

@@ -123,3 +123,19 @@ def test_a_run_has_the_optimiser_of_the_paper_unless_told_otherwise(tmp_path, bi
     assert config["optimizer"]["settings"]["momentum"] == 0.9
     assert config["batch_size"] == 64
     assert ended.row["test_accuracy"] >= 0.9
+
+
+def test_a_layer_that_stands_in_several_places_learns_in_all_of_them():
+    torch.manual_seed(0)
+    net: Any = nets.create("mlp", (5,), 5, seed=0, widths=(5, 5, 5)).double()
+    shared = nn.Sequential(net[0], net[1], net[2], net[3], net[2], net[5], net[2])
+    net[4].load_state_dict(net[2].state_dict())
+    net[6].load_state_dict(net[2].state_dict())
+    x, y = torch.randn(12, 5, dtype=torch.float64), torch.randint(5, (12,))
+    apart = taught(net, x, y, biograd.Pepita(net, x[:1]))
+    together = taught(shared, x, y, biograd.Pepita(shared, x[:1]))
+    torch.testing.assert_close(together["0.weight"], apart["0.weight"])
+    for name in ("weight", "bias"):
+        torch.testing.assert_close(
+            together[f"2.{name}"], sum(apart[f"{place}.{name}"] for place in (2, 4, 6))
+        )
