@@ -1,0 +1,195 @@
+r"""Two-layer networks under feedback alignment, regularised or not: the simulations that theorems speak of.
+
+Song, Xu & Lafferty 2021 (arXiv:2106.06044) study :math:`f(x) = \frac{1}{\sqrt p} \sum_r \beta_r \psi(w_r \cdot x)`
+with the loss :math:`\tfrac12 \sum_i e_i^2`, :math:`e_i = f(x_i) - y_i`, and fixed random b in place of β on the way
+back. Both updates come from the same forward pass:
+
+.. math::
+
+    \beta_r &\leftarrow (1 - \eta\lambda(t))\, \beta_r - \tfrac{\eta}{\sqrt p} \sum_i e_i\, \psi(w_r \cdot x_i) \\
+    w_r &\leftarrow w_r - \tfrac{\eta}{\sqrt p} \sum_i e_i\, b_r\, \psi'(w_r \cdot x_i)\, x_i
+
+λ = 0 is their Algorithm 1, the regularised one their Algorithm 2. With one hidden layer direct feedback alignment
+through the same b is the same, so it has no simulation of its own.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from biograd.theory.batch import Batch
+from biograd.theory.general import GeneralBatch
+from biograd.theory.linear import LinearBatch
+from biograd.theory.problem import Problem, draw
+from biograd.theory.schedules import factor
+from biograd.theory.setting import Setting
+
+CURVES = ("loss", "cosine", "first_layer", "second_layer")
+"""What is followed: the loss in the setting's units, cos∠(b, β), ‖W - W₀‖ and ‖β - β₀‖."""
+
+_ENTRIES_AT_ONCE = 200_000
+"""Of hidden layers in one chunk: enough to hide the cost of calls, few enough to stay in the cache."""
+
+
+@dataclass
+class Outcome:
+    """How one trial ended under one λ.
+
+    Attributes:
+        trial: its number.
+        regularization: λ.
+        steps: how many it took.
+        capped: whether the cap ended it, and not the stopping rule.
+        diverged: whether its loss is no longer finite.
+        loss: in the setting's units.
+        cosine: of the angle between b and β.
+        first_layer: ‖W - W₀‖.
+        second_layer: ‖β - β₀‖.
+        curves: ``steps`` and each of `CURVES` at these, to the trial's own end; empty when none were wanted.
+    """
+
+    trial: int
+    regularization: float
+    steps: int = 0
+    capped: bool = False
+    diverged: bool = False
+    loss: float = 0.0
+    cosine: float = 0.0
+    first_layer: float = 0.0
+    second_layer: float = 0.0
+    curves: dict[str, list[float]] = field(default_factory=dict)
+
+
+def simulate(
+    setting: Setting,
+    trials: Sequence[int],
+    *,
+    follow: int | None = None,
+    chunk: int | None = None,
+    tell: Callable[[int], object] = lambda done: None,
+) -> list[Outcome]:
+    """Simulate trials under every λ of the setting.
+
+    Neither the chunks nor the other trials change a trial's numbers by more than rounding. PyTorch should have one
+    thread: what is worth parallel work here is trials, in processes.
+
+    Args:
+        setting: the cell.
+        trials: which, each told apart by its number.
+        follow: steps from point to point of the curves, None for no curves.
+        chunk: how many trials go together; None for what is fastest.
+        tell: is called with the number of trials done, after each chunk.
+
+    Returns:
+        An outcome a trial and λ, trial after trial, λ in the setting's order.
+    """
+    size = chunk or trials_at_once(setting)
+    outcomes: list[Outcome] = []
+    for start in range(0, len(trials), size):
+        numbers = trials[start : start + size]
+        outcomes += _Simulation(setting, numbers, follow).run()
+        tell(start + len(numbers))
+    return outcomes
+
+
+def trials_at_once(setting: Setting) -> int:
+    """How many trials of a cell go together."""
+    slab = setting.examples * (setting.examples if _is_reducible(setting) else setting.width)
+    return max(1, _ENTRIES_AT_ONCE // (slab * len(setting.regularization)))
+
+
+def start(setting: Setting, problems: Sequence[Problem]) -> Batch:
+    """The state of trials before their first step: the reduced one where there is one."""
+    return (LinearBatch if _is_reducible(setting) else GeneralBatch)(setting, problems)
+
+
+def _is_reducible(setting: Setting) -> bool:
+    """Whether `LinearBatch` simulates it; through β the steps of U do not stay multiples of one vector."""
+    return setting.activation == "linear" and setting.method == "fa"
+
+
+class _Simulation:
+    """A chunk of trials on its way; slabs leave the batch as they end."""
+
+    def __init__(self, setting: Setting, trials: Sequence[int], follow: int | None) -> None:
+        self.setting, self.follow = setting, follow
+        self.batch = start(setting, [draw(setting, trial) for trial in trials])
+        self.outcomes = [Outcome(trial, strength) for trial in trials for strength in setting.regularization]
+        self.running = list(self.outcomes)
+        self.factor, self.rates = factor(setting.schedule, setting.horizon), self._rates(len(trials))
+        self.step, self.kept_factor, self.kept = 0, None, self.rates
+        self.before: Tensor | None = None
+
+    def _rates(self, trials: int) -> Tensor:
+        """ηλ of each slab, in the batch's precision."""
+        rates = [self.setting.rate * strength for strength in self.setting.regularization]
+        return self.batch.y.new_tensor(rates * trials)
+
+    def run(self) -> list[Outcome]:
+        """To the end of all."""
+        for look in self.setting.stopping.looks():
+            for point in self._points(look):
+                self._advance(point)
+                self._note(self.batch.measure())
+            self._advance(look)
+            self._look(look)
+            if not self.running:
+                break
+        return self.outcomes
+
+    def _points(self, look: int) -> Iterator[int]:
+        """The points of the curves from here to before the next look, which is one of itself."""
+        if self.follow:
+            first = -(-self.step // self.follow) * self.follow
+            yield from (point for point in range(first, look, self.follow) if point > self.step or not point)
+
+    def _advance(self, to: int) -> None:
+        for step in range(self.step, to):
+            now = self.factor(step)
+            if now != self.kept_factor:
+                self.kept_factor, self.kept = now, 1 - now * self.rates
+            self.batch.step(self.kept)
+        self.step = to
+
+    def _note(self, measured: dict[str, Tensor]) -> None:
+        """Put a point on the curves."""
+        columns = {name: values.tolist() for name, values in measured.items()}
+        for place, outcome in enumerate(self.running):
+            row = {name: values[place] for name, values in columns.items()}
+            point = {"steps": self.step, "loss": self.setting.loss(row.pop("mean_square")), **row}
+            for name, value in point.items():
+                outcome.curves.setdefault(name, []).append(value)
+
+    def _look(self, look: int) -> None:
+        """Let those go that have settled, or all at the cap."""
+        stopping, measured = self.setting.stopping, self.batch.measure()
+        if self.follow:
+            self._note(measured)
+        now = measured["mean_square"]
+        settled = stopping.settled(self.before, now)
+        ends = settled if look != stopping.most else torch.ones_like(settled)
+        for place in ends.nonzero()[:, 0].tolist():
+            row = {name: values[place].item() for name, values in measured.items()}
+            self._end(self.running[place], row, capped=not settled[place])
+        self._go_on_with(~ends, now)
+
+    def _end(self, outcome: Outcome, row: dict[str, float], *, capped: bool) -> None:
+        mean_square = row.pop("mean_square")
+        outcome.steps, outcome.loss = self.step, self.setting.loss(mean_square)
+        outcome.capped = capped and self.setting.steps is None
+        outcome.diverged = not math.isfinite(mean_square)
+        for name, value in row.items():
+            setattr(outcome, name, value)
+
+    def _go_on_with(self, stays: Tensor, mean_squares: Tensor) -> None:
+        self.before = mean_squares[stays]
+        if stays.all():
+            return
+        which = stays.nonzero()[:, 0]
+        self.running = [self.running[place] for place in which.tolist()]
+        self.rates, self.kept_factor = self.rates[which], None
+        if self.running:
+            self.batch.keep(which)

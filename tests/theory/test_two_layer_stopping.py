@@ -1,0 +1,151 @@
+import dataclasses
+import itertools
+
+import pytest
+import torch
+
+from biograd.theory import two_layer
+from biograd.theory.general import GeneralBatch
+from biograd.theory.linear import LinearBatch
+from biograd.theory.problem import draw
+from biograd.theory.setting import Setting
+from biograd.theory.stopping import Stopping, least_steps
+from biograd.theory.two_layer import simulate
+
+
+class Scripted(two_layer.LinearBatch):
+    """Takes no steps that matter; its mean squared errors at the looks are written down here, a column a slab."""
+
+    script: torch.Tensor
+
+    def __init__(self, setting, problems):
+        super().__init__(setting, problems)
+        self.place, self.columns, self.taken = 0, torch.arange(len(self.y)), 0
+
+    def step(self, kept):
+        self.taken += 1
+
+    def keep(self, which):
+        super().keep(which)
+        self.columns = self.columns[which]
+
+    def measure(self):
+        row = self.script[self.place][self.columns]
+        self.place += 1
+        fill = torch.full_like(row, float(self.taken))
+        return {"mean_square": row, "cosine": fill, "first_layer": fill, "second_layer": fill}
+
+
+@pytest.fixture
+def scripted(monkeypatch):
+    """Trials that stop by errors written down: ``scripted([[…] a look], setting)``."""
+
+    def run(script, setting, trials):
+        made = type("Made", (Scripted,), {"script": torch.tensor(script, dtype=torch.float64)})
+        monkeypatch.setattr(two_layer, "LinearBatch", made)
+        return simulate(setting, range(trials))
+
+    return run
+
+
+CELL = Setting(activation="linear", width=4, examples=3, features=5)
+LEAST = 714
+"""⌊5000 · 2 / 14⌋."""
+
+
+def test_each_trial_stops_by_itself_when_its_error_changed_by_less_than_a_thousandth(scripted):
+    script = [
+        [5.0, 5.0, 5.0],
+        [5.0009, 4.0, 4.998],  # the first changed by less than 1e-3, the others by more
+        [9.9, 3.99901, 4.99],
+        [9.9, 9.9, 4.9891],
+    ]
+    outcomes = scripted(script, CELL, 3)
+    assert [outcome.steps for outcome in outcomes] == [LEAST + 1000, LEAST + 2000, LEAST + 3000]
+    assert [outcome.loss for outcome in outcomes] == [5.0009, 3.99901, 4.9891]
+    assert [outcome.cosine for outcome in outcomes] == [outcome.steps for outcome in outcomes]
+    assert not any(outcome.capped or outcome.diverged for outcome in outcomes)
+
+
+def test_a_change_of_a_thousandth_is_not_less():
+    rule = Stopping(5)
+    before, now = torch.tensor([0.0, 0.0]), torch.tensor([1e-3, 0.9e-3])
+    assert rule.settled(before.double(), now.double()).tolist() == [now[0].double().item() < 1e-3, True]
+    assert rule.settled(None, now).tolist() == [False, False]
+
+
+def test_the_cap_ends_what_has_not_settled_and_says_so(scripted):
+    script = [[5.0, 5.0], [5.0, 4.0], [9.9, 3.0], [9.9, 2.0]]
+    outcomes = scripted(script, dataclasses.replace(CELL, max_steps=2000), 2)
+    assert [(outcome.steps, outcome.capped) for outcome in outcomes] == [(LEAST + 1000, False), (2000, True)]
+
+
+def test_a_cap_below_the_least_number_of_steps_is_kept(scripted):
+    (outcome,) = scripted([[1.0]], dataclasses.replace(CELL, max_steps=10), 1)
+    assert (outcome.steps, outcome.capped, outcome.cosine) == (10, True, 10)
+
+
+def test_a_given_number_of_steps_is_no_cap(scripted):
+    (outcome,) = scripted([[1.0]], dataclasses.replace(CELL, steps=10), 1)
+    assert (outcome.steps, outcome.capped) == (10, False)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_no_longer_finite_stops_and_is_called_diverged(scripted, value):
+    outcomes = scripted([[5.0, value], [5.0, 0.0]], CELL, 2)
+    assert [(o.steps, o.diverged, o.capped) for o in outcomes] == [
+        (LEAST + 1000, False, False),
+        (LEAST, True, False),
+    ]
+
+
+def test_no_trial_stops_before_its_schedule_has_come_to_its_time():
+    cut = dataclasses.replace(CELL, regularization=(0.1,), schedule="cut-off", horizon=4000)
+    assert cut.stopping.least == 4000
+    assert dataclasses.replace(cut, horizon=5).stopping.least == LEAST
+
+
+@pytest.mark.parametrize(
+    ("rule", "looks"),
+    [
+        (Stopping(714), [714, 1714, 2714, 3714]),
+        (Stopping(714, most=1714), [714, 1714]),
+        (Stopping(714, most=1000), [714, 1000]),
+        (Stopping(714, most=9), [9]),
+        (Stopping(7, every=2), [7, 9, 11, 13]),
+    ],
+)
+def test_looks_are_a_thousand_steps_apart_up_to_the_cap(rule, looks):
+    assert list(itertools.islice(rule.looks(), 4)) == looks
+
+
+def test_the_least_number_of_steps_is_that_of_the_published_runs():
+    widths = [200 * 2**k for k in range(7)]
+    assert [least_steps(p) for p in widths] == [5050, 7142, 10101, 14285, 20203, 28571, 40406]
+
+
+def test_slabs_that_end_leave_the_others_as_they_were():
+    given = Setting(
+        activation="linear", width=4, examples=6, features=8, regularization=(0.0, 0.9), precision="float64"
+    )
+    together = simulate(given, range(3), chunk=3)
+    assert len({outcome.steps for outcome in together}) > 1
+    for outcome in together:
+        (alone,) = simulate(
+            dataclasses.replace(given, regularization=(outcome.regularization,)), [outcome.trial]
+        )
+        assert (alone.steps, alone.cosine) == (outcome.steps, pytest.approx(outcome.cosine, abs=1e-12))
+
+
+@pytest.mark.parametrize("batch", [GeneralBatch, LinearBatch])
+def test_a_batch_goes_on_with_some_of_its_slabs(batch):
+    given = Setting(activation="linear", width=5, examples=4, features=6, precision="float64")
+    problems = [draw(given, trial) for trial in range(3)]
+    whole, part = batch(given, problems), batch(given, problems)
+    for taken in range(20):
+        whole.step(torch.ones(3))
+        part.step(torch.ones(len(part.y)))
+        if taken == 9:
+            part.keep(torch.tensor([0, 2]))
+    for name, values in whole.measure().items():
+        assert torch.allclose(part.measure()[name], values[[0, 2]], rtol=0, atol=1e-12), name
