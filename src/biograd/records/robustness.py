@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from biograd.errors import UserMistake
 from biograd.records.files import Row, read_json, write_json
 
 MEASUREMENTS = "robustness.json"
@@ -42,7 +43,10 @@ def add_measurement(folder: str | os.PathLike[str], measurement: Mapping[str, An
 
 def _content(folder: Path) -> Row:
     path = folder / MEASUREMENTS
-    return read_json(path) if path.exists() else {"reads": 0, "measurements": []}
+    content = read_json(path) if path.exists() else {"reads": 0, "measurements": []}
+    if not isinstance(content.get("measurements"), list) or not isinstance(content.get("reads"), int):
+        raise UserMistake(f"{path} is no record of attacks: restore it, or remove it and measure again")
+    return content
 
 
 def _identity(measurement: Mapping[str, Any]) -> tuple[Any, Any]:

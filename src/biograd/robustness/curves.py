@@ -66,11 +66,9 @@ def plans(victim: Victim, source: Restored | None, settings: Settings) -> Iterat
 
 
 def excuse(victim: Victim, gradient: str) -> str | None:
-    """Why an attack by this gradient need not, or cannot, be made; None where it can."""
+    """Why an attack by this gradient cannot be made; None where it can."""
     if gradient == "true":
         return None
-    if isinstance(victim.run.rule, Backpropagation):
-        return "the same as the true gradient"
     try:
         victim.gradient(gradient)(victim.x[:2], victim.y[:2])
     except UnsupportedNet as reason:
@@ -78,22 +76,33 @@ def excuse(victim: Victim, gradient: str) -> str | None:
     return None
 
 
-def curve(victim: Victim, plan: Plan, sizes: Sequence[float], bar: Silent, done: int) -> Curve:
-    """Carry out a plan for each size.
+def measured(victim: Victim, planned: Sequence[Plan], sizes: Sequence[float], bar: Silent) -> list[Curve]:
+    """Carry out plans for each size; where two are the same, once.
 
     Args:
         victim: the run that is attacked.
-        plan: how.
+        planned: how.
         sizes: values of ε.
-        bar: told of each size.
-        done: sizes of other plans that were done before.
+        bar: told of each size of each plan.
     """
-    right = {}
-    for number, epsilon in enumerate(sizes if plan.make else (), start=1):
-        assert plan.make is not None
-        right[epsilon] = victim.right_under(plan.make, epsilon)
-        bar.reach(done + number)
-    return Curve(plan.attack, plan.gradient, right, plan.reason)
+    found: list[Curve] = []
+    for number, plan in enumerate(planned):
+        right = _the_same(victim, plan, found)
+        if right is None:
+            right = {}
+            for place, epsilon in enumerate(sizes if plan.make else ()):
+                assert plan.make is not None
+                bar.reach(number * len(sizes) + place)
+                right[epsilon] = victim.right_under(plan.make, epsilon)
+        found.append(Curve(plan.attack, plan.gradient, right, plan.reason))
+    return found
+
+
+def _the_same(victim: Victim, plan: Plan, found: Sequence[Curve]) -> Mapping[float, Tensor] | None:
+    """What was found already: backpropagation's own feedback is the true gradient."""
+    if plan.gradient == "rule" and isinstance(victim.run.rule, Backpropagation):
+        return _by_true_gradient(found, plan.attack)
+    return None
 
 
 def at_large(victim: Victim, curves: Sequence[Curve], settings: Settings) -> tuple[float, Tensor] | None:
@@ -112,9 +121,10 @@ def evidence(
     curves: Sequence[Curve], large: tuple[float, Tensor] | None, zero_gradients: float | None
 ) -> Evidence:
     """What the curves say of masking."""
-    others = {_spell(one): one.right for one in curves if one.gradient != "true" and one.right}
     fgsm_curve, pgd_curve = (_by_true_gradient(curves, attack) for attack in ("fgsm", "pgd"))
-    return Evidence(fgsm_curve, pgd_curve, others, large, zero_gradients)
+    black_box = {_spell(one): one.right for one in curves if one.attack in ("square", "transfer")}
+    own = {_spell(one): one.right for one in curves if one.gradient == "rule"}
+    return Evidence(fgsm_curve, pgd_curve, black_box, own, large, zero_gradients)
 
 
 def _by_gradient(

@@ -12,7 +12,7 @@ from typing import Any
 from biograd import records
 from biograd.credit.isolation import isolated
 from biograd.records import Run
-from biograd.robustness.curves import Curve, at_large, curve, evidence, excuse, plans
+from biograd.robustness.curves import Curve, at_large, evidence, excuse, measured, plans
 from biograd.robustness.masking import verdict
 from biograd.robustness.settings import Settings
 from biograd.robustness.transfer import candidates, find_source
@@ -74,10 +74,10 @@ def measure_run(
         attacked = restored(path, device=str(place), data_dir=data_dir)
         source = find_source(attacked, likely)
         with isolated(attacked.net, attacked.rule):
-            measured = _measurement(attacked, source, settings, progress)
+            found = _measurement(attacked, source, settings, progress)
         environment = records.environment()
     seconds = time.perf_counter() - start
-    return records.add_measurement(path, {**measured, "environment": environment, "seconds": seconds})
+    return records.add_measurement(path, {**found, "environment": environment, "seconds": seconds})
 
 
 def _measurement(
@@ -92,7 +92,7 @@ def _measurement(
     }
     planned = list(plans(victim, source, settings))
     with shown(f"attacks on {run.title}", 0, len(planned) * len(sizes), progress) as bar:
-        curves = [curve(victim, plan, sizes, bar, number * len(sizes)) for number, plan in enumerate(planned)]
+        curves = measured(victim, planned, sizes, bar)
         large = at_large(victim, curves, settings)
     return {
         "run": str(run.folder),

@@ -39,4 +39,4 @@ def rule_gradient(rule: Rule, net: nn.Module, prepare: Callable[[Tensor], Tensor
         prepare: from the inputs that are attacked to those of the net; it may shift and stretch each value by a
             positive factor, which changes no sign.
     """
-    return lambda x, y: rule.input_gradient(net, prepare(x), y, F.cross_entropy)
+    return lambda x, y: rule.input_gradient(net, prepare(x), y, F.cross_entropy).to(x.dtype)

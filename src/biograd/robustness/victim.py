@@ -49,7 +49,14 @@ class Victim:
         """The true gradient, or that of the rule's own feedback, which may raise `UnsupportedNet`."""
         if name == "true":
             return true_gradient(self.predict)
-        return rule_gradient(self.run.rule, self.run.net, to_net(self.run.dataset))
+        run, prepare = self.run, to_net(self.run.dataset)
+        follow = rule_gradient(run.rule, run.net, lambda x: run.inputs(prepare(x)))
+
+        def in_precision(x: Tensor, y: Tensor) -> Tensor:
+            with run.autocast():
+                return follow(x, y)
+
+        return in_precision
 
     def right_under(self, attack: Attack, epsilon: float) -> Tensor:
         """Which examples are right before and after; those that are wrong anyway are not attacked."""

@@ -1,5 +1,6 @@
 """A finished run, made again from its folder to be looked at: net, rule and data, no optimiser."""
 
+import contextlib
 import os
 import warnings
 from dataclasses import dataclass
@@ -47,9 +48,17 @@ class Restored:
 
         In float32, or float64 where the run trained in that.
         """
-        with precision.autocast(self.config.precision, self.device):
-            output = self.rule.predict(self.net, precision.cast(x, self.config.precision))
+        with self.autocast():
+            output = self.rule.predict(self.net, self.inputs(x))
         return output.float() if output.dtype.itemsize < 4 else output
+
+    def inputs(self, x: Tensor) -> Tensor:
+        """A batch in the precision of the net."""
+        return precision.cast(x, self.config.precision)
+
+    def autocast(self) -> contextlib.AbstractContextManager[object]:
+        """The context that a forward pass runs in."""
+        return precision.autocast(self.config.precision, self.device)
 
 
 def restored(

@@ -1,0 +1,41 @@
+import pytest
+
+from biograd import UserMistake
+from biograd.records import add_measurement, read_measurements
+
+
+def measurement(key="a", source=None, value=0):
+    return {"key": key, "source": source, "value": value}
+
+
+def test_there_is_none_before_the_first(tmp_path):
+    assert read_measurements(tmp_path) == []
+
+
+def test_one_of_the_same_settings_and_source_replaces_and_all_others_stay(tmp_path):
+    made = [measurement(), measurement("b"), measurement(source="bp/seed0"), measurement(value=1)]
+    reads = [add_measurement(tmp_path, one)["test_reads"] for one in made]
+    found = read_measurements(tmp_path)
+    assert [(one["key"], one["source"], one["value"]) for one in found] == [
+        ("b", None, 0),
+        ("a", "bp/seed0", 0),
+        ("a", None, 1),
+    ]
+    assert reads == [2, 3, 4, 5]
+    assert [one["test_reads"] for one in found] == [3, 4, 5]
+
+
+def test_nothing_but_the_file_is_left_behind(tmp_path):
+    add_measurement(tmp_path, measurement())
+    assert [path.name for path in tmp_path.iterdir()] == ["robustness.json"]
+
+
+def test_a_corrupted_file_is_named(tmp_path):
+    (tmp_path / "robustness.json").write_text("{")
+    with pytest.raises(UserMistake, match=r"robustness\.json: not valid JSON"):
+        read_measurements(tmp_path)
+    with pytest.raises(UserMistake):
+        add_measurement(tmp_path, measurement())
+    (tmp_path / "robustness.json").write_text("{}")
+    with pytest.raises(UserMistake, match="no record of attacks"):
+        read_measurements(tmp_path)

@@ -1,0 +1,59 @@
+import pytest
+
+from biograd import UserMistake
+from biograd.records import Run, find_runs
+from biograd.robustness import Settings, measure_run
+from biograd.robustness.transfer import candidates, find_source
+from biograd.training.restored import restored
+
+
+def source_of(runs, victim, *others):
+    likely = candidates(Run.load(runs / victim), [Run.load(runs / other) for other in others])
+    found = find_source(restored(runs / victim), likely)
+    return found and found.folder.name
+
+
+def test_backpropagation_and_the_same_seed_come_first(runs):
+    names = ["shallow-0", "bp-1", "bp-0", "virginica"]
+    likely = candidates(Run.load(runs / "fa-0"), [Run.load(runs / name) for name in names])
+    assert [run.folder.name for run in likely] == ["bp-0", "bp-1", "shallow-0"]
+
+
+def test_a_run_with_other_test_examples_is_passed_by(runs):
+    """Iris has no official split: another seed tests other flowers."""
+    assert source_of(runs, "fa-0", "bp-1", "bp-0") == "bp-0"
+    assert source_of(runs, "fa-0", "bp-1") is None
+
+
+def test_a_run_is_not_attacked_from_itself(runs):
+    assert source_of(runs, "bp-0", "bp-0") is None
+    assert source_of(runs, "bp-0", "bp-0", "fa-0") == "fa-0"
+
+
+def test_runs_of_another_task_are_refused(runs):
+    with pytest.raises(
+        UserMistake, match=r"\(iris\) cannot be made on runs of another task \(iris, virginica ag"
+    ):
+        candidates(Run.load(runs / "fa-0"), [Run.load(runs / "virginica")])
+    with pytest.raises(UserMistake, match="another task"):
+        measure_run(runs / "virginica", Settings(attacks=["transfer"]), transfer_from=[runs / "bp-0"])
+
+
+def test_unfinished_runs_are_no_source(runs):
+    (runs / "bp-0" / "result.json").unlink()
+    assert "bp-0" not in [run.folder.name for run in candidates(Run.load(runs / "fa-0"), find_runs(runs))]
+
+
+def test_without_other_runs_there_is_nothing_to_refuse(runs):
+    assert candidates(Run.load(runs / "fa-0"), []) == []
+
+
+def test_examples_are_made_on_the_other_run(runs):
+    """What breaks the source breaks it most: the same examples leave more right on the victim."""
+    settings = Settings(epsilons=[0.5], examples=None)
+    victim = measure_run(runs / "fa-0", settings, transfer_from=[runs])
+    source = measure_run(runs / "bp-0", settings)
+    of = {(row["attack"], row["gradient"]): row["accuracy"] for row in victim["rows"]}
+    own = {(row["attack"], row["gradient"]): row["accuracy"] for row in source["rows"]}
+    assert own["pgd", "true"] <= of["transfer", "transfer:bp/seed0"]
+    assert of["pgd", "true"] <= of["transfer", "transfer:bp/seed0"]
