@@ -1,7 +1,7 @@
 """``biograd robustness RUN…``: accuracy under attack, and whether the attacks can be trusted."""
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from biograd.cli.exits import DONE
@@ -136,30 +136,14 @@ def _print(rows: Sequence[Mapping[str, Any]], pages: Sequence[str], as_json: boo
     if as_json:
         print_json({"rows": rows, "reports": pages})
         return
+    from biograd import records
+    from biograd.report.robustness import curve_rows
+
+    found = [records.Run.load(row["run"]) for row in rows]
+    for heading, lines in curve_rows(records.summarize(found), {row["key"] for row in rows}):
+        print(heading)
+        print(columns(lines))
     for row in rows:
-        clean, examples = row["clean"], row["examples"]
-        print(
-            f"{row['run']}: {examples} test examples (read {row['test_reads']} times by now), {row['unit']}"
-        )
-        print(f"  logit scale {clean['logit_scale']:.3g}, masking {row['verdict']['masking']}", end="")
-        print(f": {'; '.join(row['verdict']['reasons'])}" if row["verdict"]["reasons"] else "")
-        print(columns(list(_lines(row)), indent="    "))
+        reasons = "; ".join(row["verdict"]["reasons"])
+        print(f"{row['run']}: masking {row['verdict']['masking']}{f': {reasons}' if reasons else ''}")
     print(*pages, sep="\n")
-
-
-def _lines(row: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
-    """Attack and gradient, and for each ε accuracy and balanced accuracy in percent."""
-    sizes = row["settings"]["epsilons"]
-    yield "accuracy/balanced %", "gradient", *(f"ε {size:g}" for size in sizes), ""
-    curves: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for one in row["rows"]:
-        curves.setdefault((one["attack"], one["gradient"]), []).append(one)
-    for (attack, gradient), points in curves.items():
-        if points[0]["reason"] is not None:
-            yield attack, gradient, *("—" for _ in sizes), points[0]["reason"]
-        else:
-            yield attack, gradient, *(_percents(point) for point in points), ""
-
-
-def _percents(point: Mapping[str, Any]) -> str:
-    return f"{100 * point['accuracy']:.1f}/{100 * point['balanced_accuracy']:.1f}"

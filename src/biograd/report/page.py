@@ -22,6 +22,7 @@ from biograd.report.drawing import Drawing
 from biograd.report.layer_panels import measuring_cost
 from biograd.report.palette import DARK
 from biograd.report.reproduce import script
+from biograd.report.robustness import robustness, robustness_tables
 from biograd.report.svg import inline, variable
 from biograd.report.targets import targets
 
@@ -68,6 +69,7 @@ def _sections(cells: list[Cell]) -> list[dict[str, Any]]:
         ("curves", "Learning curves", figures.learning_curves(cells)),
         ("alignment", "Alignment with backpropagation", alignment(cells)),
         ("targets", "Targets, decoders and inverses", targets(cells)),
+        ("robustness", "Robustness", robustness(cells)),
         ("cost", "Cost", figures.cost_by_rule(cells)),
     ]
     taken: set[str] = set()
@@ -117,6 +119,7 @@ def _render(
         caption=tables.caption(),
         study=found and _study(found),
         sections=sections,
+        attacked=robustness_tables(cells),
         stopped=[
             _stopped(directory, cell, run) for cell in cells for run in cell.runs if run.status != "done"
         ],
