@@ -47,6 +47,13 @@ def test_without_bias_there_are_only_matrices():
     assert all(p.dim() == 2 for p in mlp((4,), 3, bias=False).parameters())
 
 
+def test_dropout_follows_every_hidden_layer_and_leads_the_next_block():
+    net = mlp((4,), 3, widths=(7, 5), dropout=0.25)
+    assert kinds(net) == ["Linear", "Tanh", "Dropout", "Linear", "Tanh", "Dropout", "Linear"]
+    assert [layer.p for layer in net if isinstance(layer, nn.Dropout)] == [0.25, 0.25]
+    assert [kinds(block.layers) for block in blocks(net)][1] == ["Dropout", "Linear", "Tanh"]
+
+
 @pytest.mark.parametrize("initialization", ["glorot", "kaiming", "orthogonal"])
 def test_the_initialisation_is_the_one_asked_for(initialization):
     weight = nets.create("mlp", (512,), 10, seed=0, activation="relu", initialization=initialization)[
@@ -76,6 +83,7 @@ def test_blocks_are_its_layers():
         ({"activation": "rleu"}, "activation"),
         ({"initialization": "zero"}, "initialization"),
         ({"bias": "maybe"}, "bias"),
+        ({"dropout": 1.0}, "dropout"),
     ],
 )
 def test_bad_settings_are_refused_when_called_directly(settings, word):

@@ -3,7 +3,7 @@
 import math
 from typing import Annotated
 
-from annotated_types import Gt
+from annotated_types import Ge, Gt, Lt
 from torch import nn
 
 from biograd.nets.activations import Activation, make_activation
@@ -21,6 +21,7 @@ def mlp(
     activation: Activation = "tanh",
     initialization: Initialization = "glorot",
     bias: bool = True,
+    dropout: Annotated[float, Ge(0), Lt(1)] = 0.0,
 ) -> nn.Sequential:
     """Fully connected layers with a nonlinearity between them, for inputs of any shape.
 
@@ -34,6 +35,7 @@ def mlp(
         activation: the nonlinearity after every hidden layer.
         initialization: how weights start; glorot and orthogonal with gain 1, kaiming with the activation's.
         bias: whether layers have biases, which start at zero.
+        dropout: share of the hidden units that are left out of each example, in training.
 
     Raises:
         UserMistake: a size below 1.
@@ -52,6 +54,7 @@ def mlp(
     units = math.prod(input_shape)
     for width in widths:
         layers += [nn.Linear(units, width, bias=bias), make_activation(activation)]
+        layers += [nn.Dropout(dropout)] if dropout else []
         units = width
     net = nn.Sequential(*layers, nn.Linear(units, outputs, bias=bias))
     initialize(net, initialization, activation)
