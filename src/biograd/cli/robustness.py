@@ -137,12 +137,13 @@ def _print(rows: Sequence[Mapping[str, Any]], pages: Sequence[str], as_json: boo
         print_json({"rows": rows, "reports": pages})
         return
     from biograd import records
-    from biograd.report.robustness import curve_rows
+    from biograd.report.robustness import printed
 
-    found = [records.Run.load(row["run"]) for row in rows]
-    for heading, lines in curve_rows(records.summarize(found), {row["key"] for row in rows}):
-        print(heading)
-        print(columns(lines))
+    found = records.summarize(records.Run.load(row["run"]) for row in rows)
+    for comparison in printed(found, {row["key"] for row in rows}):
+        print(comparison.heading)
+        print(columns(comparison.rows))
+        print(*(f"  {note}" for note in comparison.notes), sep="\n", end="\n" if comparison.notes else "")
     for row in rows:
         reasons = "; ".join(row["verdict"]["reasons"])
         print(f"{row['run']}: masking {row['verdict']['masking']}{f': {reasons}' if reasons else ''}")

@@ -53,15 +53,34 @@ def robustness_tables(cells: Iterable[Cell]) -> list[Table]:
     return [_table(comparison) for comparison in comparisons(cells)]
 
 
-def curve_rows(cells: Iterable[Cell], keys: Collection[str]) -> list[tuple[str, list[list[str]]]]:
-    """The curves in text: for each comparison a heading, and rows with accuracy and balanced accuracy at each ε.
+@dataclass(frozen=True)
+class Printed:
+    """A comparison in text.
+
+    Attributes:
+        heading: task and budget.
+        rows: titles, then for each cell and attack accuracy and balanced accuracy at each ε, in percent.
+        notes: what was not made and why.
+    """
+
+    heading: str
+    rows: list[list[str]]
+    notes: list[str]
+
+
+def printed(cells: Iterable[Cell], keys: Collection[str]) -> list[Printed]:
+    """The curves in text.
 
     Args:
         cells: as `biograd.records.summarize` gives them.
         keys: of the measurements that are wanted.
     """
     return [
-        (f"{comparison.task}: accuracy / balanced accuracy in %; {budget(comparison)}", _text(comparison))
+        Printed(
+            f"{comparison.task}: accuracy / balanced accuracy in %; {budget(comparison)}",
+            _text(comparison),
+            _not_made(comparison),
+        )
         for comparison in comparisons(cells)
         if comparison.key in keys
     ]
@@ -159,7 +178,7 @@ def _verdicts(one: Attacked) -> str:
 
 def _notes(comparison: Comparison) -> list[str]:
     """What was not made, what has no part in a mean, and the grounds of every suspicion."""
-    notes = [f"{name_of(cell)}, {attack}: {reason}." for cell, attack, reason in comparison.not_made()]
+    notes = _not_made(comparison)
     for one in comparison.members:
         if one.left_out:
             notes.append(
@@ -170,6 +189,10 @@ def _notes(comparison: Comparison) -> list[str]:
                 where = f"{name_of(one.cell)}, {run.task}, seed {run.seed}"
                 notes.append(f"{where}: masking suspected: {'; '.join(found['verdict']['reasons'])}.")
     return notes
+
+
+def _not_made(comparison: Comparison) -> list[str]:
+    return [f"{name_of(cell)}, {attack}: {reason}." for cell, attack, reason in comparison.not_made()]
 
 
 def _text(comparison: Comparison) -> list[list[str]]:
