@@ -14,7 +14,7 @@ def kinds(net):
 
 
 def test_the_convolutional_net_is_the_paper_s():
-    net = nets.create("softhebb-cnn", (3, 32, 32), 10, seed=0)
+    net = nets.create("softhebb-cnn", (3, 32, 32), 10, seed=0, readout_norm=False)
     one = ["BatchNorm2d", "Conv2d", "Triangle"]
     assert kinds(net) == [
         *(*one, "MaxPool2d", *one, "MaxPool2d", *one, "AvgPool2d"),
@@ -29,6 +29,13 @@ def test_the_convolutional_net_is_the_paper_s():
     )
     assert (net[-2].p, net[-1].in_features) == (0.5, 24576)
     assert sum(p.numel() for c in convolutions for p in c.parameters()) == 5_647_392
+
+
+def test_what_the_readout_gets_is_normalised_unless_it_is_not_to_be():
+    net = nets.create("softhebb-cnn", (1, 12, 12), 4, channels=(3, 5, 6))
+    features = net[:-2](torch.randn(40, 1, 12, 12, generator=torch.Generator().manual_seed(0)))
+    by_channel = features.view(40, 6, -1).transpose(0, 1).flatten(1)
+    torch.testing.assert_close(by_channel.std(1, correction=0), torch.ones(6), rtol=1e-3, atol=0)
 
 
 @pytest.mark.parametrize("side", [8, 12, 28, 33])

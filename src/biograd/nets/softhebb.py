@@ -61,6 +61,7 @@ def cnn(
     channels: Widths = (96, 384, 1536),
     powers: Powers = (0.7, 1.4, 1.0),
     radius: Radius = 25.0,
+    readout_norm: bool = True,
     dropout: Share = 0.5,
 ) -> nn.Sequential:
     """The convolutional net of Journé et al. 2023: normalisation, convolution, Triangle and pooling by turns.
@@ -75,6 +76,8 @@ def cnn(
         channels: of each convolution.
         powers: of the Triangle activation, one for all convolutions or one for each.
         radius: about the norm that a channel's weights start at; they are normal.
+        readout_norm: whether what the last convolution gives is normalised too, which the paper leaves to Adam; a
+            linear layer can say the same without it, but plain gradient descent finds it more slowly.
         dropout: probability before the last layer.
 
     Raises:
@@ -92,6 +95,7 @@ def cnn(
         layers += [nn.Conv2d(into, out, size, padding=size // 2, padding_mode="reflect", bias=False)]
         layers += [Triangle(power), nn.AvgPool2d(2) if is_last else nn.MaxPool2d(4, stride=2, padding=1)]
         into, height, width = out, height // 2, width // 2
+    layers += [nn.BatchNorm2d(into, affine=False)] if readout_norm else []
     return _finished([*layers, nn.Flatten()], into * height * width, outputs, radius, dropout)
 
 

@@ -69,7 +69,7 @@ class SoftHebb(LocalRule):
         sample: Tensor | None = None,
         *,
         temperature: PerBlock = (0.5,),
-        hidden_rate: PerBlock = (0.4,),
+        hidden_rate: PerBlock = (0.2,),
         rate_power: Annotated[float, Ge(0)] = 0.5,
         anti_hebbian: bool = True,
         normalize: bool = True,
