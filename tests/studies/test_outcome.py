@@ -39,6 +39,12 @@ def test_a_seed_that_one_cell_lacks_has_no_part_in_the_mean(make_study, make_run
     assert (row["runs"], row["diverged"], row["unfinished"]) == (7, 1, 1)
 
 
+def test_what_a_run_reached_before_it_diverged_is_no_result(make_study, make_run):
+    runs = {"a/bp": [make_run(0, 0.9), make_run(1, 0.1, status="diverged")]}
+    (row,) = rows(make_study(), runs)
+    assert (row["mean"], row["seeds"], row["diverged"]) == (0.9, 1, 1)
+
+
 def test_cells_without_runs_are_counted(make_study, make_run):
     (row,) = rows(make_study(), runs_of(make_run, a_bp=[0.9]))
     assert (row["mean"], row["cells"], row["of_cells"]) == (0.9, 1, 2)
