@@ -235,7 +235,8 @@ def test_what_cannot_be_is_refused(changes, message):
 
 def test_only_what_was_published_stands_beside_published_numbers():
     published = Setting(activation="tanh", width=200, regularization=(0.001,), seed=3, max_steps=99999)
-    assert published.is_published
+    assert published.is_published()
+    assert not published.is_published(steps=9)
     for change in (
         {"units": "paper"},
         {"method": "bp"},
@@ -245,4 +246,6 @@ def test_only_what_was_published_stands_beside_published_numbers():
         {"max_steps": None, "steps": 9},
         {"schedule": "cut-off", "horizon": 5},
     ):
-        assert not dataclasses.replace(published, **change).is_published
+        assert not dataclasses.replace(published, **change).is_published()
+    early = dataclasses.replace(published, max_steps=None, steps=9)
+    assert early.is_published(steps=9)

@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from biograd.cli import theory_stdp
+from biograd.cli import theory_alignment, theory_stdp
 
-_STUDIES = (theory_stdp,)
+_STUDIES = (theory_stdp, theory_alignment)
 
 _EPILOG = """\
 examples:
   biograd theory stdp --out figures
+  biograd theory alignment --activation tanh --width 200 --trials 8
 
 `biograd theory STUDY --help` tells what a study does, its flags, defaults and ranges.
 """

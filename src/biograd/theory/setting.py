@@ -122,15 +122,19 @@ class Setting:
         least = max(least_steps(self.width), self.horizon or 0)
         return Stopping(least, most=self.max_steps)
 
-    @property
-    def is_published(self) -> bool:
-        """Whether this is how the published runs were made, whatever the activation, p, λ and the seed."""
+    def is_published(self, steps: int | None = None) -> bool:
+        """Whether this is how the published runs were made, whatever the activation, p, λ and the seed.
+
+        Args:
+            steps: how many they are looked at after; None for where their rule stops them.
+        """
         same = Setting(
             activation=self.activation,
             width=self.width,
             regularization=self.regularization,
             seed=self.seed,
-            max_steps=self.max_steps,
+            steps=steps,
+            max_steps=self.max_steps if steps is None else None,
             precision=self.precision,
         )
         return self == same

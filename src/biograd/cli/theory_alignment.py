@@ -1,0 +1,90 @@
+"""``biograd theory alignment``: the angle between forward and feedback weights at the end of training."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from biograd.cli.exits import DONE, FAILED
+from biograd.cli.output import columns, print_json
+from biograd.cli.parsing import add_command
+from biograd.cli.theory_flags import EPILOG, add_network, add_training, add_work, folder_of, setting_of
+from biograd.cli.values import whole
+
+_EPILOG = f"""\
+examples:
+  biograd theory alignment --activation linear --width 800
+  biograd theory alignment --activation tanh --width 200 --regularization 0,0.005 --trials 8 --json
+  biograd theory alignment --activation relu --regularization 0.2 --schedule cut-off --horizon 20000
+
+{EPILOG}
+Each trial stops by itself, as the published ones: after at least ⌊5000 √p / 14⌋ steps, and T steps of a schedule,
+the mean squared error is looked at every 1000 steps, until it changed by less than 1e-3; --max-steps caps it, --steps
+takes a given number instead. Where the same was published its mean ± sd of 50 trials stands beside. A cell's record
+is a file of --out; a finished one is not made again.
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Declare the simulation."""
+    does = "cos∠(b, β) of two-layer feedback alignment, beside the published one"
+    parser = add_command(subparsers, "alignment", run, does, _EPILOG)
+    add_network(parser)
+    add_training(parser, "float32")
+    parser.add_argument("--steps", type=whole(1), metavar="N", help="steps of each trial (≥ 1)")
+    parser.add_argument("--max-steps", type=whole(1), metavar="N", help="cap of the stopping rule (≥ 1)")
+    add_work(parser, 20)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Simulate and print."""
+    from biograd.cli.theory_cells import records
+    from biograd.theory.cells import Cell
+    from biograd.theory.summary import rows
+
+    cell, folder = Cell(setting_of(arguments), arguments.trials), folder_of(arguments)
+    (record,) = records([cell], folder, arguments.jobs)
+    found = rows(record)
+    if arguments.json:
+        only = found[0] if len(found) == 1 else {}
+        print_json(
+            {**only, "rows": found, "config": record["config"], "record": str(folder / cell.file_name)}
+        )
+    else:
+        print_rows(found)
+        print(folder / cell.file_name)
+    return DONE if any(row["cosine_mean"] is not None for row in found) else FAILED
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
+    """A line a cell, published numbers beside."""
+    titles = ("net", "p", "λ", "cos∠(b, β)", "published", "loss", "steps", "")
+    print(columns([titles, *(_line(row) for row in rows)]))
+
+
+def _line(row: Mapping[str, Any]) -> tuple[str, ...]:
+    from biograd.cli.theory_cells import spread
+
+    return (
+        row["activation"],
+        str(row["width"]),
+        f"{row['regularization']:g}",
+        spread(row["cosine_mean"], row["cosine_sd"]),
+        spread(row["published_mean"], row["published_sd"]),
+        "–" if row["loss_mean"] is None else f"{row['loss_mean']:.3g}",
+        "–" if row["steps"] is None else f"{row['steps']:.0f}",
+        "; ".join(_notes(row)),
+    )
+
+
+def _notes(row: Mapping[str, Any]) -> list[str]:
+    """What a reader of the numbers must know besides."""
+    notes = [f"{row[what]} of {row['trials']} {what}" for what in ("capped", "diverged") if row[what]]
+    if row["deviations"] is not None:
+        notes.append(f"{row['deviations']:+.1f} published sd".replace("-", "−"))
+    if row["predicted"] is not None and row["cosine_mean"] is not None:
+        ratio = row["cosine_mean"] / row["predicted"]
+        error = row["standard_error"]
+        notes.append(f"cos · p/n = {ratio:.2f}" + (f" ± {error / row['predicted']:.2f}" if error else ""))
+    if row["published_loss"] is not None:
+        notes.append(f"published loss {row['published_loss']:.2g}")
+    return notes
