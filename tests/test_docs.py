@@ -14,7 +14,13 @@ from biograd.rules import REGISTRY
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/rules/*.md")])
-RUNNABLE = ["README.md", "docs/index.md", "docs/adding-a-rule.md", "docs/diagnostics.md"]
+RUNNABLE = [
+    "README.md",
+    "docs/index.md",
+    "docs/adding-a-rule.md",
+    "docs/diagnostics.md",
+    "docs/robustness.md",
+]
 
 SURROUNDINGS = """
 import torch, biograd
