@@ -24,13 +24,13 @@ _UNSCALED = ("SGD", "ASGD")
 class SoftHebb(LocalRule):
     r"""Hebbian learning in soft winner-take-all layers; only the last block sees labels.
 
-    .. math:: y_k = \frac{e^{u_k / \tau}}{\sum_l e^{u_l / \tau}}, \qquad
-       \Delta W_k \propto \eta\,\big|\lVert W_k \rVert - 1\big|^q\; \hat y_k\,(x - u_k W_k), \qquad
-       \hat y_k = \begin{cases} y_k & u_k = \max_l u_l \\ -y_k & \text{else} \end{cases}
+    .. math:: y = \mathrm{softmax}(u / \tau), \qquad
+       \Delta W_k \propto \eta\,\big|\lVert W_k \rVert - 1\big|^q\; \hat y_k\,(x - u_k W_k)
 
     x is the layer's input, :math:`u_k = W_k \cdot x` the weighted input of neuron k. All neurons of a layer compete,
-    those of a convolutional or locally connected layer with the channels at their own position. Whoever is not the
-    most active turns away from the input (anti-Hebbian). The term :math:`u_k W_k` leads norms to 1, where the rate of
+    those of a convolutional or locally connected layer with the channels at their own position. The most
+    active learns with :math:`\hat y_k = y_k`, the others turn away from the input, :math:`\hat y_k = -y_k`
+    (anti-Hebbian). The term :math:`u_k W_k` leads norms to 1, where the rate of
     a neuron vanishes. The mean of :math:`\hat y_k (x - u_k W_k)` over the batch and, where they share a filter, over
     positions, is divided by its largest entry in the layer. No hidden layer reads the targets. The last block learns
     from the derivative of the loss.
