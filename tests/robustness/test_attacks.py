@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from biograd import UserMistake
 from biograd.robustness import fgsm, pgd, square
 from biograd.robustness.ball import into_ball
+from biograd.robustness.projected_gradient_descent import _worse_for_the_model
 from biograd.robustness.scores import accuracy, is_right, margins
 
 ATTACKS = {
@@ -231,3 +232,11 @@ def test_an_attack_does_harm(digits, attack):
     assert accuracy(is_right(net(x), y)) > 0.95
     assert accuracy(is_right(net(attacked), y)) < 0.75
     assert F.cross_entropy(net(attacked), y) > 2 * F.cross_entropy(net(x), y)
+
+
+def test_a_misclassified_example_is_worse_than_one_with_a_larger_loss_that_is_right():
+    right = torch.tensor([[0.36, 0.32, 0.32]]).log()  # cross-entropy 1.02
+    wrong = torch.tensor([[0.40, 0.41, 0.19]]).log()  # 0.92
+    y = torch.tensor([0])
+    for first, second in ((right, wrong), (wrong, right)):
+        assert torch.equal(_worse_for_the_model(lambda x: x, first, second, y), wrong)
