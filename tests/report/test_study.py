@@ -3,9 +3,9 @@
 import pytest
 
 from biograd.errors import UserMistake
-from biograd.records import write_json
+from biograd.records import find_runs, summarize, write_json
 from biograd.report.page import write_report
-from biograd.report.study import claim_columns, load, measured_columns
+from biograd.report.study import claim_columns, compared, load, measured_columns, one_by_one
 
 ROW = {
     "group": "MNIST, fa",
@@ -108,3 +108,31 @@ def test_a_file_of_another_version_is_a_mistake(studied, change):
         UserMistake, match=r"study\.json is not what this version of biograd reproduce writes"
     ):
         load(studied)
+
+
+def test_what_lies_in_one_folder_is_compared_whatever_the_nets(make_run, tmp_path):
+    soft = {"name": "softhebb-mlp", "settings": {}}
+    make_run(tmp_path / "3" / "bp-seed0", "bp")
+    make_run(tmp_path / "3" / "softhebb-seed0", "softhebb", net=soft)
+    make_run(tmp_path / "4" / "dfa-seed0", "dfa")
+    cells = compared(summarize(find_runs(tmp_path)))
+    assert {cell.rule: cell.net for cell in cells} == {
+        "bp": "mlp, softhebb-mlp",
+        "softhebb": "mlp, softhebb-mlp",
+        "dfa": "mlp",
+    }
+
+
+def test_classes_one_by_one_are_drawn_by_reports_of_their_own(make_run, studied):
+    for digit in "34":
+        make_run(studied / digit / "fa-seed0", "fa", one_vs_rest=digit)
+    make_run(studied / "iris" / "fa-seed0", "fa", one_vs_rest="setosa", data={"name": "iris", "settings": {}})
+    cells = summarize(find_runs(studied))
+    assert [cell.data for cell in one_by_one(cells)] == ["mnist 3 vs rest", "mnist 4 vs rest"]
+    html = write_report(studied).read_text()
+    assert "Test accuracy: mnist · mlp" in html
+    assert "Test accuracy: iris setosa vs rest · mlp" in html
+    assert "Test accuracy: mnist 3" not in html
+    assert "2 tasks of one class against the rest are drawn together" in html
+    assert "mnist 3 vs rest" in html
+    assert "Test accuracy: mnist 3 vs rest" in write_report(studied / "3").read_text()

@@ -51,7 +51,8 @@ def write_report(directory: str | os.PathLike[str], title: str | None = None) ->
             f"there is no run in {directory}: train some first, or give the folder that holds them"
         )
     cells = ordered(summarize(runs))
-    sections, found = _sections(cells), study.load(directory)
+    found = study.load(directory)
+    sections = _sections(cells) if found is None else _sections_of_study(cells)
     _write_figures(
         directory / "figures", [drawing for section in sections for drawing in section["drawings"]]
     )
@@ -62,14 +63,26 @@ def write_report(directory: str | os.PathLike[str], title: str | None = None) ->
     return page
 
 
-def _sections(cells: list[Cell]) -> list[dict[str, Any]]:
-    """Every group of figures, with names that are unique in the page."""
+def _sections_of_study(cells: list[Cell]) -> list[dict[str, Any]]:
+    """Figures that compare what the study does; classes one by one are drawn together or not at all."""
+    cells = ordered(study.compared(cells))
+    apart = study.one_by_one(cells)
+    return _sections([cell for cell in cells if cell not in apart], attacked=cells)
+
+
+def _sections(cells: list[Cell], attacked: list[Cell] | None = None) -> list[dict[str, Any]]:
+    """Every group of figures, with names that are unique in the page.
+
+    Args:
+        cells: what is drawn.
+        attacked: what is drawn under attack, where that is more.
+    """
     groups = [
         ("accuracy", "Accuracy", figures.accuracy_by_rule(cells)),
         ("curves", "Learning curves", figures.learning_curves(cells)),
         ("alignment", "Alignment with backpropagation", alignment(cells)),
         ("targets", "Targets, decoders and inverses", targets(cells)),
-        ("robustness", "Robustness", robustness(cells)),
+        ("robustness", "Robustness", robustness(attacked or cells)),
         ("cost", "Cost", figures.cost_by_rule(cells)),
     ]
     taken: set[str] = set()
@@ -117,9 +130,9 @@ def _render(
         counts={status: sum(run.status == status for run in runs) for status in ("done", "unfinished")},
         columns=tables.summary_columns(cells),
         caption=tables.caption(),
-        study=found and _study(found),
+        study=found and _study(found, cells),
         sections=sections,
-        attacked=robustness_tables(cells),
+        attacked=robustness_tables(study.compared(cells) if found else cells),
         stopped=[
             _stopped(directory, cell, run) for cell in cells for run in cell.runs if run.status != "done"
         ],
@@ -134,13 +147,14 @@ def _render(
     )
 
 
-def _study(found: dict[str, Any]) -> dict[str, Any]:
+def _study(found: dict[str, Any], cells: list[Cell]) -> dict[str, Any]:
     """What the head of the page shows of a study."""
     return {
         "reference": found["reference"],
         "rows": study.measured_columns(found["rows"]),
         "claims": study.claim_columns(found["claims"]) if found["claims"] else [],
         "caption": study.CAPTION,
+        "apart": sorted({short(cell.data) for cell in study.one_by_one(cells)}),
     }
 
 

@@ -1,12 +1,15 @@
 """What a study found, as tables: measured beside published, and its claims with a verdict each."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from biograd.errors import UserMistake
-from biograd.records import read_json
+from biograd.records import Cell, read_json
+from biograd.report.cells import short
 from biograd.report.tables import MISSING, Column, Entry
 
 FILE = "study.json"
@@ -31,12 +34,41 @@ def load(directory: str | os.PathLike[str]) -> dict[str, Any] | None:
         return None
     found = read_json(path)
     try:
-        heading(found), measured_columns(found["rows"]), claim_columns(found["claims"])
+        heading(found)
+        measured_columns(found["rows"])
+        claim_columns(found["claims"])
     except (KeyError, TypeError, ValueError):
         raise UserMistake(
             f"{path} is not what this version of biograd reproduce writes: run that again, or remove the file"
         ) from None
     return found
+
+
+def compared(cells: Iterable[Cell]) -> list[Cell]:
+    """The cells as figures of a study compare them: what lies in one folder is one task, whatever the nets.
+
+    Rules that need a net of their own form stand so beside the others; the net is then all of their names.
+    """
+    cells = list(cells)
+    nets: dict[Path, dict[str, None]] = defaultdict(dict)
+    for cell in cells:
+        nets[_task_folder(cell)][short(cell.net)] = None
+    names = {
+        folder: ", ".join(sorted(found, key=lambda net: (len(net), net))) for folder, found in nets.items()
+    }
+    return [replace(cell, net=names[_task_folder(cell)]) for cell in cells]
+
+
+def one_by_one(cells: Iterable[Cell]) -> list[Cell]:
+    """Those of the cells that tell one class from the rest, where several classes of a data set are told so."""
+    cells = list(cells)
+    classes = {(cell.runs[0].data, cell.data) for cell in cells if cell.data != cell.runs[0].data}
+    several = {data for data, _ in classes if len([pair for pair in classes if pair[0] == data]) > 1}
+    return [cell for cell in cells if cell.data != cell.runs[0].data and cell.runs[0].data in several]
+
+
+def _task_folder(cell: Cell) -> Path:
+    return cell.runs[0].folder.parent
 
 
 def heading(study: Row) -> str:
