@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from biograd.records import Cell
+    from biograd import records
     from biograd.report.tables import Column
 
 
@@ -41,7 +41,7 @@ def note(message: str) -> None:
     print(message, file=sys.stderr)
 
 
-def print_table(cells: "Sequence[Cell]") -> None:
+def print_table(cells: "Sequence[records.Cell]") -> None:
     """Print the summary of runs, a row a cell; on a pipe or in a file as wide as it has to be."""
     from biograd.report.tables import rich_table
 
