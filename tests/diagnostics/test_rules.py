@@ -20,15 +20,15 @@ from biograd.diagnostics import (
     target_distances,
     updates,
 )
-from biograd.layers import FirstUnits
+from biograd.layers import FirstUnits, LabelPlaces, LengthNorm
+from biograd.rules.feedback_rule import FeedbackRule
 
 FEEDBACK_RULES = ["fa", "usf", "brsf", "frsf", "kp", "wm"]
-NEEDS_SQUARES = ["tp"]
 
 
 def net_and_batch(rule="bp"):
     torch.manual_seed(0)
-    net = net_of_squares() if rule in NEEDS_SQUARES else net_of_all_kinds()
+    net = OF_ITS_OWN.get(rule, net_of_all_kinds)()
     return net, torch.randn(8, 2, 4, 4), torch.randint(5, (8,))
 
 
@@ -56,6 +56,32 @@ def net_of_all_kinds():
         nn.Tanh(),
         nn.Linear(12, 5),
     )
+
+
+def net_without_biases():
+    """Hidden layers that have nothing but weights to learn."""
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3, bias=False),
+        nn.BatchNorm2d(4, affine=False),
+        nn.ReLU(inplace=True),
+        nn.Flatten(),
+        nn.Dropout(0.5),
+        nn.Linear(16, 12, bias=False),
+        nn.Tanh(),
+        nn.Linear(12, 5),
+    )
+
+
+def net_for_labels():
+    """Places for a label, and lengths that the block above does not see."""
+    return nn.Sequential(
+        *(nn.Flatten(), LabelPlaces(5), nn.Linear(37, 12), nn.ReLU(), LengthNorm(), nn.Linear(12, 12)),
+        *(nn.ReLU(), LengthNorm(), nn.Linear(12, 5)),
+    )
+
+
+OF_ITS_OWN = {"tp": net_of_squares, "softhebb": net_without_biases, "forward-forward": net_for_labels}
+"""Nets for rules that need theirs."""
 
 
 def make(name, net, x):
@@ -203,16 +229,16 @@ def test_every_rule_has_the_rows_that_it_offers_and_no_others(name):
         "target_distance": HasTargets,
         "reconstruction_loss": HasDecoders,
         "orthogonality": HasInverses,
+        "error_cosine": FeedbackRule,
     }
+    of_weights = ("orthogonality", "error_cosine")
     for quantity, protocol in offered.items():
         layers = [row["layer"] for row in rows if row["quantity"] == quantity]
-        known = {
-            f"{block.name}.weight" if quantity == "orthogonality" else block.name for block in blocks(net)
-        }
+        known = {f"{block.name}.weight" if quantity in of_weights else block.name for block in blocks(net)}
         assert bool(layers) == isinstance(rule, protocol)
         assert set(layers) <= known
         assert len(layers) == len(set(layers))
-    assert all(row["value"] >= 0 for row in rows)
+    assert all(row["value"] >= 0 for row in rows if row["quantity"] != "error_cosine")
 
 
 def test_in_an_orthogonal_net_the_targets_of_gait_prop_are_half_a_gradient_away():

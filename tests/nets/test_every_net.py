@@ -32,6 +32,7 @@ INPUTS = {
     "bartunov-cifar-conv": SMALL,
     "bartunov-imagenet-lc": LARGE,
     "bartunov-imagenet-conv": LARGE,
+    "two-layer": (20,),
     "softhebb-mlp": (1, 28, 28),
     "softhebb-cnn": SMALL,
     "gait-cifar-deep": SMALL,

@@ -1,6 +1,7 @@
 """What a rule does to a net on one batch, beside backpropagation: one quantity a file, no trace left."""
 
 from biograd.diagnostics.angle import angle
+from biograd.diagnostics.error_cosine import error_cosines
 from biograd.diagnostics.feedback_angle import HasFeedback, feedback_angles
 from biograd.diagnostics.gradient_angle import gradient_angles
 from biograd.diagnostics.measure import measure
@@ -17,6 +18,7 @@ __all__ = [
     "HasTargets",
     "Updates",
     "angle",
+    "error_cosines",
     "feedback_angles",
     "gradient_angles",
     "measure",

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from biograd.diagnostics.error_cosine import error_cosines
 from biograd.diagnostics.feedback_angle import feedback_angles
 from biograd.diagnostics.gradient_angle import angles_between
 from biograd.diagnostics.norm_ratio import norms, ratios_between
@@ -27,6 +28,7 @@ def measure(net: nn.Module, rule: Rule, x: Tensor, y: Tensor, loss_fn: Loss) -> 
         - ``update_norm`` and ``reference_norm``: norms of the rule's update and of backpropagation's.
         - ``feedback_angle``: see `feedback_angles`; degrees; of the feedback weights as they are now,
           where an error travels through them.
+        - ``error_cosine``: see `error_cosines`; of rules that send errors back through weights of their own.
         - ``target_distance``, by block: see `target_distances`; of rules that set targets.
         - ``reconstruction_loss``, by block: see `reconstruction_losses`; of rules with decoders.
         - ``orthogonality``: see `orthogonalities`; of rules that invert weights.
@@ -43,6 +45,7 @@ def measure(net: nn.Module, rule: Rule, x: Tensor, y: Tensor, loss_fn: Loss) -> 
         "update_norm": taught,
         "reference_norm": reference,
         "feedback_angle": feedback_angles(net, rule, x),
+        "error_cosine": error_cosines(net, rule, x, y, loss_fn),
         "target_distance": target_distances(net, rule, x, y, loss_fn),
         "reconstruction_loss": reconstruction_losses(net, rule, x),
         "orthogonality": orthogonalities(net, rule),

@@ -12,6 +12,7 @@ from biograd.layers.local_transpose_function import (
 )
 from biograd.layers.locally_connected import LocallyConnected2d
 from biograd.layers.locally_connected_transpose import LocallyConnectedTranspose2d
+from biograd.layers.scale import Scale
 from biograd.layers.triangle import Triangle
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "LengthNorm",
     "LocallyConnected2d",
     "LocallyConnectedTranspose2d",
+    "Scale",
     "Triangle",
     "locally_connected2d",
     "locally_connected2d_backward",

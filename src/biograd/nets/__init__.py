@@ -31,6 +31,7 @@ REGISTRY = Registry(
         "bartunov-cifar-conv": "biograd.nets.bartunov2018:cifar_conv",
         "bartunov-imagenet-lc": "biograd.nets.bartunov2018:imagenet_lc",
         "bartunov-imagenet-conv": "biograd.nets.bartunov2018:imagenet_conv",
+        "two-layer": "biograd.nets.two_layer:two_layer",
         "softhebb-mlp": "biograd.nets.softhebb:mlp",
         "softhebb-cnn": "biograd.nets.softhebb:cnn",
         "gait-cifar-deep": "biograd.nets.gait_prop:cifar_deep",

@@ -22,6 +22,14 @@ _QUANTITIES = (
         is_angle=True,
     ),
     Quantity(
+        "error_cosine",
+        "Cosine between the errors that a rule sends below a layer and backpropagation's",
+        "Mean over the examples of a batch, by the weight that the errors came back through. 1: the same direction; "
+        "0 (dashed): unrelated.",
+        reference=0.0,
+        is_cosine=True,
+    ),
+    Quantity(
         "norm_ratio",
         "Norm of a rule's update, as a multiple of backpropagation's",
         "On the same batch, for each weight; logarithmic. 1 (dashed): the same length.",

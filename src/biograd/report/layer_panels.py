@@ -26,7 +26,8 @@ class Quantity(NamedTuple):
         title: of the figure.
         caption: how to read it.
         reference: where a dashed line is drawn, None for no line.
-        is_angle: in degrees, on a linear scale; other quantities are positive, on a logarithmic one.
+        is_angle: in degrees, on a linear scale.
+        is_cosine: between -1 and 1, on a linear scale; all other quantities are positive, on a logarithmic one.
         is_of_blocks: whether its layers are names of blocks, not of parameters.
     """
 
@@ -35,6 +36,7 @@ class Quantity(NamedTuple):
     caption: str
     reference: float | None = None
     is_angle: bool = False
+    is_cosine: bool = False
     is_of_blocks: bool = False
 
 
@@ -133,6 +135,10 @@ def _scale(axes: Axes, quantity: Quantity, bands: list[Band]) -> None:
     if quantity.is_angle:
         axes.set_ylim(bottom=-3, top=max(96.0, axes.get_ylim()[1]))
         axes.yaxis.set_major_locator(MultipleLocator(30))
+        return
+    if quantity.is_cosine:
+        axes.set_ylim(bottom=min(-0.05, axes.get_ylim()[0]), top=1.05)
+        axes.yaxis.set_major_locator(MultipleLocator(0.25))
         return
     low, high = _logarithmic_limits(bands, quantity.reference)
     axes.set_ylim(low, high)  # first: a logarithmic scale of zeros alone would find no limits
