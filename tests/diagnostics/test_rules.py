@@ -62,8 +62,8 @@ def net_without_biases():
     """Hidden layers that have nothing but weights to learn."""
     return nn.Sequential(
         nn.Conv2d(2, 4, 3, bias=False),
-        nn.BatchNorm2d(4, affine=False),
         nn.ReLU(inplace=True),
+        nn.BatchNorm2d(4, affine=False),
         nn.Flatten(),
         nn.Dropout(0.5),
         nn.Linear(16, 12, bias=False),
