@@ -157,10 +157,37 @@ def test_the_logit_scale_and_the_share_of_zero_gradients_are_those_of_the_clean_
     assert found["clean"]["accuracy"] == accuracy(is_right(logits, y))
 
     victim = Victim(run, None, 0)
-    victim.predict = lambda x: victim.run.predict(
-        x * (x[:, :1] > 0)
-    )  # no gradient for a part of the examples
+    first = torch.tensor(
+        [1.0, 0.0, 0.0, 0.0]
+    )  # some examples have no gradient, the others one by a single feature
+    victim.predict = lambda x: victim.run.predict(x * first * (x[:, :1] > 0))
     assert victim.zero_share("true") == accuracy(x[:, 0] <= 0)
+
+
+def test_what_an_attack_draws_is_a_function_of_the_seed_and_the_batch(runs, monkeypatch):
+    monkeypatch.setattr("biograd.robustness.victim.BATCH", 10)
+    run, drawn = restored(runs / "bp-0"), {}
+
+    def attack(x, y, epsilon, generator):
+        drawn[seed].append(generator.initial_seed())
+        return x
+
+    for seed in (0, 1):
+        drawn[seed] = []
+        Victim(run, None, seed).right_under(attack, 0.1)
+    assert len(drawn[0]) > 2
+    assert len({*drawn[0], *drawn[1]}) == len(drawn[0]) + len(drawn[1])
+
+
+def test_the_rules_gradient_is_computed_in_the_precision_of_the_run(runs):
+    run = restored(runs / "half")
+    victim = Victim(run, 20, 0)
+    exact = run.rule.input_gradient(run.net, victim.x, victim.y, torch.nn.functional.cross_entropy)
+    with run.autocast():
+        rounded = run.rule.input_gradient(run.net, victim.x, victim.y, torch.nn.functional.cross_entropy)
+    found = victim.gradient("rule")(victim.x, victim.y)
+    assert torch.equal(found, rounded.float())
+    assert not torch.equal(found, exact)
 
 
 def test_an_excuse_is_the_rules_own_words(runs):

@@ -1,9 +1,13 @@
 import pytest
+import torch
 
 from biograd import UserMistake
+from biograd.data.seeded import seeded
 from biograd.records import Run, find_runs
-from biograd.robustness import Settings, measure_run
+from biograd.robustness import Settings, measure_run, pgd
+from biograd.robustness.scores import is_right
 from biograd.robustness.transfer import candidates, find_source
+from biograd.robustness.victim import Victim
 from biograd.training.restored import restored
 
 
@@ -48,12 +52,15 @@ def test_without_other_runs_there_is_nothing_to_refuse(runs):
     assert candidates(Run.load(runs / "fa-0"), []) == []
 
 
-def test_examples_are_made_on_the_other_run(runs):
-    """What breaks the source breaks it most: the same examples leave more right on the victim."""
-    settings = Settings(epsilons=[0.5], examples=None)
-    victim = measure_run(runs / "fa-0", settings, transfer_from=[runs])
-    source = measure_run(runs / "bp-0", settings)
-    of = {(row["attack"], row["gradient"]): row["accuracy"] for row in victim["rows"]}
-    own = {(row["attack"], row["gradient"]): row["accuracy"] for row in source["rows"]}
-    assert own["pgd", "true"] <= of["transfer", "transfer:bp/seed0"]
-    assert of["pgd", "true"] <= of["transfer", "transfer:bp/seed0"]
+def test_examples_are_made_on_the_other_run_by_its_true_gradient(runs):
+    settings = Settings(attacks=["transfer"], epsilons=[0.5], examples=None)
+    (row,) = measure_run(runs / "fa-0", settings, transfer_from=[runs / "bp-0"])["rows"]
+    victim, source = (Victim(restored(runs / name), None, 0) for name in ("fa-0", "bp-0"))
+    assert torch.equal(victim.x, source.x)
+    x, y = victim.x[victim.clean], victim.y[victim.clean]
+    attacked = pgd(source.predict, x, y, 0.5, generator=seeded(0, 0))
+    left = is_right(victim.predict(attacked), y).sum().item() / len(victim.y)
+    own = pgd(victim.predict, x, y, 0.5, generator=seeded(0, 0))
+    assert row["gradient"] == "transfer:bp/seed0"
+    assert row["accuracy"] == pytest.approx(left)
+    assert left > is_right(victim.predict(own), y).sum().item() / len(victim.y)
