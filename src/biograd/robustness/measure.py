@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from biograd import records
-from biograd.credit.isolation import isolated
 from biograd.records import Run
 from biograd.robustness.curves import Curve, at_large, evidence, excuse, measured, plans
 from biograd.robustness.masking import verdict
@@ -73,8 +72,7 @@ def measure_run(
     ):
         attacked = restored(path, device=str(place), data_dir=data_dir)
         source = find_source(attacked, likely)
-        with isolated(attacked.net, attacked.rule):
-            found = _measurement(attacked, source, settings, progress)
+        found = _measurement(attacked, source, settings, progress)
         environment = records.environment()
     seconds = time.perf_counter() - start
     return records.add_measurement(path, {**found, "environment": environment, "seconds": seconds})
