@@ -125,15 +125,8 @@ def test_the_least_number_of_steps_is_that_of_the_published_runs():
 
 
 def test_slabs_that_end_leave_the_others_as_they_were():
-    given = Setting(
-        activation="linear",
-        width=4,
-        examples=6,
-        features=8,
-        regularization=(0.0, 0.9),
-        precision="float64",
-        max_steps=4000,
-    )
+    sizes = {"width": 8, "examples": 4, "features": 12, "learning_rate": 5e-3, "precision": "float64"}
+    given = Setting(activation="linear", regularization=(0.0, 0.9), **sizes)
     together = simulate(given, range(3), chunk=3)
     assert len({outcome.steps for outcome in together}) > 1
     for outcome in together:

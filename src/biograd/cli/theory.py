@@ -2,14 +2,15 @@
 
 from typing import Any
 
-from biograd.cli import theory_alignment, theory_stdp
+from biograd.cli import theory_alignment, theory_convergence, theory_figure, theory_kernels, theory_stdp
 
-_STUDIES = (theory_stdp, theory_alignment)
+_STUDIES = (theory_alignment, theory_convergence, theory_kernels, theory_figure, theory_stdp)
 
 _EPILOG = """\
 examples:
   biograd theory stdp --out figures
   biograd theory alignment --activation tanh --width 200 --trials 8
+  biograd theory figure --jobs 2
 
 `biograd theory STUDY --help` tells what a study does, its flags, defaults and ranges.
 """

@@ -1,7 +1,6 @@
 """``biograd theory alignment``: the angle between forward and feedback weights at the end of training."""
 
 import argparse
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from biograd.cli.exits import DONE, FAILED
@@ -29,15 +28,16 @@ def add_parser(subparsers: Any) -> None:
     does = "cos∠(b, β) of two-layer feedback alignment, beside the published one"
     parser = add_command(subparsers, "alignment", run, does, _EPILOG)
     add_network(parser)
-    add_training(parser, "float32")
+    add_training(parser, precision="float32")
     parser.add_argument("--steps", type=whole(1), metavar="N", help="steps of each trial (≥ 1)")
     parser.add_argument("--max-steps", type=whole(1), metavar="N", help="cap of the stopping rule (≥ 1)")
-    add_work(parser, 20)
+    add_work(parser, trials=20)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Simulate and print."""
     from biograd.cli.theory_cells import records
+    from biograd.report.two_layer_tables import alignment_table
     from biograd.theory.cells import Cell
     from biograd.theory.summary import rows
 
@@ -50,41 +50,6 @@ def run(arguments: argparse.Namespace) -> int:
             {**only, "rows": found, "config": record["config"], "record": str(folder / cell.file_name)}
         )
     else:
-        print_rows(found)
+        print(columns(alignment_table(found)))
         print(folder / cell.file_name)
     return DONE if any(row["cosine_mean"] is not None for row in found) else FAILED
-
-
-def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
-    """A line a cell, published numbers beside."""
-    titles = ("net", "p", "λ", "cos∠(b, β)", "published", "loss", "steps", "")
-    print(columns([titles, *(_line(row) for row in rows)]))
-
-
-def _line(row: Mapping[str, Any]) -> tuple[str, ...]:
-    from biograd.cli.theory_cells import spread
-
-    return (
-        row["activation"],
-        str(row["width"]),
-        f"{row['regularization']:g}",
-        spread(row["cosine_mean"], row["cosine_sd"]),
-        spread(row["published_mean"], row["published_sd"]),
-        "–" if row["loss_mean"] is None else f"{row['loss_mean']:.3g}",
-        "–" if row["steps"] is None else f"{row['steps']:.0f}",
-        "; ".join(_notes(row)),
-    )
-
-
-def _notes(row: Mapping[str, Any]) -> list[str]:
-    """What a reader of the numbers must know besides."""
-    notes = [f"{row[what]} of {row['trials']} {what}" for what in ("capped", "diverged") if row[what]]
-    if row["deviations"] is not None:
-        notes.append(f"{row['deviations']:+.1f} published sd".replace("-", "−"))
-    if row["predicted"] is not None and row["cosine_mean"] is not None:
-        ratio = row["cosine_mean"] / row["predicted"]
-        error = row["standard_error"]
-        notes.append(f"cos · p/n = {ratio:.2f}" + (f" ± {error / row['predicted']:.2f}" if error else ""))
-    if row["published_loss"] is not None:
-        notes.append(f"published loss {row['published_loss']:.2g}")
-    return notes

@@ -21,15 +21,3 @@ def records(cells: "Sequence[Cell]", folder: Path, jobs: int) -> "list[Record]":
         shown("trials", 0, trials, None) as bar,
     ):
         return run(cells, folder, jobs=jobs, tell=bar.reach)
-
-
-def spread(mean: float | None, sd: float | None) -> str:
-    """``mean ± sd`` as a table has it.
-
-    Example:
-        >>> spread(0.25, 0.01), spread(0.25, None), spread(None, None)
-        ('0.250 ± 0.010', '0.250', '–')
-    """
-    if mean is None:
-        return "–"
-    return f"{mean:.3f}" if sd is None else f"{mean:.3f} ± {sd:.3f}"

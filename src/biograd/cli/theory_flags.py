@@ -41,19 +41,23 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=whole(0), default=0, metavar="N", help="of all draws (default 0)")
 
 
-def add_training(parser: argparse.ArgumentParser, precision: str) -> None:
+def add_training(
+    parser: argparse.ArgumentParser, *, precision: str, regularization: str | None = None
+) -> None:
     """Declare how it is trained.
 
     Args:
         parser: the command's.
         precision: the default.
+        regularization: the default; None for those of the published runs.
     """
     parser.add_argument("--width", type=whole(1), default=200, metavar="P", help="p (≥ 1; default 200)")
     parser.add_argument(
         "--regularization",
         type=numbers,
+        default=regularization,
         metavar="L,L",
-        help="every λ ≥ 0 (default those of the published runs)",
+        help=f"every λ ≥ 0 (default {regularization or 'those of the published runs'})",
     )
     parser.add_argument(
         "--schedule",
@@ -79,6 +83,11 @@ def add_work(parser: argparse.ArgumentParser, trials: int) -> None:
     parser.add_argument(
         "--jobs", type=whole(1), default=1, metavar="N", help="processes at once (≥ 1; default 1)"
     )
+    add_folder(parser)
+
+
+def add_folder(parser: argparse.ArgumentParser) -> None:
+    """Declare where records and figures go."""
     parser.add_argument(
         "--out", default=_FOLDER, metavar="DIR", help=f"folder of records and figures (default {_FOLDER})"
     )

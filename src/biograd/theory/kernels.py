@@ -33,8 +33,9 @@ class Kernels:
 
     @property
     def slowest(self) -> float:
-        """λ_min(G)."""
-        return float(np.linalg.eigvalsh(self.G)[0])
+        """λ_min(G); 0 where it is no more than rounding, as with fewer neurons than examples."""
+        values = np.linalg.eigvalsh(self.G)
+        return float(values[0]) if values[0] > len(values) * np.finfo(float).eps * values[-1] else 0.0
 
     @property
     def first_layer_norm(self) -> float:
@@ -74,7 +75,7 @@ def linearised(setting: Setting, both: Kernels, e: np.ndarray, steps: Sequence[i
     values, vectors = np.linalg.eigh(both.G + both.H)
     factors = 1 - setting.gradient_rate * values
     errors = factors ** np.asarray(steps)[:, None] * (vectors.T @ e)
-    return np.array([setting.loss(mean_square) for mean_square in np.square(errors).mean(1)])
+    return np.array([setting.loss(mean_square) for mean_square in np.square(errors).mean(1).tolist()])
 
 
 def predicted_slope(setting: Setting, both: Kernels) -> float:

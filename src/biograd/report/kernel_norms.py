@@ -1,0 +1,80 @@
+"""The figure of both kernels of two-layer feedback alignment against the width."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from biograd.report.drawing import WIDTH, Drawing, draw
+from biograd.report.palette import looks
+
+
+def kernel_norms(found: Mapping[str, Any]) -> Drawing:
+    """‖H(0)‖ and λ_min(G(0)) against p, both logarithmic, with the fitted power of p.
+
+    Args:
+        found: what `biograd.theory.kernel_norms.kernel_norms` gave, and ``config``: ``activation trials normalize``.
+    """
+
+    def paint(figure: Figure) -> None:
+        axes = figure.subplots()
+        colors = [look.color for look in looks(("fa", "dfa")).values()]
+        for what, name, color in zip(
+            ("first_layer", "slowest"), ("‖H(0)‖", "λ_min(G(0))"), colors, strict=True
+        ):
+            _points(axes, found["rows"], what, name, color)
+        _fit(axes, found, colors[0])
+        _name(axes, [row["width"] for row in found["rows"]])
+
+    config = found["config"]
+    length = ", inputs of length 1" if config["normalize"] else ""
+    caption = (
+        f"Kernels of two-layer {config['activation']} networks at the start{length}: mean ± standard deviation of "
+        f"{config['trials']} draws. Where H vanishes, G alone drives the error."
+    )
+    return draw("kernel-norms", "Kernels by width", caption, (WIDTH / 2, 3.0), paint)
+
+
+def _points(axes: Axes, rows: list[dict[str, Any]], what: str, name: str, color: str) -> None:
+    axes.errorbar(
+        [row["width"] for row in rows],
+        [row[f"{what}_mean"] for row in rows],
+        [row[f"{what}_sd"] or 0 for row in rows],
+        color=color,
+        marker="o",
+        markersize=4,
+        linewidth=1.4,
+        elinewidth=0.9,
+        label=name,
+    )
+
+
+def _fit(axes: Axes, found: Mapping[str, Any], color: str) -> None:
+    """The fitted power, through the geometric middle of the points."""
+    widths = [row["width"] for row in found["rows"]]
+    count, power = len(widths), found["exponent"]
+    factor = 1.0
+    for row in found["rows"]:
+        factor *= (row["first_layer_mean"] / row["width"] ** power) ** (1 / count)
+    axes.plot(
+        widths,
+        [factor * width**power for width in widths],
+        color=color,
+        linestyle="--",
+        linewidth=1.2,
+        label=f"p to the power {power:.3f}".replace("-", "−"),
+    )
+
+
+def _name(axes: Axes, widths: list[int]) -> None:
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.xaxis.set_major_locator(FixedLocator(widths))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set_xlabel("p, hidden neurons")
+    axes.legend()

@@ -1,0 +1,73 @@
+"""The kernels of the start against the width: H vanishes, G does not."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from biograd.errors import UserMistake
+from biograd.records.summary import spread
+from biograd.theory.kernels import kernels
+from biograd.theory.problem import draw
+from biograd.theory.setting import Setting
+
+
+def kernel_norms(
+    setting: Setting,
+    widths: Sequence[int],
+    trials: int,
+    *,
+    tell: Callable[[int], object] = lambda done: None,
+) -> dict[str, Any]:
+    """‖H(0)‖ and λ_min(G(0)) of each width, and the exponent by which the former falls.
+
+    Args:
+        setting: activation, method, sizes and seed; its width has no part in it.
+        widths: every p, two at least.
+        trials: draws of each width, ≥ 1.
+        tell: is called with the number of draws done.
+
+    Returns:
+        ``rows`` with ``width first_layer_mean first_layer_sd slowest_mean slowest_sd``; ``exponent``, the slope of the
+        mean ‖H‖ over p, both as logarithms, by least squares, and ``standard_error``, of the slopes of single trials.
+
+    Raises:
+        UserMistake: fewer than two widths.
+    """
+    if len(widths) < 2:
+        raise UserMistake(f"widths must be two at least, for there to be an exponent, got {list(widths)}")
+    measured = np.empty((2, trials, len(widths)))
+    for place, width in enumerate(widths):
+        at = replace(setting, width=width)
+        for trial in range(trials):
+            both = kernels(at, draw(at, trial))
+            measured[:, trial, place] = both.first_layer_norm, both.slowest
+            tell(place * trials + trial + 1)
+    slopes = spread(_exponent(widths, norms) for norms in measured[0])
+    return {
+        "rows": [_row(width, measured[:, :, place]) for place, width in enumerate(widths)],
+        "exponent": _exponent(widths, measured[0].mean(0)),
+        "standard_error": None if slopes.sd is None else slopes.sd / trials**0.5,
+    }
+
+
+def _row(width: int, measured: np.ndarray) -> dict[str, Any]:
+    first, slowest = spread(measured[0].tolist()), spread(measured[1].tolist())
+    return {
+        "width": width,
+        "first_layer_mean": first.mean,
+        "first_layer_sd": first.sd,
+        "slowest_mean": slowest.mean,
+        "slowest_sd": slowest.sd,
+    }
+
+
+def _exponent(widths: Sequence[int], norms: np.ndarray) -> float:
+    """The slope of logarithms.
+
+    Example:
+        >>> round(_exponent([1, 4, 16], np.array([8.0, 4.0, 2.0])), 6)
+        -0.5
+    """
+    return float(np.polyfit(np.log(widths), np.log(norms), 1)[0])
