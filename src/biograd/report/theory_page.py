@@ -1,6 +1,6 @@
 """The page of the two-layer simulations: every figure of which there are rows in a folder, with its table."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,27 +53,28 @@ def write_figure(folder: Path, name: str, found: Found) -> Path:
     drawing = KINDS[name].draw(found)
     path = drawing.save(folder)
     write_json(path.with_suffix(".json"), found)
-    others = {other: folder / f"{other}.json" for other in KINDS if other != name}
-    shown = {other: read_json(file) for other, file in others.items() if file.exists()}
-    drawings = {name: drawing, **{other: KINDS[other].draw(shown[other]) for other in shown}}
-    sections = [
-        _section(kind, drawings[kind], {name: found, **shown}[kind]) for kind in KINDS if kind in drawings
-    ]
-    html = (
-        _templates()
-        .get_template("theory.html")
-        .render(
-            title="Two-layer feedback alignment",
-            version=biograd.__version__,
-            sections=sections,
-            colors={variable(light): (light, dark) for light, dark in DARK.items()},
-        )
+    template = _templates().get_template("theory.html")
+    html = template.render(
+        title="Two-layer feedback alignment",
+        version=biograd.__version__,
+        sections=list(_sections(folder, name, found, drawing)),
+        colors={variable(light): (light, dark) for light, dark in DARK.items()},
     )
     atomic_write(folder / "report.html", html)
     return path
 
 
-def _section(name: str, drawing: Drawing, found: Found) -> dict[str, Any]:
+def _sections(folder: Path, name: str, found: Found, drawing: Drawing) -> Iterator[dict[str, Any]]:
+    """The figure just drawn, and those of which the rows lie in the folder."""
+    for kind, (draw, _) in KINDS.items():
+        if kind == name:
+            yield _section(kind, found, drawing)
+        elif (folder / f"{kind}.json").exists():
+            other = read_json(folder / f"{kind}.json")
+            yield _section(kind, other, draw(other))
+
+
+def _section(name: str, found: Found, drawing: Drawing) -> dict[str, Any]:
     facts = {**found["config"], **found["environment"]}
     return {
         "drawing": drawing,
