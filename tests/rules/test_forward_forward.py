@@ -46,7 +46,8 @@ def test_hidden_blocks_do_not_see_the_loss_or_what_is_above_them():
 
 def test_goodness_of_right_labels_rises_above_that_of_wrong_ones():
     torch.manual_seed(0)
-    net, x = nets.create("ff-mlp", (4,), 3, seed=0, widths=(32, 32)), torch.randn(64, 4)
+    net = nets.create("ff-mlp", (4,), 3, seed=0, widths=(32, 32), label_strength=1.0)
+    x = torch.randn(64, 4)
     y, rule = x[:, :3].argmax(1), biograd.ForwardForward(net, x[:1])
     optimizer = torch.optim.Adam(net.parameters(), 0.01)
     for _ in range(300):
