@@ -14,6 +14,7 @@ REGISTRY = Registry(
     "study",
     {
         "local-stdp": "biograd.studies.local_stdp:local_stdp",
+        "song2021": "biograd.studies.song2021:song2021",
     },
     "biograd.studies",
 )
