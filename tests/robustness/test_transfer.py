@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -27,6 +29,17 @@ def test_a_run_with_other_test_examples_is_passed_by(runs):
     """Iris has no official split: another seed tests other flowers."""
     assert source_of(runs, "fa-0", "bp-1", "bp-0") == "bp-0"
     assert source_of(runs, "fa-0", "bp-1") is None
+
+
+def test_other_test_examples_are_told_by_themselves_as_is_another_standardisation(runs):
+    victim, (run,) = restored(runs / "fa-0"), [Run.load(runs / "bp-0")]
+    for changes in (
+        {"test": replace(victim.dataset.test, inputs=victim.dataset.test.inputs + 1)},
+        {"preprocessing": replace(victim.dataset.preprocessing, mean=(0.0,))},
+    ):
+        other = replace(victim, dataset=replace(victim.dataset, **changes))
+        assert find_source(other, [run]) is None
+    assert find_source(victim, [run]) is not None
 
 
 def test_a_run_is_not_attacked_from_itself(runs):

@@ -12,8 +12,8 @@ from biograd.training.restored import restored
 
 @pytest.fixture
 def finished(make_config, tmp_path):
-    """A run of fa on synthetic data, and its configuration."""
-    config = make_config(rule="fa", seed=3)
+    """A run of dtp, whose decoders learn, on synthetic data, and its configuration."""
+    config = make_config(rule="dtp", seed=3)
     train(config, tmp_path / "run", progress=False)
     return tmp_path / "run", config
 
@@ -25,7 +25,7 @@ def test_net_and_rule_are_as_the_run_left_them(finished):
     torch.testing.assert_close(run.net.state_dict(), state["net"], rtol=0, atol=0)
     torch.testing.assert_close(run.rule.state_dict(), state["rule"], rtol=0, atol=0)
     assert not run.net.training
-    assert run.title == "fa/seed3"
+    assert run.title == "dtp/seed3"
 
 
 def test_it_says_what_the_run_said_of_its_test_examples(finished):
