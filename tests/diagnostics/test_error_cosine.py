@@ -37,7 +37,7 @@ def test_it_is_one_where_the_feedback_is_the_weight():
     x, y = torch.randn(5, 1, 8, 8), torch.randint(3, (5,))
     rule = biograd.FeedbackAlignment(net)
     for name in rule.names:
-        rule.B[name].copy_(net.get_parameter(name))
+        rule.B[name].copy_(net.get_parameter(name).detach())
     found = error_cosines(net, rule, x, y, F.cross_entropy)
     assert list(found) == ["3.weight", "5.weight"]
     assert found == pytest.approx(dict.fromkeys(found, 1.0), abs=1e-6)

@@ -140,7 +140,7 @@ def assert_same(got, expected, tolerance):
 
 def lesson_of(rule, case):
     """What the rule makes targets of."""
-    chain = rule._chain(case.net)
+    chain = rule.chain(case.net)
     outputs, passages = rule.run(chain, case.x)
     loss, error, penalty = output_error(outputs[-1], case.y, case.loss_fn)
     return Lesson(chain, case.x, outputs, passages, error, case.y, loss, penalty)
