@@ -39,7 +39,8 @@ class ForwardForward(Blockwise):
 
     by its own parameters alone; nothing crosses between blocks but activity, whose graph is let go block by block. The
     last block is a readout of the net's ordinary output, under the neutral label, and learns from the derivative
-    of the loss, which hidden blocks never see. `predict` classifies by goodness instead.
+    of the loss; hidden blocks see of it no more than the wrong labels that it makes likely. `predict` classifies by
+    goodness instead.
 
     Blocks are at liberty inside: any layers, convolutions too. θ is the ``threshold`` times the number of units for
     the sum, the threshold itself for the mean. There is no limit in which the rule is backpropagation.
