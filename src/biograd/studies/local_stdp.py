@@ -51,8 +51,8 @@ ON_IRIS: Own = {
         "net": {"name": "softhebb-mlp", "widths": (32, 32)},
         "lr": 0.05,
     },
-    "forward-forward": {"rule": "forward-forward", "net": {"name": "ff-mlp", "widths": (32, 32)}},
-    "pepita": {"rule": "pepita", "lr": 0.02},
+    "forward-forward": {"rule": "forward-forward", "net": {"name": "ff-mlp", "widths": (64, 64)}, "lr": 5e-3},
+    "pepita": {"rule": "pepita", "lr": 0.1},
 }
 ON_DIGIT: Own = {
     **ON_TEN_DIGITS,
@@ -64,22 +64,29 @@ ON_DIGIT: Own = {
     },
     "forward-forward": {
         "rule": "forward-forward",
-        "net": {"name": "ff-mlp", "widths": (256, 256), "label_strength": 3.0},
+        "net": {"name": "ff-mlp", "widths": (256, 256)},
+        "lr": 1e-3,
     },
-    "pepita": {"rule": "pepita", "lr": 0.02},
+    "pepita": {
+        "rule": {"name": "pepita", "scale": 0.1},
+        "net": {**RELU, "widths": (256, 256), "initialization": "kaiming"},
+        "lr": 0.1,
+    },
 }
 
 OF_PAPERS: Mapping[str, tuple[Mapping[str, Any], Budget, Published]] = {
     "pepita": (
-        {"rule": "pepita", "net": {**RELU, "widths": (1024,)}, "lr": 0.02},
-        Budget(seeds=3, epochs=20),
-        Published(0.9801, "Dellaferrera & Kreiman 2022, 100 epochs with dropout", spread=0.0009),
+        {
+            "rule": {"name": "pepita", "scale": 0.1},
+            "net": {**RELU, "widths": (1024,), "initialization": "kaiming", "dropout": 0.1},
+            "batch_size": 64,
+            "lr": 0.05,
+        },
+        Budget(seeds=3, epochs=10),
+        Published(0.9801, "Dellaferrera & Kreiman 2022, 100 epochs", spread=0.0009),
     ),
     "forward-forward": (
-        {
-            "rule": "forward-forward",
-            "net": {"name": "ff-mlp", "widths": (2000,) * 4, "labels": "overwrite", "label_strength": 3.0},
-        },
+        {"rule": "forward-forward", "net": {"name": "ff-mlp", "widths": (2000,) * 4}, "lr": 7e-4},
         Budget(seeds=1, epochs=10),
         Published(0.9864, "Hinton 2022, 60 epochs"),
     ),
