@@ -48,23 +48,29 @@ def scripted(monkeypatch):
     return run
 
 
-CELL = Setting(activation="linear", width=4, examples=3, features=5)
-LEAST = 714
-"""⌊5000 · 2 / 14⌋."""
+CELL = Setting(activation="linear", width=100, examples=3, features=5)
+LEAST = 3571
+"""⌊5000 · 10 / 14⌋; looks come after 1000, 2000, 3000, 4000, … steps."""
 
 
-def test_each_trial_stops_by_itself_when_its_error_changed_by_less_than_a_thousandth(scripted):
+def ends(outcomes):
+    return [(outcome.steps, outcome.capped, outcome.diverged) for outcome in outcomes]
+
+
+def test_a_trial_stops_after_the_least_steps_once_its_error_changed_by_less_than_a_thousandth(scripted):
     script = [
-        [5.0, 5.0, 5.0],
-        [5.0009, 4.0, 4.998],  # the first changed by less than 1e-3, the others by more
-        [9.9, 3.99901, 4.99],
-        [9.9, 9.9, 4.9891],
+        [5.0, 5.0, 5.0, 5.0],
+        [5.0009, 5.0, 4.0, 4.5],
+        [5.0, 4.0, 3.0, 4.0],  # the first has settled
+        [6.0, 3.9999, 2.9999, 3.99],  # after 3571 steps: no look, and the first stops
+        [9.9, 3.9991, 2.9, 3.98],  # the second has settled since the look after 3000
+        [9.9, 9.9, 2.89901, 3.97],
+        [9.9, 9.9, 9.9, 3.9691],
     ]
-    outcomes = scripted(script, CELL, 3)
-    assert [outcome.steps for outcome in outcomes] == [LEAST + 1000, LEAST + 2000, LEAST + 3000]
-    assert [outcome.loss for outcome in outcomes] == [5.0009, 3.99901, 4.9891]
+    outcomes = scripted(script, CELL, 4)
+    assert ends(outcomes) == [(steps, False, False) for steps in (LEAST, 4000, 5000, 6000)]
+    assert [outcome.loss for outcome in outcomes] == [6.0, 3.9991, 2.89901, 3.9691]
     assert [outcome.cosine for outcome in outcomes] == [outcome.steps for outcome in outcomes]
-    assert not any(outcome.capped or outcome.diverged for outcome in outcomes)
 
 
 def test_a_change_of_a_thousandth_is_not_less():
@@ -74,10 +80,15 @@ def test_a_change_of_a_thousandth_is_not_less():
     assert rule.settled(None, now).tolist() == [False, False]
 
 
+def test_a_trial_that_settles_early_and_moves_again_goes_on(scripted):
+    (outcome,) = scripted([[5.0], [5.0], [4.0], [4.0], [3.0], [3.0]], CELL, 1)
+    assert outcome.steps == 5000
+
+
 def test_the_cap_ends_what_has_not_settled_and_says_so(scripted):
-    script = [[5.0, 5.0], [5.0, 4.0], [9.9, 3.0], [9.9, 2.0]]
-    outcomes = scripted(script, dataclasses.replace(CELL, max_steps=2000), 2)
-    assert [(outcome.steps, outcome.capped) for outcome in outcomes] == [(LEAST + 1000, False), (2000, True)]
+    script = [[5.0, 5.0], [5.0, 4.0], [5.0, 3.0], [5.0, 2.0], [5.0, 1.0], [9.9, 0.9]]
+    outcomes = scripted(script, dataclasses.replace(CELL, max_steps=4200), 2)
+    assert ends(outcomes) == [(LEAST, False, False), (4200, True, False)]
 
 
 def test_a_cap_below_the_least_number_of_steps_is_kept(scripted):
@@ -85,38 +96,43 @@ def test_a_cap_below_the_least_number_of_steps_is_kept(scripted):
     assert (outcome.steps, outcome.capped, outcome.cosine) == (10, True, 10)
 
 
+def test_what_settled_before_a_low_cap_is_capped_nonetheless(scripted):
+    (outcome,) = scripted([[1.0], [1.0], [1.0]], dataclasses.replace(CELL, max_steps=3000), 1)
+    assert ends([outcome]) == [(3000, True, False)]
+
+
 def test_a_given_number_of_steps_is_no_cap(scripted):
-    (outcome,) = scripted([[1.0]], dataclasses.replace(CELL, steps=10), 1)
-    assert (outcome.steps, outcome.capped) == (10, False)
+    (outcome,) = scripted([[1.0]], dataclasses.replace(CELL, steps=5000), 1)
+    assert ends([outcome]) == [(5000, False, False)]
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_what_is_no_longer_finite_stops_and_is_called_diverged(scripted, value):
-    outcomes = scripted([[5.0, value], [5.0, 0.0]], CELL, 2)
-    assert [(o.steps, o.diverged, o.capped) for o in outcomes] == [
-        (LEAST + 1000, False, False),
-        (LEAST, True, False),
-    ]
+def test_what_is_no_longer_finite_stops_at_once_and_is_called_diverged(scripted, value):
+    script = [[5.0, 5.0], [5.0, value], [5.0, 0.0], [5.0, 0.0]]
+    assert ends(scripted(script, CELL, 2)) == [(LEAST, False, False), (2000, False, True)]
 
 
 def test_no_trial_stops_before_its_schedule_has_come_to_its_time():
-    cut = dataclasses.replace(CELL, regularization=(0.1,), schedule="cut-off", horizon=4000)
-    assert cut.stopping.least == 4000
+    cut = dataclasses.replace(CELL, regularization=(0.1,), schedule="cut-off", horizon=4500)
+    assert cut.stopping.least == 4500
     assert dataclasses.replace(cut, horizon=5).stopping.least == LEAST
 
 
 @pytest.mark.parametrize(
-    ("rule", "looks"),
+    ("rule", "times"),
     [
-        (Stopping(714), [714, 1714, 2714, 3714]),
-        (Stopping(714, most=1714), [714, 1714]),
-        (Stopping(714, most=1000), [714, 1000]),
+        (Stopping(1714), [1000, 1714, 2000, 3000]),
+        (Stopping(2000), [1000, 2000, 3000, 4000]),
+        (Stopping(1714, most=2000), [1000, 1714, 2000]),
+        (Stopping(1714, most=1800), [1000, 1714, 1800]),
         (Stopping(714, most=9), [9]),
-        (Stopping(7, every=2), [7, 9, 11, 13]),
+        (Stopping(7, every=2), [2, 4, 6, 7]),
+        (Stopping(7, every=7, most=7), [7]),
     ],
 )
-def test_looks_are_a_thousand_steps_apart_up_to_the_cap(rule, looks):
-    assert list(itertools.islice(rule.looks(), 4)) == looks
+def test_looks_are_a_thousand_steps_apart_up_to_the_cap(rule, times):
+    assert list(itertools.islice(rule.times(), 4)) == times
+    assert [rule.is_look(time) for time in times] == [time % rule.every == 0 for time in times]
 
 
 def test_the_least_number_of_steps_is_that_of_the_published_runs():
@@ -125,7 +141,7 @@ def test_the_least_number_of_steps_is_that_of_the_published_runs():
 
 
 def test_slabs_that_end_leave_the_others_as_they_were():
-    sizes = {"width": 8, "examples": 4, "features": 12, "learning_rate": 5e-3, "precision": "float64"}
+    sizes = {"width": 8, "examples": 4, "features": 12, "learning_rate": 1e-2, "precision": "float64"}
     given = Setting(activation="linear", regularization=(0.0, 0.9), **sizes)
     together = simulate(given, range(3), chunk=3)
     assert len({outcome.steps for outcome in together}) > 1

@@ -16,8 +16,9 @@ examples:
   biograd theory alignment --activation relu --regularization 0.2 --schedule cut-off --horizon 20000
 
 {EPILOG}
-Each trial stops by itself, as the published ones: after at least ⌊5000 √p / 14⌋ steps, and T steps of a schedule,
-the mean squared error is looked at every 1000 steps, until it changed by less than 1e-3; --max-steps caps it, --steps
+Each trial stops by itself, as the published ones: the mean squared error is looked at every 1000 steps, and a trial
+stops as soon as it has taken ⌊5000 √p / 14⌋ steps, and T steps of a schedule, and the last look found that the error
+had changed by less than 1e-3 since the look before. --max-steps caps it, --steps
 takes a given number instead. Where the same was published its mean ± sd of 50 trials stands beside. A cell's record
 is a file of --out; a finished one is not made again.
 """

@@ -118,7 +118,7 @@ class Setting:
     def stopping(self) -> Stopping:
         """When a trial stops."""
         if self.steps is not None:
-            return Stopping(self.steps, most=self.steps)
+            return Stopping(self.steps, every=self.steps, most=self.steps)
         least = max(least_steps(self.width), self.horizon or 0)
         return Stopping(least, most=self.max_steps)
 

@@ -1,21 +1,25 @@
-"""When a trial of the published runs stops: at the first look after which its error hardly changes."""
+"""When a trial of the published runs stops: after so many steps, once its error hardly changes."""
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
 @dataclass(frozen=True)
 class Stopping:
-    """Looks at the mean squared error after ``least`` steps and then every so many.
+    """A look at the mean squared error every so many steps, from the beginning.
+
+    A trial stops as soon as it has taken ``least`` steps and the last look found that its error had changed by less
+    than ``change`` since the look before.
 
     Attributes:
-        least: steps that are always taken, and the first look.
+        least: steps that are always taken.
         every: steps from look to look.
-        change: a trial stops at a look when its mean squared error differs from the last look's by less than this.
-        most: the cap, None for none: the last look, whatever it shows.
+        change: of the mean squared error, absolute.
+        most: the cap, None for none: no step is taken beyond it, whatever the looks find.
     """
 
     least: int
@@ -23,30 +27,33 @@ class Stopping:
     change: float = 1e-3
     most: int | None = None
 
-    def looks(self) -> Iterator[int]:
-        """The steps at which to look, in order.
+    def times(self) -> Iterator[int]:
+        """The steps after which a trial is looked at or may stop, in order.
 
         Example:
-            >>> list(Stopping(2500, most=4000).looks())
-            [2500, 3500, 4000]
+            >>> list(Stopping(2500, most=4200).times())
+            [1000, 2000, 2500, 3000, 4000, 4200]
         """
-        step = self.least
-        while self.most is None or step < self.most:
+        step = 0
+        while step != self.most:
+            marks = [(step // self.every + 1) * self.every, self.least, self.most]
+            step = min(mark for mark in marks if mark is not None and mark > step)
             yield step
-            step += self.every
-        yield self.most
+
+    def is_look(self, step: int) -> bool:
+        """Whether there is a look after this step."""
+        return step % self.every == 0
 
     def settled(self, before: Tensor | None, now: Tensor) -> Tensor:
-        """Which trials stop by the rule.
-
-        A trial whose error is not finite has diverged, and stops too.
+        """Which trials have settled.
 
         Args:
-            before: mean squared errors at the last look, None at the first.
+            before: mean squared errors at the last look, None at the first, where none has.
             now: those at this one.
         """
-        diverged = ~now.isfinite()
-        return diverged if before is None else diverged | ((now - before).abs() < self.change)
+        return (
+            torch.zeros_like(now, dtype=torch.bool) if before is None else (now - before).abs() < self.change
+        )
 
 
 def least_steps(width: int) -> int:

@@ -14,7 +14,7 @@ through the same b is the same, so it has no simulation of its own.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -122,6 +122,7 @@ class _Simulation:
         self.factor, self.rates = factor(setting.schedule, setting.horizon), self._rates(len(trials))
         self.step, self.kept_factor, self.kept = 0, None, self.rates
         self.before: Tensor | None = None
+        self.settled = torch.zeros(len(self.running), dtype=torch.bool)
 
     def _rates(self, trials: int) -> Tensor:
         """ηλ of each slab, in the batch's precision."""
@@ -130,21 +131,21 @@ class _Simulation:
 
     def run(self) -> list[Outcome]:
         """To the end of all."""
-        for look in self.setting.stopping.looks():
-            for point in self._points(look):
+        for time in self.setting.stopping.times():
+            for point in self._points(time):
                 self._advance(point)
-                self._note(self.batch.measure())
-            self._advance(look)
-            self._look(look)
+                self._follow()
+            self._advance(time)
+            self._stop_some()
             if not self.running:
                 break
         return self.outcomes
 
-    def _points(self, look: int) -> Iterator[int]:
-        """The points of the curves from here to before the next look, which is one of itself."""
+    def _points(self, end: int) -> Iterator[int]:
+        """The points of the curves up to a time; the first of all is before the first step."""
         if self.follow:
-            first = -(-self.step // self.follow) * self.follow
-            yield from (point for point in range(first, look, self.follow) if point > self.step or not point)
+            first = self.step // self.follow + (self.step > 0)
+            yield from range(first * self.follow, end + 1, self.follow)
 
     def _advance(self, to: int) -> None:
         for step in range(self.step, to):
@@ -154,29 +155,37 @@ class _Simulation:
             self.batch.step(self.kept)
         self.step = to
 
-    def _note(self, measured: dict[str, Tensor]) -> None:
-        """Put a point on the curves."""
-        columns = {name: values.tolist() for name, values in measured.items()}
+    def _follow(self) -> None:
+        """A point on every curve."""
+        measured = self.batch.measure()
         for place, outcome in enumerate(self.running):
-            row = {name: values[place] for name, values in columns.items()}
-            point = {"steps": self.step, "loss": self.setting.loss(row.pop("mean_square")), **row}
-            for name, value in point.items():
-                outcome.curves.setdefault(name, []).append(value)
+            self._note(outcome, {name: values[place].item() for name, values in measured.items()})
 
-    def _look(self, look: int) -> None:
-        """Let those go that have settled, or all at the cap."""
+    def _note(self, outcome: Outcome, measured: Mapping[str, float]) -> None:
+        row = dict(measured)
+        point = {"steps": self.step, "loss": self.setting.loss(row.pop("mean_square")), **row}
+        for name, value in point.items():
+            outcome.curves.setdefault(name, []).append(value)
+
+    def _stop_some(self) -> None:
+        """Let those go that may stop here, those that diverged, and at the cap all."""
         stopping, measured = self.setting.stopping, self.batch.measure()
-        if self.follow:
-            self._note(measured)
         now = measured["mean_square"]
-        settled = stopping.settled(self.before, now)
-        ends = settled if look != stopping.most else torch.ones_like(settled)
+        if stopping.is_look(self.step):
+            self.settled, self.before = stopping.settled(self.before, now), now
+        may, diverged = self.settled & (self.step >= stopping.least), ~now.isfinite()
+        ends = may | diverged | (self.step == stopping.most)
         for place in ends.nonzero()[:, 0].tolist():
             row = {name: values[place].item() for name, values in measured.items()}
-            self._end(self.running[place], row, capped=not settled[place])
-        self._go_on_with(~ends, now)
+            self._end(self.running[place], row, capped=not (may | diverged)[place])
+        if ends.any():
+            self._go_on_with((~ends).nonzero()[:, 0])
 
-    def _end(self, outcome: Outcome, row: dict[str, float], *, capped: bool) -> None:
+    def _end(self, outcome: Outcome, measured: Mapping[str, float], *, capped: bool) -> None:
+        """Write down how it ended."""
+        if self.follow and self.step % self.follow:
+            self._note(outcome, measured)
+        row = dict(measured)
         mean_square = row.pop("mean_square")
         outcome.steps, outcome.loss = self.step, self.setting.loss(mean_square)
         outcome.capped = capped and self.setting.steps is None
@@ -184,12 +193,9 @@ class _Simulation:
         for name, value in row.items():
             setattr(outcome, name, value)
 
-    def _go_on_with(self, stays: Tensor, mean_squares: Tensor) -> None:
-        self.before = mean_squares[stays]
-        if stays.all():
-            return
-        which = stays.nonzero()[:, 0]
+    def _go_on_with(self, which: Tensor) -> None:
         self.running = [self.running[place] for place in which.tolist()]
-        self.rates, self.kept_factor = self.rates[which], None
+        self.rates, self.settled, self.kept_factor = self.rates[which], self.settled[which], None
+        self.before = None if self.before is None else self.before[which]
         if self.running:
             self.batch.keep(which)
