@@ -112,10 +112,10 @@ def test_what_is_no_longer_finite_stops_at_once_and_is_called_diverged(scripted,
     assert ends(scripted(script, CELL, 2)) == [(LEAST, False, False), (2000, False, True)]
 
 
-def test_no_trial_stops_before_its_schedule_has_come_to_its_time():
+def test_the_least_number_of_steps_is_counted_from_the_time_of_the_schedule():
     cut = dataclasses.replace(CELL, regularization=(0.1,), schedule="cut-off", horizon=4500)
-    assert cut.stopping.least == 4500
-    assert dataclasses.replace(cut, horizon=5).stopping.least == LEAST
+    assert cut.stopping.least == 4500 + LEAST
+    assert dataclasses.replace(cut, schedule="decay", horizon=5).stopping.least == 5 + LEAST
 
 
 @pytest.mark.parametrize(

@@ -17,16 +17,16 @@ examples:
 
 {EPILOG}
 Each trial stops by itself, as the published ones: the mean squared error is looked at every 1000 steps, and a trial
-stops as soon as it has taken ⌊5000 √p / 14⌋ steps, and T steps of a schedule, and the last look found that the error
-had changed by less than 1e-3 since the look before. --max-steps caps it, --steps
-takes a given number instead. Where the same was published its mean ± sd of 50 trials stands beside. A cell's record
-is a file of --out; a finished one is not made again.
+stops as soon as it has taken ⌊5000 √p / 14⌋ steps (T more with a schedule) and the last look found that the error had
+changed by less than 1e-3 since the look before. --max-steps caps it, --steps takes a given number instead. Where the
+same was published its mean ± sd of 50 trials stands beside. A cell's record is a file of --out; a finished one is not
+made again.
 """
 
 
 def add_parser(subparsers: Any) -> None:
     """Declare the simulation."""
-    does = "cos∠(b, β) of two-layer feedback alignment, beside the published one"
+    does = "alignment of β with b at the end of two-layer feedback alignment, beside the published"
     parser = add_command(subparsers, "alignment", run, does, _EPILOG)
     add_network(parser)
     add_training(parser, precision="float32")

@@ -22,7 +22,8 @@ class Setting:
         width: p, hidden neurons, ≥ 1.
         regularization: every λ ≥ 0, in ``units``, none twice.
         schedule: λ(t), see `biograd.theory.schedules.factor`.
-        horizon: T of the schedule in steps, ≥ 1; only with ``cut-off`` and ``decay``. No trial stops before T.
+        horizon: T of the schedule in steps, ≥ 1; only with ``cut-off`` and ``decay``. The least number of steps is
+            counted from T, so that the error has time to go on where λ has gone.
         method: ``fa``, errors go back through the fixed b; ``bp``, through β, as it was in the forward pass.
         units: ``published``, those of the published runs: the loss is the mean squared error, and λβ is added to its
             gradient; ``paper``: the loss is half the sum of squares, η' = 2η/n and λ' = λn/2.
@@ -119,8 +120,7 @@ class Setting:
         """When a trial stops."""
         if self.steps is not None:
             return Stopping(self.steps, every=self.steps, most=self.steps)
-        least = max(least_steps(self.width), self.horizon or 0)
-        return Stopping(least, most=self.max_steps)
+        return Stopping(least_steps(self.width) + (self.horizon or 0), most=self.max_steps)
 
     def is_published(self, steps: int | None = None) -> bool:
         """Whether this is how the published runs were made, whatever the activation, p, λ and the seed.
