@@ -70,7 +70,7 @@ ON_DIGIT: Own = {
     "pepita": {
         "rule": {"name": "pepita", "scale": 0.1},
         "net": {**RELU, "widths": (256, 256), "initialization": "kaiming"},
-        "lr": 0.1,
+        "lr": 0.05,
     },
 }
 
