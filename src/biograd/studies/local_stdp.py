@@ -40,6 +40,8 @@ Chosen on validation data: on Iris by what is best for backpropagation, of two w
 numbers of epochs; on MNIST by what is good for both.
 """
 
+SOFTHEBB = {"name": "softhebb", "hidden_rate": (0.05,), "temperature": (0.5, 1.0)}
+
 Own = Mapping[str, Mapping[str, Any]]
 """By label, the rule and what is its own: its settings, and the net and optimiser that it needs."""
 
@@ -47,9 +49,9 @@ ON_TEN_DIGITS: Own = {"bp": {"rule": "bp"}, RULE: {"rule": RULE}}
 ON_IRIS: Own = {
     **ON_TEN_DIGITS,
     "softhebb": {
-        "rule": {"name": "softhebb", "unsupervised_epochs": 10},
-        "net": {"name": "softhebb-mlp", "widths": (32, 32)},
-        "lr": 0.05,
+        "rule": {**SOFTHEBB, "unsupervised_epochs": 10},
+        "net": {"name": "softhebb-mlp", "widths": (64, 64)},
+        "lr": 0.2,
     },
     "forward-forward": {"rule": "forward-forward", "net": {"name": "ff-mlp", "widths": (64, 64)}, "lr": 5e-3},
     "pepita": {"rule": "pepita", "lr": 0.1},
@@ -58,9 +60,9 @@ ON_DIGIT: Own = {
     **ON_TEN_DIGITS,
     RULE: {"rule": {"name": RULE, "group_size": 16}},
     "softhebb": {
-        "rule": {"name": "softhebb", "unsupervised_epochs": 1},
+        "rule": {**SOFTHEBB, "unsupervised_epochs": 1},
         "net": {"name": "softhebb-mlp", "widths": (256, 256)},
-        "lr": 0.05,
+        "lr": 0.2,
     },
     "forward-forward": {
         "rule": "forward-forward",
@@ -91,9 +93,19 @@ OF_PAPERS: Mapping[str, tuple[Mapping[str, Any], Budget, Published]] = {
         Published(0.9864, "Hinton 2022, 60 epochs"),
     ),
     "softhebb": (
-        {"rule": {"name": "softhebb", "unsupervised_epochs": 1}, "net": "softhebb-cnn", "lr": 0.05},
-        Budget(seeds=1, epochs=3),
-        Published(0.9935, "Journé et al. 2023"),
+        {
+            "rule": {
+                "name": "softhebb",
+                "temperature": (1.0, 1.54, 4.0),
+                "hidden_rate": (7.5, 1.25, 2.5),
+                "unsupervised_epochs": 1,
+            },
+            "net": {"name": "softhebb-cnn", "channels": (48, 192, 768)},
+            "batch_size": 50,
+            "lr": 0.004,
+        },
+        Budget(seeds=1, epochs=5),
+        Published(0.9935, "Journé et al. 2023, twice as wide, 51 epochs"),
     ),
 }
 """The neighbours on ten digits, with the nets of their papers: what is trained, how much, and what was published."""
