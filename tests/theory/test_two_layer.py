@@ -188,6 +188,12 @@ def test_curves_are_measured_every_so_many_steps_and_at_the_end():
         assert outcome.curves["cosine"][0] == pytest.approx(cosine(problem.b, problem.beta))
 
 
+def test_a_curve_that_ends_on_a_point_has_it_once():
+    (outcome,) = simulate(setting("tanh", steps=40), [0], follow=20)
+    assert outcome.curves["steps"] == [0, 20, 40]
+    assert {len(points) for points in outcome.curves.values()} == {3}
+
+
 def test_no_curves_unless_wanted():
     assert simulate(setting(steps=5), [0])[0].curves == {}
 

@@ -24,6 +24,8 @@ def test_a_record_holds_what_its_trials_did_and_under_which_setting(tmp_path):
     assert record["outcomes"][0]["curves"]["loss"][-1] == pytest.approx(outcomes[0].loss, rel=1e-5)
     assert setting_of(record) == TINY
     assert record["config"]["trials"] == 3
+    assert record["config"]["rate"] == 0.1
+    assert record["config"]["stopping"] == {"least": 20, "every": 20, "change": 1e-3, "most": 20}
     assert record["environment"]["threads"] == 1
     assert record["seconds"] > 0
 

@@ -112,6 +112,11 @@ def test_what_is_no_longer_finite_stops_at_once_and_is_called_diverged(scripted,
     assert ends(scripted(script, CELL, 2)) == [(LEAST, False, False), (2000, False, True)]
 
 
+def test_what_the_last_look_found_stays_with_its_trial_when_another_diverges(scripted):
+    script = [[5.0, 5.0], [4.0, 5.0], [float("nan"), 5.0], [9.0, 9.0]]
+    assert ends(scripted(script, CELL, 2)) == [(3000, False, True), (LEAST, False, False)]
+
+
 def test_the_least_number_of_steps_is_counted_from_the_time_of_the_schedule():
     cut = dataclasses.replace(CELL, regularization=(0.1,), schedule="cut-off", horizon=4500)
     assert cut.stopping.least == 4500 + LEAST

@@ -50,10 +50,10 @@ class Cell:
 
     @property
     def config(self) -> Record:
-        """All that its outcomes depend on, as JSON has it."""
-        return json.loads(
-            json.dumps({**dataclasses.asdict(self.setting), "trials": self.trials, "follow": self.gap})
-        )
+        """All that its outcomes depend on, as JSON has it: the setting, what follows from it, trials and points."""
+        follows = {"rate": self.setting.rate, "stopping": dataclasses.asdict(self.setting.stopping)}
+        whole = {**dataclasses.asdict(self.setting), **follows, "trials": self.trials, "follow": self.gap}
+        return json.loads(json.dumps(whole))
 
     @property
     def gap(self) -> int:

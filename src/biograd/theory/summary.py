@@ -1,5 +1,6 @@
 """From the records of cells to rows: mean and spread over trials, beside the published numbers."""
 
+import dataclasses
 import statistics
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +15,7 @@ Row = dict[str, Any]
 
 def setting_of(record: Record) -> Setting:
     """How a record's trials were simulated."""
-    given = {key: value for key, value in record["config"].items() if key not in ("trials", "follow")}
+    given = {entry.name: record["config"][entry.name] for entry in dataclasses.fields(Setting)}
     return Setting(**{**given, "regularization": tuple(given["regularization"])})
 
 
