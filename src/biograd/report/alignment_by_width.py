@@ -82,10 +82,13 @@ def _name(axes: Axes, name: str, widths: Sequence[int]) -> None:
     axes.xaxis.set_major_locator(FixedLocator(list(widths)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
-    axes.set_ylim(-0.05, 1.0)
+    axes.set_ylim(-0.05, 1.25)  # room for the legend
+    axes.yaxis.set_major_locator(FixedLocator([0, 0.2, 0.4, 0.6, 0.8, 1]))
     axes.set_xlabel("p, hidden neurons")
     axes.set_title(f"{name}: cos∠(b, β)")
-    axes.legend(title="λ", fontsize=7, title_fontsize=7, loc="best", handlelength=1.4)
+    axes.legend(
+        title="λ", fontsize=7, title_fontsize=7, loc="upper left", ncols=4, handlelength=1, columnspacing=1
+    )
 
 
 def _colors(count: int) -> list[str]:
