@@ -15,6 +15,7 @@ FOLDERS = {
     "mnist-square-30": 2,
     "mnist-bartunov-fc": 6,
     "mnist-bartunov-fc-alternating": 3,
+    "mnist-softhebb-cnn": 2,
     "cifar10-gait-deep": 5,
     "cifar10-gait-shallow": 5,
 }
