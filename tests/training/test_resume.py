@@ -58,7 +58,7 @@ def test_it_goes_on_with_the_same_bits_wherever_it_was_stopped(step, interrupted
 @pytest.mark.filterwarnings("ignore:kp")
 @pytest.mark.parametrize("rule", RULES)
 def test_every_rule_does(rule, interrupted, bits):
-    nets = {"tp": "square"}  # whose blocks can be undone
+    nets = {"tp": "square", "softhebb": "softhebb-mlp", "forward-forward": "ff-mlp"}  # which they need
     stopped, whole = interrupted(9, rule=rule, **({"net": nets[rule]} if rule in nets else {}))
     resume(stopped)
     assert bits(stopped) == bits(whole)
