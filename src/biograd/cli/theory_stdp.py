@@ -65,7 +65,7 @@ def _draw(measured: Mapping[str, Any], folder: Path) -> Path:
 
 
 def _print(measured: Mapping[str, Any]) -> None:
-    titles = ("", "means", "slope", "correlation", "farthest from the rule, in standard errors")
+    titles = ("", "means", "slope", "correlation", "farthest, in s.e.")
     print(columns([titles, *(_line(measured, what) for what in ("synapse", "group"))]))
     print()
     race = [
