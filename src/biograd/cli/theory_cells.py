@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from biograd.cli.runs import advice_when_stopped
 
 if TYPE_CHECKING:
-    from biograd.theory.cells import Cell, Record
+    import biograd.theory.cells  # whole names in signatures: the docs have more than one `Cell`
 
 
-def records(cells: "Sequence[Cell]", folder: Path, jobs: int) -> "list[Record]":
+def records(
+    cells: "Sequence[biograd.theory.cells.Cell]", folder: Path, jobs: int
+) -> "list[biograd.theory.cells.Record]":
     """The records of cells, those that there are in the folder and those that have to be made."""
     from biograd.theory.cells import run
     from biograd.training.progress import shown

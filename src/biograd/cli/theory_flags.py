@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from biograd.cli.values import numbers, whole
 
 if TYPE_CHECKING:
-    from biograd.theory.setting import Setting
+    import biograd.theory.setting  # its whole name in a signature: the docs have two `Setting`
 
 _FOLDER = "runs/theory"
 
@@ -93,7 +93,7 @@ def add_folder(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def setting_of(arguments: argparse.Namespace, **changes: Any) -> "Setting":
+def setting_of(arguments: argparse.Namespace, **changes: Any) -> "biograd.theory.setting.Setting":
     """The setting that the flags make.
 
     Raises:
