@@ -6,7 +6,7 @@ import pytest
 
 from biograd.records import add_measurement, read_measurements
 from biograd.robustness import Settings
-from biograd.studies.attacks import MaskingSuspected, UnderAttack
+from biograd.studies.attacks import MaskingSuspected, StrongestAttack, UnderAttack
 from biograd.studies.reproduce import reproduce
 from biograd.studies.study import RobustnessPlan, Shown
 
@@ -48,6 +48,23 @@ def test_a_row_of_the_measurement(make_run, tmp_path, quantity, value):
     ]
     recorded(run, rows)
     assert quantity.of(run) == value
+
+
+def test_the_strongest_attack_is_that_which_leaves_least_right_transferred_examples_aside(make_run, tmp_path):
+    run = make_run(0, 0.9, folder=tmp_path)
+    assert StrongestAttack(PLAN, 0.5).of(run) is None
+    rows = [
+        attacked("fgsm", "true", 0.0, 0.1, 0.1),
+        attacked("fgsm", "true", 0.5, 0.6, 0.55),
+        attacked("fgsm", "rule", 0.5, 0.5, 0.65),
+        attacked("square", "none", 0.5, 0.7, 0.6),
+        attacked("pgd", "rule", 0.5, None),
+        attacked("transfer", "transfer:bp/seed0", 0.5, 0.2, 0.2),
+    ]
+    recorded(run, rows)
+    assert StrongestAttack(PLAN, 0.5).of(run) == 0.5
+    assert StrongestAttack(PLAN, 0.5, balanced=True).of(run) == 0.55
+    assert StrongestAttack(PLAN, 0.1).of(run) is None
 
 
 def test_what_was_measured_by_other_settings_is_not_taken(make_run, tmp_path):

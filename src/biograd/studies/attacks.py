@@ -60,6 +60,44 @@ class UnderAttack:
 
 
 @dataclass(frozen=True)
+class StrongestAttack:
+    """The least share of the test examples that a run gets right under any one of its plan's attacks.
+
+    What masks gradients weakens some attacks, not all: of several nets the one that stands the strongest attack on
+    each is the more robust, as far as these attacks can tell. Transferred examples do not count: only some runs have
+    another to take them from.
+
+    Attributes:
+        plan: by whose settings it was measured.
+        epsilon: the size of the attacks, one of the plan's.
+        balanced: the mean over classes of that share of each.
+    """
+
+    plan: RobustnessPlan
+    epsilon: float
+    balanced: bool = False
+
+    @property
+    def title(self) -> str:
+        """``balanced accuracy, strongest attack ε 0.1``."""
+        kind = "balanced accuracy" if self.balanced else "accuracy"
+        return f"{kind}, strongest attack ε {self.epsilon:g}"
+
+    @property
+    def unit(self) -> Unit:
+        """A fraction."""
+        return "fraction"
+
+    def of(self, run: Run) -> float | None:
+        """The least over attacks and gradients; None where nothing was measured."""
+        measured = measurement(run, self.plan)
+        rows = measured["rows"] if measured else []
+        at_size = [row for row in rows if row["epsilon"] == self.epsilon and row["attack"] != "transfer"]
+        entry = "balanced_accuracy" if self.balanced else "accuracy"
+        return min((value for row in at_size if (value := number(row, entry)) is not None), default=None)
+
+
+@dataclass(frozen=True)
 class MaskingSuspected:
     """Whether a check of masked gradients failed: over runs, the share of those in which one did.
 
