@@ -221,6 +221,17 @@ def test_very_large_drives_stay_finite():
     assert all(gradient.isfinite().all() for layer in updates(net, 1e6 * x, y, rule) for gradient in layer)
 
 
+def test_without_sharpness_groups_of_unequal_size_learn_as_without_competition():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(9, 11), nn.ReLU(), nn.Linear(11, 4))
+    x, y = torch.randn(16, 9), torch.randint(4, (16,))
+    even, alone = (
+        updates(net, x, y, biograd.StdpAssociation(net, group_size=4, **settings))[0]
+        for settings in ({"beta": 0.0}, {"competition": False})
+    )
+    torch.testing.assert_close(even, alone)
+
+
 def test_a_layer_shared_by_two_blocks_gets_the_sum():
     torch.manual_seed(0)
     shared = nn.Linear(6, 6)

@@ -96,7 +96,7 @@ class StdpAssociation(LocalRule):
         grouped, neurons = in_groups(z, codes.shape[1]), z.shape[-1]  # (batch, positions …, places, groups)
         signal = torch.sigmoid(grouped).sub_(wanted.view(len(z), *(1,) * (grouped.dim() - 2), -1))
         if self.competition:
-            first = torch.softmax(self.beta * grouped, -2)
+            first = torch.softmax(in_groups(self.beta * z, codes.shape[1]), -2)  # 0 · −∞ would be no number
             signal *= first.mul_(_sizes(neurons, codes.shape[1], z) * (self.teaching_scale / len(z)))
         else:
             signal *= self.teaching_scale / len(z)
@@ -154,9 +154,9 @@ def in_groups(z: Tensor, groups: int) -> Tensor:
 
 def _sizes(neurons: int, groups: int, like: Tensor) -> Tensor:
     """n_g of each group, ``(groups,)``."""
-    sizes = torch.full((groups,), neurons // groups, dtype=like.dtype)
+    sizes = torch.full((groups,), neurons // groups, dtype=like.dtype, device=like.device)
     sizes[: neurons % groups] += 1
-    return sizes.to(like.device)
+    return sizes
 
 
 def _groups(neurons: int, classes: int, group_size: int | None) -> int:
