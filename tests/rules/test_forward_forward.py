@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import biograd
-from biograd import nets
+from biograd import nets, records
 from biograd.errors import UnsupportedNet, UserMistake
 from biograd.layers import LabelPlaces, LengthNorm
 
@@ -129,6 +129,23 @@ def test_outputs_are_counted_at_the_first_batch_where_there_was_no_sample():
     rule = biograd.ForwardForward(net)
     with pytest.raises(UnsupportedNet, match="has places for 3"):
         rule.assign_credit(net, torch.randn(2, 4), torch.tensor([0, 1]), F.cross_entropy)
+
+
+def test_hard_wrong_labels_are_drawn_by_the_probabilities_of_the_readout():
+    _, _, _, rule = task()
+    y, output = torch.zeros(30_000, dtype=torch.int64), torch.tensor([9.0, 0.0, 1.0]).expand(30_000, 3)
+    share = (rule.wrong_labels(y, output) == 2).double().mean()
+    assert share == pytest.approx(torch.sigmoid(torch.tensor(1.0)).item(), abs=0.01)
+    assert (rule.wrong_labels(y, output) != 0).all()
+
+
+def test_a_run_that_diverges_is_recorded_as_one(tmp_path, biograd):
+    ended = biograd(
+        "train", "--rule", "forward-forward", "--data", "iris", "--net", "ff-mlp", "--net.widths", "8,8",
+        "--epochs", 3, "--batch-size", 20, "--lr", 1e30, "--out", tmp_path / "run",
+    )  # fmt: skip
+    assert ended.code == 1
+    assert records.read_json(tmp_path / "run" / "result.json")["status"] == "diverged"
 
 
 def test_targets_must_be_classes():

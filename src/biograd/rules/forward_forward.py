@@ -148,7 +148,7 @@ class ForwardForward(Blockwise):
             return 1 - y
         logits = output.float() if self.negatives == "hard" else torch.zeros_like(output, dtype=torch.float32)
         wrong = logits.scatter(1, y[:, None], -torch.inf).softmax(1)
-        return torch.multinomial(wrong, 1, generator=self.stream.next(output.device))[:, 0]
+        return _drawn(wrong, self.stream.next(output.device))
 
     def _pass(
         self, block: Block, h: Tensor, labels: Tensor | None, gradients: dict[nn.Parameter, Tensor]
@@ -172,6 +172,15 @@ class ForwardForward(Blockwise):
                 total = self.goodness(x) if total is None else total + self.goodness(x)
         assert total is not None
         return total
+
+
+def _drawn(probabilities: Tensor, generator: torch.Generator) -> Tensor:
+    """A class for every row, as `torch.multinomial` draws it, which would wait for a GPU and refuse NaN.
+
+    A run whose outputs are no numbers any more has diverged, and the training loop records that.
+    """
+    waits = torch.empty_like(probabilities).exponential_(generator=generator)
+    return (probabilities / waits).argmax(1)
 
 
 def label_places(chain: list[Block]) -> LabelPlaces:
