@@ -145,6 +145,16 @@ def test_an_example_counts_if_it_is_right_before_and_after(runs):
     assert not victim.clean.all()
 
 
+def test_where_every_answer_is_wrong_nothing_is_attacked(runs):
+    victim = Victim(restored(runs / "fa-0"), None, 0)
+    victim.clean = torch.zeros_like(victim.clean)
+
+    def attack(x, y, epsilon, generator):
+        raise AssertionError("there is nothing to attack")
+
+    assert not victim.right_under(attack, 0.1).any()
+
+
 def test_the_logit_scale_and_the_share_of_zero_gradients_are_those_of_the_clean_examples(runs):
     run = restored(runs / "bp-0")
     x, y = held_out_examples(run.dataset, None, 0)

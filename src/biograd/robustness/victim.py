@@ -61,7 +61,7 @@ class Victim:
     def right_under(self, attack: Attack, epsilon: float) -> Tensor:
         """Which examples are right before and after; those that are wrong anyway are not attacked."""
         right = self.clean.clone()
-        if epsilon == 0:
+        if epsilon == 0 or not right.any():
             return right
         for number, chosen in enumerate(self.clean.nonzero().squeeze(1).split(BATCH)):
             x, y = self.x[chosen], self.y[chosen]
