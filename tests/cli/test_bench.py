@@ -124,6 +124,11 @@ def test_memory_by_depth_is_measured_drawn_and_kept_as_rows(biograd, monkeypatch
     assert last == figure
 
 
+def test_there_is_no_figure_of_rules_that_cannot_teach_the_net(biograd, tmp_path):
+    mistake = biograd(f"bench depth --rules forward-forward --depths 1 --out {tmp_path}").mistake
+    assert "nothing was measured that could be drawn: forward-forward shows the net labels" in mistake
+
+
 def test_without_flags_a_benchmark_has_its_own_defaults(biograd, monkeypatch):
     seen = []
     monkeypatch.setattr(bench, "run", lambda **given: seen.append(given) or [])

@@ -121,7 +121,10 @@ def _draw(what: str, measured: Mapping[str, Any], folder: Path) -> Path:
     from biograd.report.depth import memory_by_depth
     from biograd.report.inverses import inverse_cost
 
-    drawing = (inverse_cost if what == "inverses" else memory_by_depth)(measured["rows"])
+    rows = measured["rows"]
+    if all(row["reason"] for row in rows):
+        raise UserMistake(f"nothing was measured that could be drawn: {rows[0]['reason']}")
+    drawing = (inverse_cost if what == "inverses" else memory_by_depth)(rows)
     path = drawing.save(folder)
     write_json(path.with_suffix(".json"), without_nan(measured))
     return path
