@@ -1,6 +1,9 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from biograd import UserMistake
+from biograd.errors import RunFailed
 from biograd.records import add_measurement, read_measurements
 
 
@@ -25,9 +28,21 @@ def test_one_of_the_same_settings_and_source_replaces_and_all_others_stay(tmp_pa
     assert [one["test_reads"] for one in found] == [3, 4, 5]
 
 
-def test_nothing_but_the_file_is_left_behind(tmp_path):
+def test_nothing_but_the_file_and_its_lock_is_left_behind(tmp_path):
     add_measurement(tmp_path, measurement())
-    assert [path.name for path in tmp_path.iterdir()] == ["robustness.json"]
+    assert {path.name for path in tmp_path.iterdir()} == {"robustness.json", ".robustness.json.lock"}
+
+
+def test_of_measurements_that_are_added_at_the_same_time_none_is_lost(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        added = list(pool.map(lambda key: add_measurement(tmp_path, measurement(key)), "abcdefgh"))
+    assert {one["key"] for one in read_measurements(tmp_path)} == set("abcdefgh")
+    assert sorted(one["test_reads"] for one in added) == list(range(2, 10))
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(RunFailed, match=r"cannot write to .*gone: No such file"):
+        add_measurement(tmp_path / "gone", measurement())
 
 
 def test_a_corrupted_file_is_named(tmp_path):

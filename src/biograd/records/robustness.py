@@ -1,14 +1,18 @@
 """What was measured of a run under attack: one file in its folder, a measurement a setting."""
 
+import contextlib
+import fcntl
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from biograd.errors import UserMistake
+from biograd.errors import RunFailed, UserMistake
 from biograd.records.files import Row, read_json, write_json
 
 MEASUREMENTS = "robustness.json"
+
+_LOCK = f".{MEASUREMENTS}.lock"
 
 
 def read_measurements(folder: str | os.PathLike[str]) -> list[Row]:
@@ -33,12 +37,24 @@ def add_measurement(folder: str | os.PathLike[str], measurement: Mapping[str, An
         UserMistake: the file is corrupted.
         RunFailed: it cannot be written.
     """
-    content = _content(Path(folder))
-    content["reads"] += 1
-    row = {**measurement, "test_reads": 1 + content["reads"]}
-    others = [one for one in content["measurements"] if _identity(one) != _identity(row)]
-    write_json(Path(folder) / MEASUREMENTS, {**content, "measurements": [*others, row]})
+    with _alone(Path(folder)):
+        content = _content(Path(folder))
+        content["reads"] += 1
+        row = {**measurement, "test_reads": 1 + content["reads"]}
+        others = [one for one in content["measurements"] if _identity(one) != _identity(row)]
+        write_json(Path(folder) / MEASUREMENTS, {**content, "measurements": [*others, row]})
     return row
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let processes that add to one file at the same time do so one after the other, so that none is lost."""
+    try:
+        with open(folder / _LOCK, "ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+    except OSError as error:
+        raise RunFailed(f"cannot write to {folder}: {error.strerror}; what was there is as it was") from error
 
 
 def _content(folder: Path) -> Row:
