@@ -58,3 +58,10 @@ def test_a_study_of_a_file_must_be_one(tmp_path):
     file.write_text("def nothing():\n    return 3\n")
     with pytest.raises(UserMistake, match=r"makes a int, expected a biograd\.studies\.study\.Study"):
         studies.find(f"{file}:nothing")
+
+
+def test_what_a_study_of_a_file_fails_with_is_one_line(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("def broken():\n    raise KeyError('mnist')\n")
+    with pytest.raises(UserMistake, match=r"study '.*mine\.py:broken' failed: KeyError: 'mnist'"):
+        studies.find(f"{file}:broken")

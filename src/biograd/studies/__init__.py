@@ -32,11 +32,14 @@ def find(name: str) -> "Study":
         name: one of `names()`, or ``path/to/file.py:name`` of a function that returns the study.
 
     Raises:
-        UserMistake: there is none, or what the name stands for returns something else.
+        UserMistake: there is none, or what the name stands for fails or returns something else.
     """
     from biograd.studies.study import Study
+    from biograd.training import guests
 
-    study = REGISTRY.find(name)()
+    make = REGISTRY.find(name)
+    with guests.blamed("study", name):
+        study = make()
     if not isinstance(study, Study):
         raise UserMistake(
             f"study {name!r} makes a {type(study).__name__}, expected a biograd.studies.study.Study"

@@ -1,4 +1,4 @@
-"""Nets and rules from users' own files: what is wrong with them is one line, where a fault of ours is a traceback."""
+"""Nets, rules and studies from users' own files: what is wrong with them is one line, where a fault of ours is a traceback."""
 
 import contextlib
 import inspect
@@ -22,10 +22,10 @@ def is_guest(name: str) -> bool:
 
 @contextlib.contextmanager
 def blamed(kind: str, name: str, expected: str = "") -> Iterator[None]:
-    """Tell what a user's own net or rule raises inside in one line; with a name that is registered, do nothing.
+    """Tell what a user's own part raises inside in one line; with a name that is registered, do nothing.
 
     Args:
-        kind: ``"net"`` or ``"rule"``.
+        kind: ``"net"``, ``"rule"`` or ``"study"``.
         name: the one in the configuration.
         expected: what the line adds.
 
