@@ -1,4 +1,4 @@
-"""Nets, rules and studies from users' own files: what is wrong with them is one line, where a fault of ours is a traceback."""
+"""Nets, rules and studies of users: what is wrong with them is one line, where a fault of ours is a traceback."""
 
 import contextlib
 import inspect
