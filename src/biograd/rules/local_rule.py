@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from biograd.credit.blocks import Block, run_layers, spared
-from biograd.credit.delivery import delivery
+from biograd.credit.delivery import collect, deliver
 from biograd.credit.quick import has_hooks, quick_linear
 from biograd.rules.base import Credit, Loss
 from biograd.rules.block_rule import output_error
@@ -71,10 +71,7 @@ class LocalRule(Blockwise):
         with torch.set_grad_enabled(self.teaches_output):
             output = last(spared(last, x.detach()))
         loss, error, penalty = output_error(output, y, loss_fn)
-        told = [(delivery(gradients), None), (output, error), (penalty, None)]
-        told = [(root, signal) for root, signal in told if root is not None and root.requires_grad]
-        if told:
-            torch.autograd.backward(*zip(*told, strict=True))
+        deliver(gradients, (output, error), (penalty, None))
         return Credit(loss, output.detach())
 
     def carry_to_input(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Tensor:
@@ -102,10 +99,7 @@ class LocalRule(Blockwise):
             drive = run_layers(block.driving[len(block.leading) :], x)
         if parameters:
             found = self.block_gradients(Moment(index, block, x, drive, y), parameters)
-            for parameter, gradient in zip(parameters, found, strict=True):
-                if gradient is not None:
-                    before = gradients.get(parameter)
-                    gradients[parameter] = gradient if before is None else before + gradient
+            collect(gradients, parameters, found)
         with torch.no_grad():
             return run_layers(block.firing, drive.detach())
 
