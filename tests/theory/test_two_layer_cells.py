@@ -1,10 +1,13 @@
 import dataclasses
 import json
+import multiprocessing
 import statistics
+import threading
+import time
 
 import pytest
 
-from biograd.errors import UserMistake
+from biograd.errors import RunFailed, UserMistake
 from biograd.theory import cells, published
 from biograd.theory.cells import Cell, run
 from biograd.theory.setting import Setting
@@ -65,6 +68,31 @@ def test_processes_and_one_process_give_the_same_records(tmp_path, monkeypatch):
     assert [row["outcomes"] for row in together] == [row["outcomes"] for row in alone]
 
 
+LONG = [Cell(dataclasses.replace(TINY, steps=10**9, seed=seed), 1) for seed in range(2)]
+
+
+def test_a_process_that_is_killed_fails_the_run_in_words(tmp_path):
+    def kill():
+        while not multiprocessing.active_children():
+            time.sleep(0.05)
+        multiprocessing.active_children()[0].kill()
+
+    threading.Thread(target=kill).start()
+    with pytest.raises(RunFailed, match="killed, perhaps for want of memory: fewer jobs"):
+        run(LONG, tmp_path, jobs=2)
+    assert multiprocessing.active_children() == []
+
+
+def test_who_leaves_early_does_not_wait_for_what_is_at_work(tmp_path):
+    def stop(done):
+        if done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run([Cell(TINY, 1), LONG[0]], tmp_path, jobs=2, tell=stop)
+    assert multiprocessing.active_children() == []
+
+
 def test_trials_are_told_those_of_finished_cells_included(tmp_path):
     told = []
     run([Cell(TINY, 2)], tmp_path)
@@ -84,9 +112,10 @@ def test_configurations_have_files_of_their_own():
     assert all(name.startswith("tanh-6-fa-") for name in names)
 
 
-def test_a_record_of_another_configuration_is_refused(tmp_path):
+@pytest.mark.parametrize("record", [{"config": {}, "outcomes": []}, {"config": Cell(TINY, 2).config}])
+def test_a_record_of_another_configuration_or_without_outcomes_is_refused(tmp_path, record):
     cell = Cell(TINY, 2)
-    (tmp_path / cell.file_name).write_text('{"config": {}}')
+    (tmp_path / cell.file_name).write_text(json.dumps(record))
     with pytest.raises(UserMistake, match="not the record that its name says: remove it"):
         run([cell], tmp_path)
 

@@ -9,13 +9,14 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from biograd.errors import UserMistake
+from biograd.errors import RunFailed, UserMistake
 from biograd.records import environment, read_json, write_json
 from biograd.theory.setting import Setting
 from biograd.theory.two_layer import CURVES, Outcome, simulate, trials_at_once
@@ -76,7 +77,7 @@ class Cell:
         if not path.exists():
             return None
         record = read_json(path)
-        if record.get("config") != self.config:
+        if record.get("config") != self.config or "outcomes" not in record:
             raise UserMistake(f"{path} is not the record that its name says: remove it")
         return record
 
@@ -98,7 +99,7 @@ def run(
 
     Raises:
         UserMistake: a record in the folder is corrupted.
-        RunFailed: a record cannot be written.
+        RunFailed: a record cannot be written, or a process was killed.
     """
     found = {cell: record for cell in cells if (record := cell.load(folder)) is not None}
     done = sum(cell.trials for cell in found)
@@ -168,16 +169,25 @@ def _shares(cells: Sequence[Cell]) -> list[tuple[Cell, range]]:
 
 
 def _worked(shares: Sequence[tuple[Cell, range]], jobs: int) -> Iterator[tuple[Cell, _Part]]:
-    """Each share simulated, in any order."""
+    """Each share simulated, in any order; what is at work when this is left early is ended, not waited for."""
     if jobs == 1 or len(shares) < 2:
         yield from map(_simulated, shares)
         return
     quietly = (signal.SIGINT, signal.SIG_DFL)  # an interrupt ends the processes without a traceback each
+    others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), signal.signal, quietly)
     try:
         futures: list[Future] = [pool.submit(_simulated, share) for share in shares]
         for future in as_completed(futures):
             yield future.result()
+    except BaseException as error:
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
+        if isinstance(error, BrokenProcessPool):
+            raise RunFailed(
+                "a process was killed, perhaps for want of memory: fewer jobs need less"
+            ) from None
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 
