@@ -72,6 +72,13 @@ def test_the_late_slope_is_that_of_the_last_quarter():
     assert late_slope(steps, losses) == pytest.approx(0.1)
 
 
+def test_there_is_no_late_slope_without_two_points_so_late(tmp_path):
+    assert late_slope([0, 1, 2], np.array([4.0, 2.0, 1.0])) is None
+    (row,) = rows(run([Cell(dataclasses.replace(WIDE, steps=2), 2, follow=1)], tmp_path)[0])
+    assert row["slope_ratio"] is row["slope_ratio_sd"] is row["recursion_ratio"] is None
+    assert row["predicted_slope"] > 0
+
+
 def test_a_singular_kernel_predicts_nothing():
     narrow = dataclasses.replace(WIDE, width=3)
     with pytest.raises(UserMistake, match="width 3 and 5 examples the kernel G is singular"):
@@ -95,6 +102,12 @@ def test_norms_of_kernels_are_means_over_draws_and_their_exponent_is_fitted():
     assert found["standard_error"] > 0
     assert told == [1, 2, 3, 4, 5, 6]
     assert kernel_norms(WIDE, [50, 200], 1)["standard_error"] is None
+
+
+def test_a_norm_of_zero_has_no_exponent():
+    one = dataclasses.replace(WIDE, activation="relu", examples=1)
+    with pytest.raises(UserMistake, match="is 0 in a draw"):
+        kernel_norms(one, [1, 2], 4)
 
 
 def test_one_width_has_no_exponent():

@@ -97,7 +97,7 @@ class Batch(ABC):
 
 
 def inverse_root(gram: np.ndarray) -> np.ndarray:
-    """A root R of the pseudo-inverse of a symmetric matrix: R R^T is the pseudo-inverse's.
+    """A root R of the pseudo-inverse of a symmetric matrix that has no negative eigenvalue: the former is RᵀR.
 
     Example:
         >>> inverse_root(np.diag([4.0, 0.0])).round(6)

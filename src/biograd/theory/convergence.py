@@ -51,8 +51,8 @@ def rows(record: Record) -> list[Row]:
     mean) ``loss_low loss_high`` (one standard deviation of its logarithm) ``cosine cosine_sd first_layer second_layer``
     (means); where λ is 0 ``linearised`` (geometric mean of the recursion's loss), ``predicted_slope`` (mean of
     2ηλ_min(G(0))), ``slope_ratio slope_ratio_sd`` (the late slope of log loss over the predicted, mean and spread over
-    trials), ``recursion_ratio`` (the recursion's own) and ``decades_apart`` (the largest distance of a trial's loss
-    from its recursion in powers of ten, mean over trials); None where λ is not 0.
+    trials; None with no two points so late), ``recursion_ratio`` (the recursion's own) and ``decades_apart`` (the
+    largest distance of a trial's loss from its recursion in powers of ten, mean over trials); None where λ is not 0.
     """
     setting = setting_of(record)
     return [
@@ -61,8 +61,10 @@ def rows(record: Record) -> list[Row]:
     ]
 
 
-def late_slope(steps: Sequence[int], losses: np.ndarray) -> float:
+def late_slope(steps: Sequence[int], losses: np.ndarray) -> float | None:
     """By how much the logarithm of the loss falls in a step, by least squares over the last part of the steps.
+
+    None where this part has fewer than two points.
 
     Example:
         >>> round(late_slope([0, 60, 80, 90, 100], np.exp(-0.5 * np.array([0, 60, 80, 90, 100]))), 6)
@@ -70,7 +72,7 @@ def late_slope(steps: Sequence[int], losses: np.ndarray) -> float:
     """
     at = np.asarray(steps)
     is_late = at >= (1 - LATE) * at[-1]
-    return -float(np.polyfit(at[is_late], np.log(losses[is_late]), 1)[0])
+    return -float(np.polyfit(at[is_late], np.log(losses[is_late]), 1)[0]) if is_late.sum() > 1 else None
 
 
 def _row(setting: Setting, strength: float, outcomes: Sequence[Row]) -> Row:
@@ -116,10 +118,9 @@ def _prediction(setting: Setting, strength: float, outcomes: Sequence[Row], loss
 
 
 def _ratios(steps: Sequence[int], losses: np.ndarray, predicted: Sequence[float]) -> Spread:
-    """Late slopes over the predicted, of the trials for which one is predicted."""
-    return spread(
-        late_slope(steps, own) / slope for own, slope in zip(losses, predicted, strict=True) if slope
-    )
+    """Late slopes over the predicted, of the trials that have both."""
+    pairs = [(late_slope(steps, own), slope) for own, slope in zip(losses, predicted, strict=True)]
+    return spread(late / slope for late, slope in pairs if late is not None and slope)
 
 
 def _start(setting: Setting, trial: int) -> tuple[Kernels, np.ndarray]:

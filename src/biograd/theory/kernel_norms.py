@@ -33,7 +33,7 @@ def kernel_norms(
         mean ‖H‖ over p, both as logarithms, by least squares, and ``standard_error``, of the slopes of single trials.
 
     Raises:
-        UserMistake: fewer than two widths.
+        UserMistake: fewer than two widths, or ‖H(0)‖ is 0 at one of them.
     """
     if len(widths) < 2:
         raise UserMistake(f"widths must be two at least, for there to be an exponent, got {list(widths)}")
@@ -44,6 +44,10 @@ def kernel_norms(
             both = kernels(at, draw(at, trial))
             measured[:, trial, place] = both.first_layer_norm, both.slowest
             tell(place * trials + trial + 1)
+    if not measured[0].all():
+        raise UserMistake(
+            "‖H(0)‖ is 0 in a draw, so that it has no exponent: take larger widths, or more examples"
+        )
     slopes = spread(_exponent(widths, norms) for norms in measured[0])
     return {
         "rows": [_row(width, measured[:, :, place]) for place, width in enumerate(widths)],
