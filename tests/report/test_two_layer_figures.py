@@ -3,6 +3,7 @@ import re
 
 import pytest
 
+from biograd.errors import UserMistake
 from biograd.report.alignment_by_width import alignment_by_width
 from biograd.report.convergence import convergence
 from biograd.report.kernel_norms import kernel_norms
@@ -137,7 +138,7 @@ def test_the_time_at_which_regularisation_ends_is_marked():
 
 def test_kernels_have_both_norms_and_the_power():
     drawing = kernel_norms(norms())
-    assert missing(drawing, "‖H(0)‖", "λ_min(G(0))", "p to the power −0.500", "100") == []
+    assert missing(drawing, "‖H(0)‖", "λ_min(G(0))", "p to the power −0.500", "100", "0.1", "0.2") == []
     assert "relu networks at the start, inputs of length 1" in drawing.caption
 
 
@@ -160,6 +161,12 @@ def test_the_page_shows_every_figure_of_its_folder(tmp_path):
     assert all(f'<section id="{name}"' in page for name in FOUND)
     assert "<td>0.200 ± 0.050</td>" in page
     assert "<script" not in page
+
+
+def test_what_is_no_figure_under_the_name_of_one_is_refused(tmp_path):
+    (tmp_path / "convergence.json").write_text('{"rows": []}')
+    with pytest.raises(UserMistake, match="json holds no rows of a figure: remove it"):
+        write_figure(tmp_path, "kernel-norms", norms())
 
 
 def test_tables_say_what_must_be_known_besides():

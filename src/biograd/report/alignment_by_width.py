@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from biograd.report.drawing import WIDTH, Drawing, draw
-from biograd.report.palette import INK, QUIET, looks
+from biograd.report.palette import INK, QUIET, series
 
 _APART = 1.05
 """By what factor of the width published points stand beside ours, so that both are seen."""
@@ -48,7 +48,7 @@ def alignment_by_width(rows: Sequence[Row]) -> Drawing:
 
 def _panel(axes: Axes, name: str, rows: Sequence[Row]) -> None:
     strengths = sorted({row["regularization"] for row in rows})
-    for strength, color in zip(strengths, _colors(len(strengths)), strict=True):
+    for strength, color in zip(strengths, series(len(strengths)), strict=True):
         own = sorted((row for row in rows if row["regularization"] == strength), key=lambda row: row["width"])
         _points(
             axes, own, "cosine", {"color": color, "marker": "o", "linewidth": 1.4, "label": f"{strength:g}"}
@@ -79,6 +79,8 @@ def _expected(axes: Axes, rows: Sequence[Row]) -> None:
 
 def _name(axes: Axes, name: str, widths: Sequence[int]) -> None:
     axes.set_xscale("log")
+    if len(widths) == 1:  # or the published point beside it would stand as far away as the axis goes
+        axes.set_xlim(widths[0] / 1.4, widths[0] * 1.4)
     axes.xaxis.set_major_locator(FixedLocator(list(widths)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
@@ -89,12 +91,6 @@ def _name(axes: Axes, name: str, widths: Sequence[int]) -> None:
     axes.legend(
         title="λ", fontsize=7, title_fontsize=7, loc="upper left", ncols=4, handlelength=1, columnspacing=1
     )
-
-
-def _colors(count: int) -> list[str]:
-    """Ink for the first, and colours that are easily told apart for the others."""
-    others = [look.color for look in looks(("dfa", "fa", "usf", "kp", "wm", "drtp")).values()]
-    return [INK, *(others[place % len(others)] for place in range(count - 1))]
 
 
 def _trials(rows: Sequence[Row]) -> str:

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
 from biograd.report.drawing import WIDTH, Drawing, draw
-from biograd.report.palette import INK, QUIET, looks
+from biograd.report.palette import QUIET, series
 
 Row = Mapping[str, Any]
 
@@ -26,7 +26,7 @@ def convergence(found: Mapping[str, Any]) -> Drawing:
 
     def paint(figure: Figure) -> None:
         (loss, cosine), (first, second) = figure.subplots(2, 2, sharex=True)
-        for row, color in zip(rows, _colors(len(rows)), strict=True):
+        for row, color in zip(rows, series(len(rows)), strict=True):
             _loss(loss, row, color, _frame(rows))
             _line(cosine, row, "cosine", color)
             _line(first, row, "first_layer", color)
@@ -96,7 +96,7 @@ def _horizon(axes: Axes, config: Mapping[str, Any]) -> None:
 
 
 def _entries(rows: Sequence[Row], config: Mapping[str, Any]) -> tuple[list[Line2D], list[str]]:
-    colors = _colors(len(rows))
+    colors = series(len(rows))
     handles = [Line2D([], [], color=color, linewidth=1.4) for color in colors]
     labels = [f"λ = {row['regularization']:g}" for row in rows]
     for place, row in enumerate(rows):
@@ -110,11 +110,6 @@ def _entries(rows: Sequence[Row], config: Mapping[str, Any]) -> tuple[list[Line2
         handles.append(Line2D([], [], color=QUIET, linewidth=0.8))
         labels.append("λ switched off")
     return handles, labels
-
-
-def _colors(count: int) -> list[str]:
-    others = [look.color for look in looks(("dfa", "fa", "usf", "kp", "wm", "drtp")).values()]
-    return [INK, *(others[place % len(others)] for place in range(count - 1))]
 
 
 def _caption(config: Mapping[str, Any], rows: Sequence[Row]) -> str:

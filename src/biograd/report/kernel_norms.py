@@ -5,7 +5,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from biograd.report.drawing import WIDTH, Drawing, draw
 from biograd.report.palette import looks
@@ -27,6 +27,7 @@ def kernel_norms(found: Mapping[str, Any]) -> Drawing:
             _points(axes, found["rows"], what, name, color)
         _fit(axes, found, colors[0])
         _name(axes, [row["width"] for row in found["rows"]])
+        figure.legend(loc="outside upper left", ncols=2)
 
     config = found["config"]
     length = ", inputs of length 1" if config["normalize"] else ""
@@ -73,8 +74,8 @@ def _name(axes: Axes, widths: list[int]) -> None:
     axes.set_yscale("log")
     axes.xaxis.set_major_locator(FixedLocator(widths))
     axes.xaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=8))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_xlabel("p, hidden neurons")
-    axes.legend()

@@ -84,6 +84,17 @@ def looks(rules: Iterable[str] | Mapping[str, str]) -> dict[str, Look]:
     return {name: known.get(name) or others[name] for name in names}
 
 
+def series(count: int) -> list[str]:
+    """Colours of lines that are no rules: ink for the first, and colours that are easily told apart for the others.
+
+    Example:
+        >>> series(2)[0] == INK, len(set(series(7)))
+        (True, 7)
+    """
+    others = [look.color for look in looks(("dfa", "fa", "usf", "kp", "wm", "drtp")).values()]
+    return [INK, *(others[place % len(others)] for place in range(count - 1))]
+
+
 def _free_looks(names: Sequence[str], known: Iterable[Look]) -> dict[str, Look]:
     """Colours that the known looks leave free, and then all of them, to each name in turn."""
     colors = list(dict.fromkeys(color for color, _ in _KNOWN.values() if color != INK))

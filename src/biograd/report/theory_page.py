@@ -8,6 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import biograd
+from biograd.errors import UserMistake
 from biograd.records import atomic_write, read_json, write_json
 from biograd.report.alignment_by_width import alignment_by_width
 from biograd.report.convergence import convergence
@@ -70,8 +71,16 @@ def _sections(folder: Path, name: str, found: Found, drawing: Drawing) -> Iterat
         if kind == name:
             yield _section(kind, found, drawing)
         elif (folder / f"{kind}.json").exists():
-            other = read_json(folder / f"{kind}.json")
+            other = _read(folder / f"{kind}.json")
             yield _section(kind, other, draw(other))
+
+
+def _read(path: Path) -> Found:
+    """The rows of a figure, as `write_figure` left them."""
+    found = read_json(path)
+    if not {"rows", "config", "environment"} <= found.keys():
+        raise UserMistake(f"{path} holds no rows of a figure: remove it")
+    return found
 
 
 def _section(name: str, found: Found, drawing: Drawing) -> dict[str, Any]:
