@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from biograd.credit.second_run import second_run
 
@@ -64,3 +65,28 @@ def test_nothing_is_saved_where_there_is_nothing_to_save(monkeypatch):
         pass
     with pytest.raises(AssertionError), second_run([nn.Dropout()], torch.device("cpu")):
         pass
+
+
+class Casts(TorchDispatchMode):
+    """Counts how often something is brought to another precision."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func is torch.ops.aten._to_copy.default
+        return func(*args, **(kwargs or {}))
+
+
+def test_under_autocast_weights_are_cast_anew():
+    """Before 2.10 PyTorch keeps a cast that was made without gradients, and weights used after it get none."""
+    net, x = nn.Linear(3, 2, bias=False), torch.ones(1, 3, dtype=torch.bfloat16)
+    with torch.autocast("cpu", dtype=torch.bfloat16), Casts() as casts:
+        with torch.no_grad():
+            net(x)
+        assert casts.count == 1
+        with second_run([net], x.device):
+            output = net(x)
+        assert casts.count == 2
+    assert output.requires_grad

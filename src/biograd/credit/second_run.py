@@ -50,6 +50,7 @@ def second_run(
         device: whose generator is put back beside the CPU's.
         start: where the generators stand inside, for the same random numbers as an earlier run had; None goes on.
     """
+    torch.clear_autocast_cache()  # before PyTorch 2.10 weights cast in a first run without gradients would get none
     modules = [m for layer in layers if type(layer) not in _SILENT for m in layer.modules()]
     if all(type(module) in _SILENT | _CONTAINERS for module in modules):
         yield
