@@ -31,12 +31,17 @@ def names(text: str) -> list[str]:
         >>> names("bp, fa")
         ['bp', 'fa']
     """
+    return _separated(text, "names")
+
+
+def _separated(text: str, kind: str) -> list[str]:
+    """What stands between commas; ``kind`` is what it is called where it is wrong."""
     given = [name.strip() for name in text.split(",")]
     if not all(given):
-        raise argparse.ArgumentTypeError(f"expected names separated by commas, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected {kind} separated by commas, got {text!r}")
     twice = next((name for name in given if given.count(name) > 1), None)
     if twice is not None:
-        raise argparse.ArgumentTypeError(f"names {twice!r} twice, got {text!r}")
+        raise argparse.ArgumentTypeError(f"{twice!r} is given twice, in {text!r}")
     return given
 
 
@@ -49,7 +54,7 @@ def whole_numbers(least: int) -> Callable[[str], list[int]]:
     """
 
     def convert(text: str) -> list[int]:
-        return [whole(least)(number) for number in names(text)]
+        return [whole(least)(number) for number in _separated(text, "whole numbers")]
 
     return convert
 
@@ -62,7 +67,7 @@ def numbers(text: str) -> list[float]:
         [0.0, 0.02]
     """
     try:
-        return [float(number) for number in names(text)]
+        return [float(number) for number in _separated(text, "numbers")]
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected numbers separated by commas, got {text!r}") from None
 
