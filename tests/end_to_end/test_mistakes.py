@@ -88,7 +88,7 @@ MISTAKES = {
     "report nowhere": "there is no folder nowhere",
     "report .": "there is no run in .",
     # the other commands
-    "compare --rules bp,bp --data iris --net mlp": "--rules: names 'bp' twice",
+    "compare --rules bp,bp --data iris --net mlp": "--rules: 'bp' is given twice",
     "compare --rules bp,,fa --data iris --net mlp": "--rules: expected names separated by commas",
     "compare --rules bp,faa --data iris --net mlp": "unknown rule 'faa'",
     "compare --rules bp,fa --data iris --net mlp --seeds 0": "--seeds: expected a whole number ≥ 1, got '0'",
