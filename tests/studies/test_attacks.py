@@ -8,7 +8,7 @@ from biograd.records import add_measurement, read_measurements
 from biograd.robustness import Settings
 from biograd.studies.attacks import MaskingSuspected, StrongestAttack, UnderAttack
 from biograd.studies.reproduce import reproduce
-from biograd.studies.study import RobustnessPlan, Shown
+from biograd.studies.study import Group, RobustnessPlan, Shown
 
 SMALL = Settings(epsilons=(0, 0.5), attacks=("fgsm", "transfer"), gradients=("true", "rule"))
 PLAN = RobustnessPlan("a/*", full=SMALL, quick=SMALL)
@@ -105,6 +105,15 @@ def test_runs_are_attacked_as_planned_and_from_each_other(attacked_study, tmp_pa
 def test_several_runs_at_once_reach_the_same(attacked_study, tmp_path):
     one = reproduce(attacked_study, tmp_path / "one", progress=False)
     assert one == reproduce(attacked_study, tmp_path / "two", jobs=2, progress=False)
+
+
+def test_a_run_of_another_task_beside_it_is_no_reason_to_attack_a_run_again(make_study, make_cell, tmp_path):
+    cells = (make_cell("a/bp", one_vs_rest=0), make_cell("a/other", one_vs_rest=1))
+    groups = (Group("all", "*", (Shown(UnderAttack(PLAN, "fgsm", 0.5)),)),)
+    study = make_study(cells=cells, groups=groups, claims=(), robustness=(PLAN,))
+    for _ in range(2):
+        reproduce(study, tmp_path)
+    assert [rows[0]["test_reads"] for rows in measured(tmp_path).values()] == [2, 2]
 
 
 def test_no_run_is_attacked_twice(attacked_study, tmp_path):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from biograd import records
 from biograd.records import Run
 from biograd.records.summary import number
-from biograd.robustness import Settings, measure_run
+from biograd.robustness import Settings, candidates, measure_run
 from biograd.studies.quantities import Unit
 from biograd.studies.study import BudgetName, RobustnessPlan, Study
 from biograd.training.processes import in_processes
@@ -182,14 +182,14 @@ def _is_measured(run: Run, plan: RobustnessPlan, runs: Iterable[Sequence[Run]]) 
     measured = measurement(run, plan)
     if measured is None:
         return False
-    beside = [other for cell in runs for other in cell if _is_source(other, run)]
-    return measured["source"] is not None or "transfer" not in measured["settings"]["attacks"] or not beside
+    beside = [other for cell in runs for other in cell if _is_beside(other, run)]
+    sources = candidates(run, [run, *beside])
+    return measured["source"] is not None or "transfer" not in measured["settings"]["attacks"] or not sources
 
 
-def _is_source(other: Run, run: Run) -> bool:
-    """Whether examples can be made on another run: one of the same seed has the same test examples."""
-    is_beside = other.folder != run.folder and other.folder.parent == run.folder.parent
-    return is_beside and other.status == "done" and other.seed == run.seed
+def _is_beside(other: Run, run: Run) -> bool:
+    """Whether another run lies in the same folder and, being of the same seed, has the same test examples."""
+    return other.folder.parent == run.folder.parent and other.seed == run.seed
 
 
 def _as_recorded(settings: Settings) -> dict[str, Any]:
