@@ -1,5 +1,6 @@
 """Numbers in the README and in the page of recorded runs are those of the recorded runs."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -55,3 +56,59 @@ def test_the_page_of_recorded_runs_gives_their_accuracies(folder):
     for cell in found:
         row = spell(cell) if cell.test_accuracy.n else f"| `{cell.rule}` | not finished |"
         assert row in section
+
+
+LOCAL = json.loads((ROOT / "results" / "local-stdp" / "study.json").read_text())
+
+
+def of_study(group, quantity):
+    """The row of a group and a quantity in percent, as a table has it."""
+    (row,) = (row for row in LOCAL["rows"] if (row["group"], row["quantity"]) == (group, quantity))
+    spread = "" if row["sd"] is None else f" ± {100 * row['sd']:.2f}"
+    return f"{100 * row['mean']:.2f}{spread}"
+
+
+@pytest.mark.parametrize("rule", ["bp", "stdp-association", "forward-forward", "pepita", "softhebb"])
+@pytest.mark.parametrize(("task", "epsilon"), [("Iris", 0.5), ("MNIST digit", 0.1)])
+def test_the_page_gives_what_local_stdp_measured_of_one_class_against_the_rest(task, epsilon, rule):
+    group = f"{task}, {rule}"
+    attacks = [f"{attack} ε {epsilon:g}" for attack in ("fgsm", "pgd", "square", "strongest attack")]
+    quantities = [
+        "test accuracy",
+        "test balanced accuracy",
+        *(f"balanced accuracy, {one}" for one in attacks),
+    ]
+    shown = " | ".join(of_study(group, quantity) for quantity in quantities)
+    masking = next(
+        r["mean"] for r in LOCAL["rows"] if (r["group"], r["quantity"]) == (group, "masking suspected")
+    )
+    assert f"| `{rule}` | {shown} | {100 * masking:.0f} % |" in PAGE
+
+
+@pytest.mark.parametrize("width", [512, 1000])
+def test_the_page_gives_what_local_stdp_measured_of_ten_digits(width):
+    shown = [
+        of_study(f"MNIST {width}-{width}, {rule}", "test accuracy") for rule in ("bp", "stdp-association")
+    ]
+    assert f"| {width}-{width} | {shown[0]} | {shown[1]} |" in PAGE
+
+
+@pytest.mark.parametrize("rule", ["forward-forward", "pepita", "softhebb"])
+def test_the_page_gives_what_the_neighbours_reached(rule):
+    shown = of_study(f"{rule}, its paper's net", "test accuracy")
+    assert f"| `{rule}` | {shown} |" in PAGE
+
+
+def test_the_study_was_judged_whole():
+    assert LOCAL["budget"] == "full"
+    assert all(claim["open"] is None for claim in LOCAL["claims"])
+    assert all(row["unfinished"] == row["diverged"] == 0 for row in LOCAL["rows"])
+    assert all(row["cells"] == row["of_cells"] for row in LOCAL["rows"])
+
+
+@pytest.mark.parametrize("rule", ["bp", "stdp-association", "forward-forward", "pepita", "softhebb"])
+def test_the_readme_gives_the_local_rules_as_the_study_measured_them(rule):
+    quantities = [("Iris", "test accuracy"), ("MNIST digit", "test accuracy")]
+    quantities += [("MNIST digit", "balanced accuracy, strongest attack ε 0.1")]
+    shown = " | ".join(of_study(f"{task}, {rule}", quantity) for task, quantity in quantities)
+    assert f"| `{rule}` | {shown} |" in README
