@@ -107,7 +107,9 @@ def announce(result: Mapping[str, Any], as_json: bool) -> None:
     for part in ("train", "validation", "test"):
         accuracy, loss = result[f"{part}_accuracy"], result[f"{part}_loss"]
         if accuracy is not None:
-            print(f"  {part:<10}  accuracy {100 * accuracy:6.2f} %   loss {loss:.4f}")
+            balanced = result.get(f"{part}_balanced_accuracy")
+            over_classes = "" if balanced is None else f"   balanced {100 * balanced:6.2f} %"
+            print(f"  {part:<10}  accuracy {100 * accuracy:6.2f} %   loss {loss:.4f}{over_classes}")
     print(result["run"])
 
 

@@ -123,10 +123,23 @@ def _draw(comparison: Comparison, quantity: str) -> Drawing:
 
     title = f"{_spoken(quantity).capitalize()} under attack: {comparison.task}"
     caption = (
-        f"{budget(comparison)}. An example counts if it is right before and after. {_spread_of(comparison)}"
-    )
+        f"{budget(comparison)}. An example counts if it is right before and after. {_spread_of(comparison)} "
+        f"{_sources(comparison)}"
+    ).rstrip()
     size = (WIDTH, 0.5 + 1.9 * rows + legend_height(cells))
     return draw(f"robustness-{quantity}-{comparison.task}", title, caption, size, paint)
+
+
+def _sources(comparison: Comparison) -> str:
+    """On which runs transferred examples were made: no rule is attacked by its own."""
+    made_on = {
+        name_of(one.cell): sorted(
+            {m["source"].rpartition("/")[0] for m in one.measurements if m.get("source")}
+        )
+        for one in comparison.members
+    }
+    told = [f"of {', '.join(sources)} against {name}" for name, sources in made_on.items() if sources]
+    return f"Transferred examples: {'; '.join(told)}." if told else ""
 
 
 def _table(comparison: Comparison) -> Table:

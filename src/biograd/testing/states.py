@@ -45,7 +45,11 @@ def check_saves_and_loads(subject: Subject) -> None:
     other.net.load_state_dict(trial.net.state_dict())
     other.rule.load_state_dict(load(saved))
     names = _first_difference(trial, other)
-    require(not names, f"after loading, the next steps are not bit for bit the same: {names}")
+    require(
+        not names,
+        f"after loading, the next steps are not bit for bit the same: {names}; what a step depends on, counters of "
+        "draws too, must be in the rule's buffers or extra state",
+    )
 
 
 def _first_difference(a: Trial, b: Trial, steps: int = 2) -> str:

@@ -193,7 +193,7 @@ def _check_budget(configs: Sequence[RunConfig]) -> None:
             if here != first:
                 raise UserMistake(
                     f"rules {configs[0].title!r} and {config.title!r} would not be compared under one "
-                    f"budget: {key} is {first} and {here}; set {key} for all of them"
+                    f"budget: {key} is {first} and {here}; set {key} for all of them, or make them cells of a study"
                 )
 
 
