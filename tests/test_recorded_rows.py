@@ -168,3 +168,17 @@ def test_the_pages_give_what_a_cut_off_keeps():
     for page in (THEORY, RESULTS):
         for row, place in ((decayed, before), (decayed, end), (free, end)):
             assert f"{spell(row['loss'][place])} and {row['cosine'][place]:.3f}" in page
+
+
+def test_the_page_on_benchmarks_gives_the_recorded_ratio_of_local_learning():
+    rows = {
+        row["rule"]: row for row in json.loads((ROOT / "results" / "bench-local.json").read_text())["rows"]
+    }
+    for rule, row in rows.items():
+        assert f"`{rule}` {row['ratio']:.2f} [{row['ratio_low']:.2f}, {row['ratio_high']:.2f}]" in BENCHMARKS
+    ours = rows["stdp-association"]
+    assert ours["ratio"] <= ours["limit"] == 0.8
+    assert (
+        f"with {ours['kept_bytes'] / ours['reference_kept_bytes']:.2f} of backpropagation's kept bytes"
+        in BENCHMARKS
+    )
