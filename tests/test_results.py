@@ -112,3 +112,31 @@ def test_the_readme_gives_the_local_rules_as_the_study_measured_them(rule):
     quantities += [("MNIST digit", "balanced accuracy, strongest attack ε 0.1")]
     shown = " | ".join(of_study(f"{task}, {rule}", quantity) for task, quantity in quantities)
     assert f"| `{rule}` | {shown} |" in README
+
+
+SONG = json.loads((ROOT / "results" / "song2021" / "study.json").read_text())["rows"]
+
+
+@pytest.mark.parametrize("group", dict.fromkeys(row["group"] for row in SONG if row["mean"] is not None))
+def test_the_page_gives_what_song2021_measured(group):
+    accuracy, cosine = (row for row in SONG if row["group"] == group)
+    decay, epochs = group.removeprefix("λ = ").split(", epoch ")
+    measured = [
+        f"{scale * row['mean']:.{digits}f}"
+        + ("" if row["sd"] is None else f" ± {scale * row['sd']:.{digits}f}")
+        for row, scale, digits in ((accuracy, 100, 2), (cosine, 1, 3))
+    ]
+    (line,) = (line for line in PAGE.splitlines() if line.startswith(f"| {epochs} | {decay} | "))
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert [cells[2], cells[4], cells[6]] == [*measured, str(accuracy["seeds"])]
+
+
+def test_the_ordering_of_song2021_is_the_papers():
+    value = {(row["group"], row["quantity"].split()[0]): row["mean"] for row in SONG}
+    for epochs in (31, 300):
+        accuracy, cosine = (
+            [value[f"λ = {decay}, epoch {epochs}", quantity] for decay in ("0", "0.3", "0.1")]
+            for quantity in ("test", "error")
+        )
+        assert accuracy == sorted(accuracy)
+        assert cosine[0] < cosine[2] < cosine[1]
