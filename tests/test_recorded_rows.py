@@ -182,3 +182,17 @@ def test_the_page_on_benchmarks_gives_the_recorded_ratio_of_local_learning():
         f"with {ours['kept_bytes'] / ours['reference_kept_bytes']:.2f} of backpropagation's kept bytes"
         in BENCHMARKS
     )
+
+
+def test_the_page_gives_what_the_wide_cells_measured():
+    rows = json.loads((ROOT / "results" / "song2021-wide" / "rows.json").read_text())["rows"]
+    page = (ROOT / "results" / "README.md").read_text()
+    cells = {(row["activation"], row["regularization"], row["width"]): row for row in rows}
+    assert len(rows) == len(cells) == 24
+    for activation, decay, _ in cells:
+        shown = []
+        for width in (6400, 12800):
+            row = cells[activation, decay, width]
+            shown.append(f"{row['deviations']:+.2f}".replace("-", "−") + f" ({row['trials']})")
+        assert f"| {activation}, {decay:g} | {' | '.join(shown)} |" in page
+    assert f"within {max(abs(row['deviations']) for row in rows):.2f} of these" in page
