@@ -140,3 +140,10 @@ def test_the_ordering_of_song2021_is_the_papers():
         )
         assert accuracy == sorted(accuracy)
         assert cosine[0] < cosine[2] < cosine[1]
+
+
+@pytest.mark.parametrize("decay", ["0", "0.1", "0.3"])
+def test_the_readme_gives_song2021_after_300_epochs(decay):
+    accuracy, cosine = (row for row in SONG if row["group"] == f"λ = {decay}, epoch 300")
+    first = f"{100 * accuracy['mean']:.2f} | {100 * accuracy['published']:.2f}"
+    assert f"| {decay} | {first} | {cosine['mean']:.3f} | {cosine['published']:.3f} |" in README
