@@ -5,9 +5,9 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import NullLocator
 
-from biograd.report.drawing import WIDTH, Drawing, Style, draw, readable
+from biograd.report.drawing import WIDTH, Drawing, Style, draw, mark_powers, readable
 from biograd.report.palette import looks
 
 _PANELS = {"kept_bytes": "MB kept for the backward", "peak_bytes": "MB at the peak, without gradients"}
@@ -64,12 +64,6 @@ def _styles(rows: Sequence[Mapping[str, Any]]) -> dict[str, Style]:
 
 
 def _name_axes(axes: Axes, depths: Sequence[int], title: str) -> None:
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.xaxis.set_major_locator(FixedLocator(list(depths)))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    mark_powers(axes, depths, "hidden layers")
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel("hidden layers")
     axes.set_title(title)

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from biograd.records import Cell, atomic_write
 from biograd.report.cells import brief_name_of, looks_of
@@ -170,3 +172,20 @@ def readable(name: str, longest: int) -> str:
     if len(clean) > longest:
         clean = f"{clean[: longest // 3]}…{clean[-(longest - longest // 3 - 1) :]}"
     return f" {clean}" if clean.startswith("_") else clean
+
+
+def mark_powers(axes: Axes, ticks: Sequence[float], name: str) -> None:
+    """Two logarithmic scales, with plain numbers at the values that were measured and nothing between them.
+
+    Args:
+        axes: to be marked.
+        ticks: the values on the horizontal axis.
+        name: of the horizontal axis.
+    """
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.xaxis.set_major_locator(FixedLocator(list(ticks)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set_xlabel(name)

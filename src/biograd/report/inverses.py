@@ -5,9 +5,9 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, NullLocator
 
-from biograd.report.drawing import WIDTH, Drawing, Style, draw
+from biograd.report.drawing import WIDTH, Drawing, Style, draw, mark_powers
 from biograd.report.palette import INK, looks
 
 _BACKPROPAGATION = "backpropagation"
@@ -82,13 +82,7 @@ def _reference(left: Axes, right: Axes, rows: Sequence[Mapping[str, Any]]) -> No
 
 def _name_axes(both: Sequence[Axes], widths: Sequence[int]) -> None:
     for axes, name in zip(both, ("milliseconds a step", "× backpropagation"), strict=True):
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-        axes.xaxis.set_major_locator(FixedLocator(list(widths)))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.set_xlabel("width of a layer")
+        mark_powers(axes, widths, "width of a layer")
         axes.set_title(name)
     both[1].yaxis.set_minor_locator(NullLocator())
     both[1].yaxis.set_major_locator(FixedLocator([1, 2, 5, 10, 20, 50, 100]))

@@ -8,10 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-import biograd
 from biograd.errors import RunFailed, UserMistake
 from biograd.records import Cell, Run, atomic_write, find_runs, summarize
 from biograd.report import figures, study, tables
@@ -20,10 +18,9 @@ from biograd.report.cells import name_of, ordered, short
 from biograd.report.differences import configuration, environments, warnings
 from biograd.report.drawing import Drawing
 from biograd.report.layer_panels import measuring_cost
-from biograd.report.palette import DARK
+from biograd.report.rendering import templates
 from biograd.report.reproduce import script
 from biograd.report.robustness import robustness, robustness_tables
-from biograd.report.svg import inline, variable
 from biograd.report.targets import targets
 
 
@@ -119,12 +116,11 @@ def _render(
     sections: list[dict[str, Any]],
     found: dict[str, Any] | None,
 ) -> str:
-    templates = _templates()
-    behaviour = templates.get_template("report.js").render()
+    pages = templates()
+    behaviour = pages.get_template("report.js").render()
     runs = [run for cell in cells for run in cell.runs]
-    return templates.get_template("report.html").render(
+    return pages.get_template("report.html").render(
         title=title,
-        version=biograd.__version__,
         cells=cells,
         runs=runs,
         counts={status: sum(run.status == status for run in runs) for status in ("done", "unfinished")},
@@ -141,7 +137,6 @@ def _render(
         measuring_cost=measuring_cost(cells),
         warnings=warnings(cells),
         script=script(cells),
-        colors={variable(light): (light, dark) for light, dark in DARK.items()},
         behaviour=Markup(behaviour),
         behaviour_hash=base64.b64encode(hashlib.sha256(behaviour.encode()).digest()).decode(),
     )
@@ -156,23 +151,6 @@ def _study(found: dict[str, Any], cells: list[Cell]) -> dict[str, Any]:
         "caption": study.CAPTION,
         "apart": sorted({short(cell.data) for cell in study.one_by_one(cells)}),
     }
-
-
-def _templates() -> Environment:
-    templates = Environment(
-        loader=PackageLoader("biograd.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    templates.filters["inline"] = _inline
-    return templates
-
-
-def _inline(drawing: Drawing) -> Markup:
-    """The drawing as part of the page; the XML writer has escaped what it holds."""
-    return Markup(inline(drawing.svg, drawing.name, drawing.title))
 
 
 def _stopped(directory: Path, cell: Cell, run: Run) -> dict[str, Any]:

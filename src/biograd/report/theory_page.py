@@ -4,18 +4,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
-import biograd
 from biograd.errors import UserMistake
 from biograd.records import atomic_write, read_json, write_json
 from biograd.report.alignment_by_width import alignment_by_width
 from biograd.report.convergence import convergence
 from biograd.report.drawing import Drawing
 from biograd.report.kernel_norms import kernel_norms
-from biograd.report.palette import DARK
-from biograd.report.svg import inline, variable
+from biograd.report.rendering import templates
 from biograd.report.two_layer_tables import Table, alignment_table, convergence_table, kernels_table
 
 Found = Mapping[str, Any]
@@ -54,12 +49,14 @@ def write_figure(folder: Path, name: str, found: Found) -> Path:
     drawing = KINDS[name].draw(found)
     path = drawing.save(folder)
     write_json(path.with_suffix(".json"), found)
-    template = _templates().get_template("theory.html")
-    html = template.render(
-        title="Two-layer feedback alignment",
-        version=biograd.__version__,
-        sections=list(_sections(folder, name, found, drawing)),
-        colors={variable(light): (light, dark) for light, dark in DARK.items()},
+    html = (
+        templates()
+        .get_template("theory.html")
+        .render(
+            title="Two-layer feedback alignment",
+            behaviour_hash=None,
+            sections=list(_sections(folder, name, found, drawing)),
+        )
     )
     atomic_write(folder / "report.html", html)
     return path
@@ -95,15 +92,3 @@ def _section(name: str, found: Found, drawing: Drawing) -> dict[str, Any]:
 def _spell(value: Any) -> str:
     """A value as the page shows it."""
     return ", ".join(map(_spell, value)) if isinstance(value, list | tuple) else str(value)
-
-
-def _templates() -> Environment:
-    templates = Environment(
-        loader=PackageLoader("biograd.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    templates.filters["inline"] = lambda drawing: Markup(inline(drawing.svg, drawing.name, drawing.title))
-    return templates

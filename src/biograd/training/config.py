@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import torch
 from pydantic import (
@@ -24,6 +24,7 @@ from biograd import data, nets, records, rules
 from biograd.errors import UserMistake
 from biograd.settings import validate
 from biograd.training import losses, optimizers, schedules, sources
+from biograd.training.precision import Precision
 
 
 class Choice(BaseModel):
@@ -127,7 +128,7 @@ class RunConfig(BaseModel):
     data_dir: Annotated[str, Field(min_length=1), AfterValidator(_absolute)] | None = None
     one_vs_rest: Annotated[str, BeforeValidator(_spelled), Field(min_length=1)] | None = None
     validation_fraction: Annotated[float, BeforeValidator(_no_truth), Field(ge=0, lt=1)] = 0.1
-    precision: Literal["float32", "float64", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     clip_norm: Annotated[float, BeforeValidator(_no_truth), Field(gt=0)] | None = None
     diagnostics_every: Annotated[Count, Field(ge=0)] = 0
     checkpoint_every: Annotated[Count, Field(ge=0)] = 1000

@@ -1,0 +1,33 @@
+"""Pages of HTML from templates: what they have in common, whatever they show."""
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+import biograd
+from biograd.report.drawing import Drawing
+from biograd.report.palette import DARK
+from biograd.report.svg import inline, variable
+
+
+def templates() -> Environment:
+    """The templates of pages; all that they show is escaped, and a name that is not given raises.
+
+    Every page knows ``version`` and the ``colors`` of its figures on light and dark screens; ``drawing|inline`` is a
+    figure as part of it.
+    """
+    found = Environment(
+        loader=PackageLoader("biograd.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters["inline"] = _inline
+    found.globals["version"] = biograd.__version__
+    found.globals["colors"] = {variable(light): (light, dark) for light, dark in DARK.items()}
+    return found
+
+
+def _inline(drawing: Drawing) -> Markup:
+    """The drawing as part of the page; the XML writer has escaped what it holds."""
+    return Markup(inline(drawing.svg, drawing.name, drawing.title))
