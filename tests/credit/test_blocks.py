@@ -11,7 +11,8 @@ from torch import nn
 
 from biograd import UnsupportedNet
 from biograd.credit import blocks
-from biograd.credit.blocks import output_shapes, run_detached, teach
+from biograd.credit.chain.passages import run_detached, teach
+from biograd.credit.chain.shapes import output_shapes
 from biograd.layers import LocallyConnected2d, LocallyConnectedTranspose2d
 from tests.credit.nets import Residual
 

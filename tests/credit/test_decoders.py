@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from biograd.credit import blocks
-from biograd.credit.decoders import Site, make_decoders, sites
-from biograd.credit.mirror import mirror
-from biograd.credit.quick import QuickLinear, QuickTanh
+from biograd.credit.back.decoders import Site, make_decoders, sites
+from biograd.credit.back.mirror import mirror
+from biograd.credit.fused import FusedLinear, FusedTanh
 from biograd.errors import UnsupportedNet, UserMistake
 from biograd.layers import FirstUnits, InvertibleConv2d, LocallyConnected2d, LocallyConnectedTranspose2d
 
@@ -157,7 +157,7 @@ def test_pooling_is_undone_by_repeating_each_value():
 
 
 NONLINEARITIES = {
-    "tanh": ([nn.Tanh()], QuickTanh),
+    "tanh": ([nn.Tanh()], FusedTanh),
     "relu": ([nn.ReLU(inplace=True)], nn.ReLU),
     "leaky relu behind a norm and before pooling": (
         [nn.BatchNorm2d(3), nn.LeakyReLU(0.2), nn.MaxPool2d(2)],
@@ -368,4 +368,4 @@ def test_linear_decoders_of_a_local_net_keep_its_sparsity():
 
 
 def test_a_linear_mirror_is_quick():
-    assert isinstance(made(NET, torch.zeros(1, 3))[0], QuickLinear)
+    assert isinstance(made(NET, torch.zeros(1, 3))[0], FusedLinear)

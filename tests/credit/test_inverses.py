@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from biograd.credit.inverses import (
+from biograd.credit.back.inverses import (
     ExactInverse,
     KeptInverse,
     LearnedInverse,

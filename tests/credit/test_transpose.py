@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from biograd.credit import blocks
-from biograd.credit.decoders import make_decoders, sites
+from biograd.credit.back.decoders import make_decoders, sites
 from biograd.layers import LocallyConnected2d
 
 

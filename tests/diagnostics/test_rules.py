@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import biograd
-from biograd.credit.blocks import blocks
+from biograd.credit.chain.blocks import blocks
 from biograd.diagnostics import (
     HasDecoders,
     HasInverses,

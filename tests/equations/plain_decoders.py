@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from biograd.credit.quick import QuickLinear
+from biograd.credit.fused import FusedLinear
 from biograd.layers import LocallyConnectedTranspose2d
 from tests.equations.joins import bias_gradient, joins_of, with_bias
 from tests.equations.plain import WEIGHT_LAYERS, Step
@@ -41,7 +41,7 @@ def decoder_gradients(steps: Sequence[Step], signal: np.ndarray) -> dict[str, np
 def _layers(decoder: Any) -> Iterator[tuple[str, Any]]:
     for name, layer in decoder.named_children():
         yield name, layer
-        if isinstance(layer, QuickLinear) and layer.tanh:
+        if isinstance(layer, FusedLinear) and layer.tanh:
             yield "", nn.Tanh()
 
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import biograd
-from biograd.credit.quick import QuickLinear, QuickTanh
+from biograd.credit.fused import FusedLinear, FusedTanh
 from biograd.layers import LocallyConnected2d, LocallyConnectedTranspose2d
 from tests.equations import chains
 from tests.equations.chains import Chain
@@ -54,7 +54,7 @@ def layers_of(decoder: Any) -> list[Any]:
     found = []
     for name, layer in decoder.named_children():
         found.append((name, layer))
-        if isinstance(layer, QuickLinear) and layer.tanh:
+        if isinstance(layer, FusedLinear) and layer.tanh:
             found.append((name, nn.Tanh()))
     return found
 
@@ -62,7 +62,7 @@ def layers_of(decoder: Any) -> list[Any]:
 def output(layer: Any, x: np.ndarray) -> np.ndarray:
     if isinstance(layer, JOINED):
         return with_bias(layer, joins_of(layer, x.shape[1:]).forward(x, layer.weight.detach().numpy()))
-    if isinstance(layer, nn.Tanh | QuickTanh):
+    if isinstance(layer, nn.Tanh | FusedTanh):
         return np.tanh(x)
     if isinstance(layer, nn.ReLU):
         return np.maximum(x, 0)

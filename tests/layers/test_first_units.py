@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from biograd import rules
-from biograd.credit.blocks import blocks
+from biograd.credit.chain.blocks import blocks
 from biograd.errors import UserMistake
 from biograd.layers import FirstUnits
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from biograd import rules
-from biograd.credit.blocks import blocks
+from biograd.credit.chain.blocks import blocks
 from biograd.errors import NotFinite, UserMistake
 from biograd.layers import FirstUnits, InvertibleConv2d
 

@@ -5,7 +5,8 @@ import gc
 import pytest
 import torch
 
-from biograd.layers import LocallyConnected2d, local_memory, local_onednn, locally_connected2d
+from biograd.layers import LocallyConnected2d, locally_connected2d, onednn
+from biograd.layers.local import memory as local_memory
 from tests.layers import plain
 from tests.layers.plain import CASES
 
@@ -16,9 +17,7 @@ ORDERS = {
     "sliced": lambda x: torch.cat([x, x], 3)[..., : x.shape[3]],
     "expanded": lambda x: x[:1].expand_as(x),
 }
-needs_onednn = pytest.mark.skipif(
-    not local_onednn.IS_AVAILABLE, reason="this PyTorch is built without oneDNN"
-)
+needs_onednn = pytest.mark.skipif(not onednn.IS_AVAILABLE, reason="this PyTorch is built without oneDNN")
 
 
 @pytest.fixture(autouse=True)
@@ -30,9 +29,9 @@ def _seed():
 def onednn_calls(monkeypatch):
     """Use oneDNN for products of any size, and count them."""
     calls = []
-    linear = local_onednn._linear
-    monkeypatch.setattr(local_onednn, "LARGE", 0)
-    monkeypatch.setattr(local_onednn, "_linear", lambda *a: calls.append(1) or linear(*a))
+    linear = onednn.linear
+    monkeypatch.setattr(onednn, "LARGE", 0)
+    monkeypatch.setattr(onednn, "linear", lambda *a: calls.append(1) or linear(*a))
     return calls
 
 
@@ -93,8 +92,8 @@ def test_groups_do_not_go_to_onednn(onednn_calls):
 @needs_onednn
 def test_only_large_products_in_single_precision_go_to_onednn(monkeypatch):
     calls = []
-    linear = local_onednn._linear
-    monkeypatch.setattr(local_onednn, "_linear", lambda *a: calls.append(1) or linear(*a))
+    linear = onednn.linear
+    monkeypatch.setattr(onednn, "linear", lambda *a: calls.append(1) or linear(*a))
     layer = LocallyConnected2d(64, 64, 5, (5, 5))  # 102,400 multiplications an example
     layer(torch.randn(19, 64, 5, 5))
     assert not calls

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from biograd import nets
-from biograd.credit.blocks import blocks, output_shapes
+from biograd.credit.chain.blocks import blocks
+from biograd.credit.chain.shapes import output_shapes
 from biograd.errors import UserMistake
 from biograd.layers import LocallyConnected2d
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from biograd import nets, rules
-from biograd.credit.blocks import blocks
+from biograd.credit.chain.blocks import blocks
 from biograd.errors import UserMistake
 from biograd.settings import describe
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from biograd import nets
-from biograd.credit.blocks import blocks
+from biograd.credit.chain.blocks import blocks
 from biograd.errors import UserMistake
 from biograd.layers import LabelPlaces, LengthNorm
 from biograd.nets.ff_mlp import ff_mlp

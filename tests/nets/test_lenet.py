@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from biograd.credit.blocks import blocks, output_shapes
+from biograd.credit.chain.blocks import blocks
+from biograd.credit.chain.shapes import output_shapes
 from biograd.errors import UserMistake
 from biograd.nets.lenet import lenet
 

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from biograd import nets
-from biograd.credit.blocks import blocks
+from biograd.credit.chain.blocks import blocks
 from biograd.errors import UserMistake
 from biograd.nets.mlp import mlp
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from biograd import nets
-from biograd.credit.blocks import blocks
+from biograd.credit.chain.blocks import blocks
 
 PAGE = (Path(__file__).parents[2] / "docs" / "nets.md").read_text()
 ROWS = re.findall(r"^\| `([\w-]+)` \| ([\d×]+) \| .*? \| ([\d,]+) \| (\d+) \|", PAGE, re.MULTILINE)

@@ -3,7 +3,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from biograd.credit.blocks import blocks, output_shapes
+from biograd.credit.chain.blocks import blocks
+from biograd.credit.chain.shapes import output_shapes
 from biograd.errors import UserMistake
 from biograd.nets.resnet import ResidualUnit, SubsampledShortcut, resnet18, resnet20, resnet56
 

@@ -10,7 +10,7 @@ from torch import nn
 
 import biograd
 from biograd import nets, rules
-from biograd.credit.blocks import blocks
+from biograd.credit.chain.blocks import blocks
 from biograd.errors import UnsupportedNet, UserMistake
 from biograd.layers import LocallyConnected2d
 from biograd.records import read_lines

@@ -29,18 +29,18 @@ def chosen(tmp_path):
 
 
 def test_without_one_the_net_shares_its_own(make_config, mirrored):
-    parts = build(make_config(**mirrored))
-    held = [*parts.net.parameters(), *parts.rule.parameters()]
-    assert [id(p) for p in parts.optimizer.param_groups[0]["params"]] == [id(p) for p in held]
-    assert parts.feedback_optimizer is None
-    assert parts.optimizers == [parts.optimizer]
+    setup = build(make_config(**mirrored))
+    held = [*setup.net.parameters(), *setup.rule.parameters()]
+    assert [id(p) for p in setup.optimizer.param_groups[0]["params"]] == [id(p) for p in held]
+    assert setup.feedback_optimizer is None
+    assert setup.optimizers == [setup.optimizer]
 
 
 def test_each_holds_its_own_parameters_and_settings(make_config, mirrored):
-    parts = build(make_config(**mirrored, feedback_optimizer=OWN))
-    (of_net,), (of_rule,) = (optimizer.param_groups for optimizer in parts.optimizers)
-    assert [id(p) for p in of_net["params"]] == [id(p) for p in parts.net.parameters()]
-    assert [id(p) for p in of_rule["params"]] == [id(p) for p in parts.rule.parameters()]
+    setup = build(make_config(**mirrored, feedback_optimizer=OWN))
+    (of_net,), (of_rule,) = (optimizer.param_groups for optimizer in setup.optimizers)
+    assert [id(p) for p in of_net["params"]] == [id(p) for p in setup.net.parameters()]
+    assert [id(p) for p in of_rule["params"]] == [id(p) for p in setup.rule.parameters()]
     assert (of_net["lr"], of_rule["lr"], of_rule["momentum"]) == (1e-3, 0.5, 0.9)
 
 
@@ -53,24 +53,24 @@ def test_it_moves_what_the_rule_learns_as_a_loop_by_hand_does(schedule, make_con
         **mirrored, optimizer="sgd", lr=0.2, feedback_optimizer={"name": "sgd", "lr": 0.05}, schedule=schedule
     )
     train(config, tmp_path)
-    parts = build(config)
+    setup = build(config)
     shares = {"none": lambda t: 1.0, "step": lambda t: 1.0 if t < 6 else 0.1}
     share = shares.get(
         config.schedule.name, lambda t: (1 + torch.cos(torch.tensor(torch.pi * t / 12)).item()) / 2
     )
     for epoch in range(2):
-        for number, (x, y) in enumerate(parts.training.epoch(epoch)):
-            held = [*parts.net.parameters(), *parts.rule.parameters()]
+        for number, (x, y) in enumerate(setup.training.epoch(epoch)):
+            held = [*setup.net.parameters(), *setup.rule.parameters()]
             for p in held:
                 p.grad = None
-            parts.rule.assign_credit(parts.net, x.double(), y, parts.loss_fn)
+            setup.rule.assign_credit(setup.net, x.double(), y, setup.loss_fn)
             with torch.no_grad():
                 for place, p in enumerate(held):
-                    rate = 0.2 if place < len(list(parts.net.parameters())) else 0.05
+                    rate = 0.2 if place < len(list(setup.net.parameters())) else 0.05
                     p -= rate * share(6 * epoch + number) * p.grad
     state, _ = checkpoint.load(tmp_path / "checkpoint.safetensors")
     for part in ("net", "rule"):
-        for key, value in getattr(parts, part).state_dict().items():
+        for key, value in getattr(setup, part).state_dict().items():
             torch.testing.assert_close(state[part][key], value, rtol=1e-6, atol=1e-9)
     rows = records.read_lines(tmp_path / "metrics.jsonl")
     assert max(row["learning_rate"] for row in rows) <= 0.2  # the net's, though the rule's comes second

@@ -39,11 +39,11 @@ def test_the_result_says_what_was_reached_and_how_the_test_set_was_used(make_con
 def test_losses_and_accuracies_are_those_of_the_trained_net(make_config, tmp_path):
     config = make_config(precision="float64")
     result = train(config, tmp_path)
-    parts = build(config)
-    loop.checkpoint.load_weights(tmp_path / "checkpoint.safetensors", parts.net.eval())
-    for part, batches in (("test", parts.test), ("validation", parts.validation)):
+    setup = build(config)
+    loop.checkpoint.load_weights(tmp_path / "checkpoint.safetensors", setup.net.eval())
+    for part, batches in (("test", setup.test), ("validation", setup.validation)):
         x, y = (torch.cat(tensors) for tensors in zip(*batches.epoch(0), strict=True))
-        output = parts.net(x.double())
+        output = setup.net(x.double())
         assert result[f"{part}_loss"] == pytest.approx(torch.nn.functional.cross_entropy(output, y).item())
         assert result[f"{part}_accuracy"] == (output.argmax(1) == y).double().mean().item()
         recalls = [(output[y == k].argmax(1) == k).double().mean().item() for k in y.unique()]
@@ -53,25 +53,25 @@ def test_losses_and_accuracies_are_those_of_the_trained_net(make_config, tmp_pat
 def test_the_training_loss_is_the_mean_over_examples_before_each_update(make_config, net_file, tmp_path):
     config = make_config(net=net_file("plain"), precision="float64", optimizer="sgd", lr=1e-300, epochs=1)
     result = train(config, tmp_path)  # at such a rate the weights stay where they are
-    parts = build(config)
-    x, y = (torch.cat(tensors) for tensors in zip(*parts.training.epoch(0), strict=True))
+    setup = build(config)
+    x, y = (torch.cat(tensors) for tensors in zip(*setup.training.epoch(0), strict=True))
     assert len(y) % config.batch_size
-    expected = torch.nn.functional.cross_entropy(parts.net(x.double()), y)
+    expected = torch.nn.functional.cross_entropy(setup.net(x.double()), y)
     assert result["train_loss"] == pytest.approx(expected.item(), rel=1e-12)
 
 
 def test_evaluation_leaves_every_module_in_its_mode(make_config):
-    parts = build(make_config())
-    parts.net[2].eval()  # as one that is frozen
-    evaluation.evaluate(parts, parts.test, Ranks(parts.device))
-    assert [module.training for module in parts.net] == [True, True, False, True, True, True]
+    setup = build(make_config())
+    setup.net[2].eval()  # as one that is frozen
+    evaluation.evaluate(setup, setup.test, Ranks(setup.device))
+    assert [module.training for module in setup.net] == [True, True, False, True, True, True]
 
 
 def test_no_example_is_in_two_parts(make_config):
-    parts = build(make_config())
+    setup = build(make_config())
     held = [
         {tuple(x.tolist()) for batch, _ in batches.epoch(0) for x in batch}
-        for batches in (parts.training, parts.validation, parts.test)
+        for batches in (setup.training, setup.validation, setup.test)
     ]
     assert [len(part) for part in held] == [58, 6, 16]
     assert len(set.union(*held)) == 80
@@ -100,9 +100,9 @@ def test_seconds_are_those_of_the_steps_alone(make_config, tmp_path, monkeypatch
 def test_the_test_set_is_read_once_and_after_the_last_step(make_config, tmp_path, monkeypatch):
     seen, evaluate = [], evaluation.evaluate
 
-    def watch(parts, batches, ranks):
-        seen.append("test" if batches is parts.test else "validation")
-        return evaluate(parts, batches, ranks)
+    def watch(setup, batches, ranks):
+        seen.append("test" if batches is setup.test else "validation")
+        return evaluate(setup, batches, ranks)
 
     monkeypatch.setattr(trainer, "evaluate", watch)
     train(make_config(epochs=3), tmp_path)
@@ -131,9 +131,9 @@ def test_another_seed_or_setting_gives_others(flags, make_config, tmp_path):
 
 
 def test_feedback_is_not_drawn_from_the_numbers_that_the_weights_are(make_config, net_file):
-    parts = build(make_config(rule="fa", net={"name": net_file("plain"), "widths": "200,200"}))
-    for name, B in parts.rule.feedback_matrices(parts.net).items():
-        W = parts.net.get_parameter(name)
+    setup = build(make_config(rule="fa", net={"name": net_file("plain"), "widths": "200,200"}))
+    for name, B in setup.rule.feedback_matrices(setup.net).items():
+        W = setup.net.get_parameter(name)
         both = torch.stack([W.flatten().sort().values, B.flatten()])
         correlation = torch.corrcoef(torch.stack([W.flatten(), B.flatten()]))[0, 1]
         assert abs(correlation) < 4 / math.sqrt(both.shape[1])
@@ -302,12 +302,12 @@ def test_gradients_are_cut_to_the_norm_asked_for(make_config, tmp_path):
 @pytest.mark.parametrize("rule", ["bp", "fa", "dfa"])
 def test_precision_is_that_of_the_weights_or_of_the_products(rule, precision, dtype, make_config, tmp_path):
     config = make_config(rule=rule, precision=precision)
-    parts = build(config)
-    assert {p.dtype for p in parts.net.parameters()} == {dtype}
-    assert {b.dtype for b in parts.rule.buffers()} <= {dtype}
-    with parts.autocast():
-        x, _ = next(parts.training.epoch(0))
-        assert parts.net(parts.inputs(x)).dtype == (torch.bfloat16 if precision == "bfloat16" else dtype)
+    setup = build(config)
+    assert {p.dtype for p in setup.net.parameters()} == {dtype}
+    assert {b.dtype for b in setup.rule.buffers()} <= {dtype}
+    with setup.autocast():
+        x, _ = next(setup.training.epoch(0))
+        assert setup.net(setup.inputs(x)).dtype == (torch.bfloat16 if precision == "bfloat16" else dtype)
     assert train(config, tmp_path)["status"] == "done"
 
 
@@ -344,9 +344,9 @@ def test_what_a_rule_says_of_the_optimizer_reaches_the_user_and_the_record(make_
 
 
 def test_net_and_rule_parameters_share_one_group(make_config):
-    parts = build(make_config(rule="kp"))
-    (group,) = parts.optimizer.param_groups
-    held = [*parts.net.parameters(), *parts.rule.parameters()]
+    setup = build(make_config(rule="kp"))
+    (group,) = setup.optimizer.param_groups
+    held = [*setup.net.parameters(), *setup.rule.parameters()]
     assert len(held) == 8
     assert [id(p) for p in group["params"]] == [id(p) for p in held]
 

@@ -49,10 +49,10 @@ def test_a_loss_is_the_one_of_training_validation_and_test(name, make_config, ne
         loss=name, net=net_file("plain"), precision="float64", optimizer="sgd", lr=1e-300, epochs=1
     )
     result = train(config, tmp_path)  # at such a rate the weights stay where they are
-    parts = build(config)
-    for part, batches in (("train", parts.training), ("validation", parts.validation), ("test", parts.test)):
+    setup = build(config)
+    for part, batches in (("train", setup.training), ("validation", setup.validation), ("test", setup.test)):
         x, y = (torch.cat(tensors) for tensors in zip(*batches.epoch(0), strict=True))
-        output = parts.net(x.double()).detach()
+        output = setup.net(x.double()).detach()
         cross_entropy = -output.log_softmax(1)[range(len(y)), y].mean().item()
         expected = by_hand(output.tolist(), y.tolist()) if name == "squared-error" else cross_entropy
         assert result[f"{part}_loss"] == pytest.approx(expected, rel=1e-12), part
@@ -72,12 +72,12 @@ def test_it_is_what_the_rule_descends_and_what_is_measured_by(make_config, net_f
     measured = []
     monkeypatch.setattr(trainer, "measure", lambda *given: measured.append(given[-1]) or [])
     train(config, tmp_path)
-    parts = build(config)
-    ((x, y),) = parts.training.epoch(0)
-    output = parts.net(x.double())
+    setup = build(config)
+    ((x, y),) = setup.training.epoch(0)
+    output = setup.net(x.double())
     torch.autograd.backward(output, 2 * (output.detach() - torch.eye(3, dtype=torch.float64)[y]) / len(y))
     state, _ = checkpoint.load(tmp_path / "checkpoint.safetensors")
-    for key, p in parts.net.named_parameters():
+    for key, p in setup.net.named_parameters():
         torch.testing.assert_close(state["net"][key], (p - 0.5 * p.grad).detach(), rtol=1e-12, atol=1e-14)
     assert measured == [losses.squared_error]
 

@@ -55,19 +55,19 @@ def test_what_a_phase_does_not_teach_stays_with_its_moments(
         config = alternating(**shared, epochs=epochs)
         train(config, tmp_path / str(epochs))
         kept[epochs], _ = checkpoint.load(tmp_path / str(epochs) / "checkpoint.safetensors")
-    parts = build(config)
-    start = dict(parts.net.named_parameters())
+    setup = build(config)
+    start = dict(setup.net.named_parameters())
     assert all(torch.equal(kept[1]["net"][key], p) for key, p in start.items())
     assert same(kept[1]["rule"], kept[2]["rule"])
     assert not same(kept[2]["rule"], kept[3]["rule"])
     moved = [key for key, p in start.items() if not torch.equal(kept[2]["net"][key], p)]
     assert moved == list(start)
     assert all(torch.equal(kept[2]["net"][key], kept[3]["net"][key]) for key in start)
-    of_rule, of_net = moments(kept[1], parts), moments(kept[2], parts)
+    of_rule, of_net = moments(kept[1], setup), moments(kept[2], setup)
     assert of_rule["net"] == {}
     assert same(of_rule["rule"], of_net["rule"])
-    assert same(of_net["net"], moments(kept[3], parts)["net"])
-    assert not same(of_net["rule"], moments(kept[3], parts)["rule"])
+    assert same(of_net["net"], moments(kept[3], setup)["net"])
+    assert not same(of_net["rule"], moments(kept[3], setup)["rule"])
 
 
 @pytest.mark.parametrize("flags", BOTH, ids=str)
@@ -122,9 +122,9 @@ def same(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
-def moments(state, parts):
+def moments(state, setup):
     """What the optimisers hold of the net's and of the rule's parameters, flat."""
-    count = len(list(parts.net.parameters()))
+    count = len(list(setup.net.parameters()))
     own = state.get("feedback_optimizer")
     shared = state["optimizer"]["state"]
     of_rule = (

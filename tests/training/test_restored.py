@@ -6,8 +6,8 @@ import torch
 from biograd import records
 from biograd.errors import CheckpointError, UserMistake
 from biograd.training import RunConfig, checkpoint, train
-from biograd.training.parts import build
 from biograd.training.restored import restored
+from biograd.training.run_setup import build
 
 
 @pytest.fixture

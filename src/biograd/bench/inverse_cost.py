@@ -12,7 +12,7 @@ from biograd.bench.nets import BENCH_NETS
 from biograd.bench.rows import row
 from biograd.bench.step_time import Candidate, plain_step
 from biograd.bench.timing import compare, quiet_process
-from biograd.credit.inverses import Inverse, weight_matrices
+from biograd.credit.back.inverses import Inverse, weight_matrices
 from biograd.errors import UserMistake
 from biograd.rules.gait_prop import GaitProp
 

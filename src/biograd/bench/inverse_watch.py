@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from biograd.credit.inverses import KeptInverse, weight_matrices
+from biograd.credit.back.inverses import KeptInverse, weight_matrices
 
 
 @dataclass

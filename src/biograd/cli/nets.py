@@ -53,7 +53,7 @@ _MADE_FOR = {
 def _describe(name: str, as_json: bool) -> int:
     from biograd import nets
     from biograd.cli import describe
-    from biograd.training.guests import require_net
+    from biograd.training.user_code import require_net
 
     constructor = nets.REGISTRY.find(name)
     require_net(name, constructor)

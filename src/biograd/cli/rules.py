@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _describe(name: str, as_json: bool) -> int:
     from biograd import records, rules
     from biograd.cli import describe
-    from biograd.training.guests import require_rule
+    from biograd.training.user_code import require_rule
 
     constructor = rules.REGISTRY.find(name)
     require_rule(name, constructor)

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from biograd.credit.recomputation import CHECKPOINTING
+from biograd.credit.feedback.recomputation import CHECKPOINTING
 from biograd.errors import UnsupportedNet
 
 SEQUENCES = (list, tuple)  # what holds tensors among arguments and results

@@ -4,14 +4,14 @@ from biograd.layers.first_units import FirstUnits
 from biograd.layers.invertible_convolution import InvertibleConv2d
 from biograd.layers.label_places import LabelPlaces
 from biograd.layers.length_norm import LengthNorm
-from biograd.layers.local_function import locally_connected2d, locally_connected2d_backward
-from biograd.layers.local_geometry import Geometry
-from biograd.layers.local_transpose_function import (
+from biograd.layers.local.function import locally_connected2d, locally_connected2d_backward
+from biograd.layers.local.geometry import Geometry
+from biograd.layers.local.locally_connected import LocallyConnected2d
+from biograd.layers.local.locally_connected_transpose import LocallyConnectedTranspose2d
+from biograd.layers.local.transpose_function import (
     locally_connected_transpose2d,
     locally_connected_transpose2d_backward,
 )
-from biograd.layers.locally_connected import LocallyConnected2d
-from biograd.layers.locally_connected_transpose import LocallyConnectedTranspose2d
 from biograd.layers.scale import Scale
 from biograd.layers.triangle import Triangle
 

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from biograd.errors import NotFinite, UserMistake
-from biograd.layers.local_arguments import check_layer
-from biograd.layers.local_geometry import Pair, pair
+from biograd.layers.local.arguments import check_layer
+from biograd.layers.local.geometry import Pair, pair
 
 
 class InvertibleConv2d(nn.Conv2d):

@@ -8,7 +8,7 @@ class LengthNorm(nn.Module):
 
     In forward-forward learning the length of a layer's activity says how good it is. The layer above must not
     read that off, or it has nothing left to learn (Hinton 2022). The mean is not taken away. It belongs to the block
-    after it (see `biograd.credit.blocks`), so that the block before it keeps its length.
+    after it (see `biograd.credit.chain.blocks`), so that the block before it keeps its length.
 
     Args:
         epsilon: added to the mean square; an example without activity stays zero.

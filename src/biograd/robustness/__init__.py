@@ -4,10 +4,10 @@ Attacks are plain functions of a model: ``fgsm(predict, x, y, epsilon, …)``; `
 """
 
 from biograd.robustness.fast_gradient_sign import fgsm
+from biograd.robustness.gradient_sources import rule_gradient, true_gradient
 from biograd.robustness.measure import measure_run
 from biograd.robustness.projected_gradient_descent import pgd
 from biograd.robustness.settings import Settings
-from biograd.robustness.sources import rule_gradient, true_gradient
 from biograd.robustness.square import square
 from biograd.robustness.transfer import candidates
 

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from biograd.errors import UnsupportedNet
 from biograd.robustness.fast_gradient_sign import fgsm
+from biograd.robustness.gradient_sources import Gradient, Predict, true_gradient
 from biograd.robustness.masking import Evidence
 from biograd.robustness.projected_gradient_descent import pgd
 from biograd.robustness.settings import Settings
-from biograd.robustness.sources import Gradient, Predict, true_gradient
 from biograd.robustness.square import square
 from biograd.robustness.victim import Attack, Victim, in_domain
 from biograd.rules.backpropagation import Backpropagation

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from biograd.robustness.ball import check_ball, into_ball
-from biograd.robustness.sources import Gradient, Predict, true_gradient
+from biograd.robustness.gradient_sources import Gradient, Predict, true_gradient
 
 
 def fgsm(

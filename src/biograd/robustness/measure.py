@@ -16,9 +16,9 @@ from biograd.robustness.masking import verdict
 from biograd.robustness.settings import Settings
 from biograd.robustness.transfer import candidates, find_source
 from biograd.robustness.victim import Victim
-from biograd.training.parts import find_device
 from biograd.training.progress import shown
 from biograd.training.restored import Restored, configuration, restored
+from biograd.training.run_setup import find_device
 from biograd.training.seeding import settled
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from biograd.errors import UserMistake
 from biograd.robustness.ball import check_ball, into_ball
-from biograd.robustness.sources import Gradient, Predict, true_gradient
+from biograd.robustness.gradient_sources import Gradient, Predict, true_gradient
 
 
 def pgd(

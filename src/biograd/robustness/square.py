@@ -8,8 +8,8 @@ from torch import Tensor
 
 from biograd.errors import UserMistake
 from biograd.robustness.ball import check_ball, into_ball
+from biograd.robustness.gradient_sources import Predict
 from biograd.robustness.scores import margins
-from biograd.robustness.sources import Predict
 
 _HALVINGS = (10, 50, 200, 1000, 2000, 4000, 6000, 8000)
 """Queries, of 10 000, at which the share of an input that is changed at once is halved (the paper's)."""

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from biograd.data.seeded import seeded
 from biograd.robustness.domain import domain_of, held_out_examples, to_net
+from biograd.robustness.gradient_sources import Gradient, Predict, rule_gradient, true_gradient
 from biograd.robustness.scores import accuracy, balanced_accuracy, is_right, margins
-from biograd.robustness.sources import Gradient, Predict, rule_gradient, true_gradient
 from biograd.training.restored import Restored
 
 BATCH = 500

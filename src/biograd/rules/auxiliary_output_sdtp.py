@@ -7,7 +7,7 @@ import torch
 from annotated_types import Gt
 from torch import Tensor, nn
 
-from biograd.credit.quick import quick_linear, quick_tanh
+from biograd.credit.fused import fused_linear, fused_tanh
 from biograd.rules.class_target_rule import ClassTargetRule
 from biograd.rules.decoder_rule import DecoderChoice, InverseLoss, Noise, Schedule
 from biograd.rules.feedback_weights import Seed
@@ -25,12 +25,12 @@ class AuxiliaryOutputSDTP(ClassTargetRule):
     settings, of which the paper's tables have none for this rule. Reference: Bartunov et al. 2018.
 
     Args:
-        net: a chain of two blocks or more; see `biograd.credit.blocks`. Its output is a value a class.
+        net: a chain of two blocks or more; see `biograd.credit.chain.blocks`. Its output is a value a class.
         sample: one input, batch of one; not needed where the first layer is linear.
         auxiliary: how many auxiliary outputs; more help, until it levels off. 512 is the paper's, for CIFAR-10.
         auxiliary_activation: φ, ``tanh`` as in hidden blocks or ``linear``; the paper does not say.
         decoder: how decoders are made: ``mirror``, a ``path/to/file.py:Name`` of your own, or in Python a
-            function; see `biograd.credit.decoders.Decoder`.
+            function; see `biograd.credit.back.decoders.Decoder`.
         noise: σ of the noise that decoders are taught with; 0 teaches them on the activities alone.
         inverse_loss: what they are taught to give back: the noisy input, or the one without noise.
         schedule: ``parallel`` teaches net and decoders on every batch; ``alternating`` the decoders alone in the
@@ -72,8 +72,8 @@ class AuxiliaryOutputSDTP(ClassTargetRule):
 
     def auxiliary_outputs(self, h: Tensor) -> Tensor:
         """φ(A h), ``(batch, auxiliary)``."""
-        z = quick_linear(h.flatten(1), self.A)
-        return z if self._is_linear else quick_tanh(z)
+        z = fused_linear(h.flatten(1), self.A)
+        return z if self._is_linear else fused_tanh(z)
 
 
 def _glorot(rows: int, columns: int, stream: RandomStream) -> Tensor:

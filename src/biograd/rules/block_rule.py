@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from biograd.credit.blocks import Block, Passage, run_detached, spared, teach
+from biograd.credit.chain.blocks import Block, spared
+from biograd.credit.chain.passages import Passage, run_detached, teach
 from biograd.credit.graph import leaves_read, nodes_below
 from biograd.rules.base import Credit, Loss
 from biograd.rules.blockwise import Blockwise
@@ -64,7 +65,7 @@ class BlockRule(Blockwise):
     is told the exact derivative of the loss. All blocks run on detached inputs and learn in one backward.
 
     Args:
-        net: a chain; see `biograd.credit.blocks`.
+        net: a chain; see `biograd.credit.chain.blocks`.
         sample: one input, for rules that need the shapes of the blocks' outputs.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from biograd.credit.blocks import Block, blocks
+from biograd.credit.chain.blocks import Block, blocks
 from biograd.errors import UnsupportedNet
 from biograd.rules.base import Rule
 
@@ -11,7 +11,7 @@ class Blockwise(Rule):
     """A rule that teaches block by block.
 
     Args:
-        net: a chain; see `biograd.credit.blocks`.
+        net: a chain; see `biograd.credit.chain.blocks`.
         sample: one input, for rules that need the shapes of the blocks' outputs.
 
     Raises:

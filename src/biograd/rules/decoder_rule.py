@@ -11,10 +11,11 @@ import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from biograd.credit.blocks import Block, Passage, blocks, layers_of, run_detached
-from biograd.credit.decoders import Site, make_decoders, sites
-from biograd.credit.quick import run_quickly
-from biograd.credit.second_run import second_run
+from biograd.credit.back.decoders import Site, make_decoders, sites
+from biograd.credit.chain.blocks import Block, blocks, layers_of
+from biograd.credit.chain.passages import Passage, run_detached
+from biograd.credit.fused import run_fused
+from biograd.credit.side_effects import without_side_effects
 from biograd.errors import UnsupportedNet
 from biograd.rules.base import Loss
 from biograd.rules.block_rule import BlockRule, Lesson, Root
@@ -38,9 +39,9 @@ class DecoderRule(BlockRule):
     batch statistics run as they do in the forward pass, and leave no trace of it.
 
     Args:
-        net: a chain of two blocks or more; see `biograd.credit.blocks`.
+        net: a chain of two blocks or more; see `biograd.credit.chain.blocks`.
         sample: one input, batch of one; not needed where the first layer is linear.
-        decoder: the name of a way to make decoders, or a `biograd.credit.decoders.Decoder`.
+        decoder: the name of a way to make decoders, or a `biograd.credit.back.decoders.Decoder`.
         noise: σ.
         inverse_loss: what decoders are taught to give back.
         schedule: ``parallel`` teaches net and decoders on every batch, ``alternating`` the decoders alone in the
@@ -152,7 +153,7 @@ class DecoderRule(BlockRule):
         Nothing is taught, whatever the epoch, and nothing is left behind.
         """
         chain = self.chain(net)
-        with second_run([*layers_of(chain), *self.decoders], x.device):
+        with without_side_effects([*layers_of(chain), *self.decoders], x.device):
             with torch.enable_grad():
                 lesson = Lesson.of(self.look, chain, x, y, loss_fn)
             differences = self._differences(lesson)
@@ -170,7 +171,7 @@ class DecoderRule(BlockRule):
         """
         chain = self.chain(net)
         losses = {}
-        with second_run([*layers_of(chain), *self.decoders], x.device):
+        with without_side_effects([*layers_of(chain), *self.decoders], x.device):
             outputs = run_detached(chain, x, lambda block: False)
             for index, decoder in enumerate(self.decoders, start=1):
                 h = outputs[index - 1]
@@ -214,9 +215,9 @@ class DecoderRule(BlockRule):
             pairs = zip(inverted, inputs, strict=True)
             return [self.read(i, lesson.outputs[i].detach(), h) for (i, _), h in pairs], inputs
         noisy = self._with_noise(inputs)
-        with second_run(layers_of(block for _, block in inverted), lesson.x.device):
+        with without_side_effects(layers_of(block for _, block in inverted), lesson.x.device):
             read = [
-                self.read(i, run_quickly(block, h), h) for (i, block), h in zip(inverted, noisy, strict=True)
+                self.read(i, run_fused(block, h), h) for (i, block), h in zip(inverted, noisy, strict=True)
             ]
         return read, noisy if self._preserves_noise else inputs
 

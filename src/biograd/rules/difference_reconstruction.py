@@ -7,9 +7,9 @@ import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from biograd.credit.blocks import Block, layers_of
-from biograd.credit.quick import run_quickly
-from biograd.credit.second_run import second_run
+from biograd.credit.chain.blocks import Block, layers_of
+from biograd.credit.fused import run_fused
+from biograd.credit.side_effects import without_side_effects
 from biograd.rules.block_rule import Lesson, Root
 from biograd.rules.decoder_rule import DecoderChoice, Schedule
 from biograd.rules.feedback_weights import Seed
@@ -42,13 +42,13 @@ class DifferenceReconstruction(OutputStepRule):
     configuration for MNIST.
 
     Args:
-        net: a chain of two blocks or more; see `biograd.credit.blocks`.
+        net: a chain of two blocks or more; see `biograd.credit.chain.blocks`.
         sample: one input, batch of one; not needed where the first layer is linear.
         alpha: α.
         step: whether the gradient is each example's own, that of the loss summed over the batch (``sum``), or
             that of the mean over the batch (``mean``), smaller by the batch size, as in the authors' code.
         decoder: how decoders are made: ``mirror``, a ``path/to/file.py:Name`` of your own, or in Python a
-            function; see `biograd.credit.decoders.Decoder`.
+            function; see `biograd.credit.back.decoders.Decoder`.
         noise: σ.
         regularization: λ; 0 leaves its term out. The authors put a small weight decay of the decoders in its place.
         schedule: ``parallel`` teaches net and decoders on every batch; ``alternating`` the decoders alone in the
@@ -101,7 +101,7 @@ class DifferenceReconstruction(OutputStepRule):
 def perturbed_outputs(lesson: Lesson, noise: Sequence[Tensor]) -> list[Tensor]:
     """The net's output with noise added to the output of one hidden block at a time, in the order of the chain."""
     above = lesson.chain[1:]
-    with second_run(layers_of(above), lesson.x.device):
+    with without_side_effects(layers_of(above), lesson.x.device):
         return [
             _run(above[place:], h.detach() + epsilon)
             for place, (h, epsilon) in enumerate(zip(lesson.hidden, noise, strict=True))
@@ -110,7 +110,7 @@ def perturbed_outputs(lesson: Lesson, noise: Sequence[Tensor]) -> list[Tensor]:
 
 def _run(chain: Sequence[Block], x: Tensor) -> Tensor:
     for block in chain:
-        x = run_quickly(block, x)
+        x = run_fused(block, x)
     return x
 
 

@@ -6,7 +6,8 @@ import torch
 from annotated_types import Gt
 from torch import Tensor, nn
 
-from biograd.credit.blocks import Block, Passage, run_detached, spared
+from biograd.credit.chain.blocks import Block, spared
+from biograd.credit.chain.passages import Passage, run_detached
 from biograd.rules.block_rule import Lesson
 from biograd.rules.decoder_rule import DecoderChoice, DecoderRule, InverseLoss, Noise, Schedule
 from biograd.rules.feedback_weights import Seed
@@ -26,13 +27,13 @@ class DifferenceTargetPropagation(DecoderRule):
     ``noise`` 0.220 and ``alpha`` 0.232. References: Lee, Zhang, Fischer & Bengio 2015; Bartunov et al. 2018.
 
     Args:
-        net: a chain of two blocks or more; see `biograd.credit.blocks`.
+        net: a chain of two blocks or more; see `biograd.credit.chain.blocks`.
         sample: one input, batch of one; not needed where the first layer is linear.
         alpha: α.
         step: whether the gradient is each example's own, that of the loss summed over the batch (``sum``), or
             that of the mean over the batch (``mean``), smaller by the batch size. The papers leave it open.
         decoder: how decoders are made: ``mirror``, a ``path/to/file.py:Name`` of your own, or in Python a
-            function; see `biograd.credit.decoders.Decoder`.
+            function; see `biograd.credit.back.decoders.Decoder`.
         noise: σ of the noise that decoders are taught with; 0 teaches them on the activities alone.
         inverse_loss: what they are taught to give back: the noisy input, or the one without noise.
         schedule: ``parallel`` teaches net and decoders on every batch; ``alternating`` the decoders alone in the

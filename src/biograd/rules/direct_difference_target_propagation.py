@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from biograd.credit.blocks import layers_of, run_detached
-from biograd.credit.decoders import Site
-from biograd.credit.second_run import second_run
+from biograd.credit.back.decoders import Site
+from biograd.credit.chain.blocks import layers_of
+from biograd.credit.chain.passages import run_detached
+from biograd.credit.side_effects import without_side_effects
 from biograd.rules.block_rule import Lesson, Root
 from biograd.rules.decoder_rule import DecoderChoice, Schedule
 from biograd.rules.difference_reconstruction import Regularization, perturbed_outputs
@@ -40,7 +41,7 @@ class DirectDifferenceTargetPropagation(OutputStepRule):
     Carzaniga, Suykens, Sacramento & Grewe 2020.
 
     Args:
-        net: a chain of two blocks or more; see `biograd.credit.blocks`.
+        net: a chain of two blocks or more; see `biograd.credit.chain.blocks`.
         sample: one input, batch of one; not needed where the first layer is linear.
         alpha: α.
         step: whether the gradient is each example's own, that of the loss summed over the batch (``sum``), or
@@ -88,7 +89,7 @@ class DirectDifferenceTargetPropagation(OutputStepRule):
         h is what the block gets; see `DecoderRule.reconstruction_losses`.
         """
         chain = self.chain(net)
-        with second_run(layers_of(chain), x.device):
+        with without_side_effects(layers_of(chain), x.device):
             *hidden, output = run_detached(chain, x, lambda block: False)
         errors = [_share(h - direct(output), h) for h, direct in zip(hidden, self.decoders, strict=True)]
         return {block.name: error for block, error in zip(chain[1:], errors, strict=True)}

@@ -8,7 +8,8 @@ import torch
 from annotated_types import Gt
 from torch import Tensor, nn
 
-from biograd.credit.blocks import blocks, output_shapes
+from biograd.credit.chain.blocks import blocks
+from biograd.credit.chain.shapes import output_shapes
 from biograd.errors import UnsupportedNet, UserMistake
 from biograd.rules.feedback_weights import draw_like
 from biograd.rules.random_stream import RandomStream
@@ -92,7 +93,7 @@ class DirectFeedback(nn.Module):
 
     Args:
         net: a chain, whose dtype and device they take.
-        sample: one input, from which the shapes are taken; see `biograd.credit.blocks.output_shapes`.
+        sample: one input, from which the shapes are taken; see `biograd.credit.chain.blocks.output_shapes`.
         form: full, low-rank or tiled.
         rank: of the low-rank form, 8 unless given; for no other form.
         scale: see above.

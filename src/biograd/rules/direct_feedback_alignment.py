@@ -22,7 +22,7 @@ class DirectFeedbackAlignment(BlockRule):
     signal a channel, the same at every position) C·K.
 
     Args:
-        net: a chain; see `biograd.credit.blocks`.
+        net: a chain; see `biograd.credit.chain.blocks`.
         sample: one input, batch of one; not needed where the first layer is linear.
         form: form of every B.
         rank: of the low-rank form, 8 unless given; for no other form.

@@ -21,7 +21,7 @@ class DirectRandomTargetProjection(BlockRule):
     units ever further. Reference: Frenkel, Lefebvre & Bol 2021.
 
     Args:
-        net: a chain; see `biograd.credit.blocks`.
+        net: a chain; see `biograd.credit.chain.blocks`.
         sample: one input, batch of one; not needed where the first layer is linear.
         form: form of every B, as in `DirectFeedbackAlignment`.
         rank: of the low-rank form, 8 unless given; for no other form.

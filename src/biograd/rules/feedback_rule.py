@@ -9,8 +9,9 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from biograd.credit.feedback_path import Feedback, FeedbackPath, OnCall, TaughtCall, path_through
-from biograd.credit.weights import is_compile_wrapper, taught_weights, unwrap
+from biograd.credit.feedback.path import Feedback, FeedbackPath, OnCall, TaughtCall, path_through
+from biograd.credit.feedback.weights import taught_weights
+from biograd.credit.wrappers import is_compile_wrapper, unwrap
 from biograd.errors import UnsupportedNet
 from biograd.rules.base import Credit, Loss, Rule
 

@@ -7,9 +7,10 @@ import torch.nn.functional as F
 from annotated_types import Gt
 from torch import Tensor, nn
 
-from biograd.credit.blocks import Block, blocks, layers_of, output_shapes, spared
-from biograd.credit.delivery import collect, deliver
-from biograd.credit.second_run import second_run
+from biograd.credit.chain.blocks import Block, blocks, layers_of, spared
+from biograd.credit.chain.ledger import collect, deliver
+from biograd.credit.chain.shapes import output_shapes
+from biograd.credit.side_effects import without_side_effects
 from biograd.errors import UnsupportedNet, UserMistake
 from biograd.layers.label_places import LabelPlaces
 from biograd.layers.length_norm import LengthNorm
@@ -95,7 +96,7 @@ class ForwardForward(Blockwise):
         loss, error, penalty = output_error(output, y, loss_fn)
         shown = torch.cat([y, self.wrong_labels(y, output.detach())])
         gradients: dict[nn.Parameter, Tensor] = {}
-        with second_run(layers_of(chain), x.device):
+        with without_side_effects(layers_of(chain), x.device):
             h = torch.cat([x, x])
             for index, block in enumerate(chain[:-1]):
                 h = self._pass(block, h, F.one_hot(shown, classes) if index == 0 else None, gradients)
@@ -120,7 +121,7 @@ class ForwardForward(Blockwise):
         """
         chain = self.chain(net)
         classes = label_places(chain).classes
-        with second_run(layers_of(chain), x.device):
+        with without_side_effects(layers_of(chain), x.device):
             labels = torch.eye(classes, device=x.device)
             found = [self._total_goodness(chain, x, label.expand(len(x), -1)) for label in labels]
         return torch.stack(found, 1)

@@ -7,7 +7,8 @@ import torch
 from annotated_types import Gt
 from torch import Tensor, nn
 
-from biograd.credit.blocks import Block, Passage
+from biograd.credit.chain.blocks import Block
+from biograd.credit.chain.passages import Passage
 from biograd.errors import UserMistake
 from biograd.rules.feedback_weights import Seed
 from biograd.rules.incremental_rule import IncrementalRule

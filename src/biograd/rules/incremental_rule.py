@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from biograd.credit.blocks import Block, Passage
+from biograd.credit.chain.blocks import Block
+from biograd.credit.chain.passages import Passage
 from biograd.errors import UserMistake
 from biograd.rules.block_rule import Lesson, Root
 from biograd.rules.inverse_rule import TOLERANCE, Columns, InverseRule, LinearisedInverses, Strategy
@@ -24,7 +25,7 @@ class IncrementalRule(InverseRule):
         inverse: exact, kept or learned; kept unless given, and for targets exact alone.
         columns: see `LinearisedInverses`; used unless given, and for targets all alone.
         tolerance: of kept inverses, for those alone.
-        margin: see `biograd.credit.undoing.bijection`; None for the usual one.
+        margin: see `biograd.credit.back.invertible_blocks.bijection`; None for the usual one.
         **shared: the settings of `InverseRule`.
 
     Attributes:

@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 from annotated_types import Gt
 from torch import Tensor, nn
 
-from biograd.credit.blocks import Block, Passage, blocks
-from biograd.credit.undoing import Bijection, bijection, nonlinearity_of
+from biograd.credit.back.invertible_blocks import Bijection, bijection, nonlinearity_of
+from biograd.credit.chain.blocks import Block, blocks
+from biograd.credit.chain.passages import Passage
 from biograd.rules.feedback_weights import Seed
 from biograd.rules.incremental_rule import IncrementalRule
 from biograd.rules.inverse_rule import Columns, Strategy, Tolerance

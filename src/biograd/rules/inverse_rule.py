@@ -8,8 +8,7 @@ import torch
 from annotated_types import Gt, Lt
 from torch import Tensor, nn
 
-from biograd.credit.blocks import Block, Passage, blocks, layers_of, run_through
-from biograd.credit.inverses import (
+from biograd.credit.back.inverses import (
     ExactInverse,
     Inverse,
     KeptInverse,
@@ -18,8 +17,10 @@ from biograd.credit.inverses import (
     require_invertible_kind,
     weight_matrices,
 )
-from biograd.credit.second_run import second_run
-from biograd.credit.undoing import require_square
+from biograd.credit.back.invertible_blocks import require_square
+from biograd.credit.chain.blocks import Block, blocks, layers_of
+from biograd.credit.chain.passages import Passage, run_through
+from biograd.credit.side_effects import without_side_effects
 from biograd.layers import FirstUnits
 from biograd.rules.base import Loss
 from biograd.rules.block_rule import BlockRule, Lesson, Root
@@ -54,7 +55,7 @@ class InverseRule(BlockRule):
     r"""Signals go down a chain through :math:`W_l^{-1}`, one block after another, never below the first.
 
     Args:
-        net: a chain; see `biograd.credit.blocks`.
+        net: a chain; see `biograd.credit.chain.blocks`.
         orthogonality: λ of the penalty that is added to the gradient; see `orthogonality_gradient`.
         penalty: which penalty.
         penalty_every: how often it is computed; see `OrthogonalityPenalty`.
@@ -108,7 +109,7 @@ class InverseRule(BlockRule):
         small step the rule itself takes. Nothing is taught, and nothing is left behind.
         """
         chain, rule = self.chain(net), copy.deepcopy(self)  # kept inverses stay as they are
-        with second_run(layers_of(chain), x.device), torch.enable_grad():
+        with without_side_effects(layers_of(chain), x.device), torch.enable_grad():
             lesson = Lesson.of(rule.run, chain, x, y, loss_fn)
         signals = rule.teaching_signals(lesson)
         return {

@@ -7,9 +7,9 @@ import torch
 from annotated_types import Gt
 from torch import Tensor, nn
 
-from biograd.credit.blocks import layers_of
-from biograd.credit.quick import run_quickly
-from biograd.credit.second_run import second_run
+from biograd.credit.chain.blocks import layers_of
+from biograd.credit.fused import run_fused
+from biograd.credit.side_effects import without_side_effects
 from biograd.rules.block_rule import Lesson, Root
 from biograd.rules.decoder_rule import DecoderChoice, Schedule
 from biograd.rules.feedback_weights import Seed
@@ -37,14 +37,14 @@ class LocalDifferenceReconstruction(OutputStepRule):
     rate and σ a block; here it is one step on every batch, to which ``noise_samples`` give less noise, not more way.
 
     Args:
-        net: a chain of two blocks or more; see `biograd.credit.blocks`.
+        net: a chain of two blocks or more; see `biograd.credit.chain.blocks`.
         sample: one input, batch of one; not needed where the first layer is linear.
         alpha: α; at ½ small differences give backpropagation's updates in norm too.
         step: whether the gradient is each example's own, that of the loss summed over the batch (``sum``), as in
             the authors' code, or that of the mean over the batch (``mean``), smaller by the batch size.
         decoder: how decoders are made: ``transpose``, with the block's own nonlinearity first, as the authors have
-            it (`biograd.credit.transpose`), ``mirror``, a ``path/to/file.py:Name`` of your own, or in Python a
-            function; see `biograd.credit.decoders.Decoder`.
+            it (`biograd.credit.back.transpose`), ``mirror``, a ``path/to/file.py:Name`` of your own, or in Python a
+            function; see `biograd.credit.back.decoders.Decoder`.
         noise: σ of ε, at the inputs of blocks.
         output_noise: σ of η, at their outputs; that of ε unless given.
         noise_samples: draws of both for every example.
@@ -85,8 +85,8 @@ class LocalDifferenceReconstruction(OutputStepRule):
         epsilons = normal_like(copies[:-1], self._noise, generator)
         etas = normal_like(copies[1:], self._output_noise, generator)
         above = lesson.chain[1:]
-        with second_run(layers_of(above), lesson.x.device):
-            moved = [run_quickly(block, x + e) for block, x, e in zip(above, copies, epsilons, strict=False)]
+        with without_side_effects(layers_of(above), lesson.x.device):
+            moved = [run_fused(block, x + e) for block, x, e in zip(above, copies, epsilons, strict=False)]
         for place, decoder in enumerate(self.decoders):
             y, noisy = outputs[place + 1], copies[place + 1] + etas[place]
             told, (clean, _, noisy) = taught(decoder, [y, moved[place], noisy])

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from biograd.credit.blocks import Block, run_layers, spared
-from biograd.credit.delivery import collect, deliver
-from biograd.credit.quick import has_hooks, quick_linear
+from biograd.credit.chain.blocks import Block, run_layers, spared
+from biograd.credit.chain.ledger import collect, deliver
+from biograd.credit.fused import fused_linear, has_hooks
 from biograd.rules.base import Credit, Loss
 from biograd.rules.block_rule import output_error
 from biograd.rules.blockwise import Blockwise
@@ -119,5 +119,5 @@ def _linear_gradient(moment: Moment, parameter: nn.Parameter, signal: Tensor) ->
     if parameter is opening.bias:
         return rows.sum(0)
     if parameter is opening.weight:
-        return quick_linear(rows.t(), moment.input.reshape(len(rows), -1).t())
+        return fused_linear(rows.t(), moment.input.reshape(len(rows), -1).t())
     return None

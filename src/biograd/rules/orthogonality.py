@@ -7,8 +7,8 @@ import torch
 from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
-from biograd.credit.blocks import Block
-from biograd.credit.inverses import as_matrices, as_weight, has_matrices, narrowed
+from biograd.credit.back.inverses import as_matrices, as_weight, has_matrices, narrowed
+from biograd.credit.chain.blocks import Block
 from biograd.errors import UserMistake
 from biograd.layers import LocallyConnected2d
 from biograd.rules.feedback_rule import WeightTable

@@ -22,7 +22,7 @@ class OutputStepRule(DecoderRule):
     :math:`\lVert h_L - \hat h_L\rVert^2`, has the same gradient :math:`2\alpha` times as long.
 
     Args:
-        net: a chain of two blocks or more; see `biograd.credit.blocks`.
+        net: a chain of two blocks or more; see `biograd.credit.chain.blocks`.
         sample: one input, batch of one; not needed where the first layer is linear.
         alpha: α.
         step: whether the gradient is each example's own (``sum``) or that of the mean over the batch (``mean``).

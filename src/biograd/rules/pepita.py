@@ -9,11 +9,12 @@ import torch
 from annotated_types import Gt
 from torch import Tensor, nn
 
-from biograd.credit.blocks import Block, blocks, layers_of, output_shapes, run_layers, spared
-from biograd.credit.delivery import collect, deliver
-from biograd.credit.second_run import random_state, second_run
+from biograd.credit.chain.blocks import Block, blocks, layers_of, run_layers, spared
+from biograd.credit.chain.ledger import collect, deliver
+from biograd.credit.chain.shapes import output_shapes
+from biograd.credit.side_effects import random_state, without_side_effects
 from biograd.errors import UnsupportedNet
-from biograd.layers.locally_connected import LocallyConnected2d
+from biograd.layers.local.locally_connected import LocallyConnected2d
 from biograd.rules.base import Credit, Loss
 from biograd.rules.block_rule import output_error
 from biograd.rules.blockwise import Blockwise
@@ -95,7 +96,7 @@ class Pepita(Blockwise):
             activities, output = _first_pass(chain, x)
         loss, error, penalty = output_error(output, y, loss_fn)
         gradients: dict[nn.Parameter, Tensor] = {}
-        with second_run(layers_of(chain), x.device, start):
+        with without_side_effects(layers_of(chain), x.device, start):
             modulated = _second_pass(chain, self.modulate(x, error), activities, gradients)
             if self.readout_error == "modulated":
                 error = output_error(modulated, y, loss_fn)[1]

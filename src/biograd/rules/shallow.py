@@ -11,7 +11,7 @@ class Shallow(BlockRule):
     r"""Shallow learning, :math:`\delta_l = 0` below the output block: hidden layers keep their initial weights.
 
     Args:
-        net: a chain; see `biograd.credit.blocks`.
+        net: a chain; see `biograd.credit.chain.blocks`.
         sample: not needed.
     """
 

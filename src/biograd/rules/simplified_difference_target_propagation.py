@@ -18,10 +18,10 @@ class SimplifiedDifferenceTargetPropagation(ClassTargetRule):
     for the alternating one ``noise`` is 0.118. Reference: Bartunov et al. 2018.
 
     Args:
-        net: a chain of two blocks or more; see `biograd.credit.blocks`. Its output is a value a class.
+        net: a chain of two blocks or more; see `biograd.credit.chain.blocks`. Its output is a value a class.
         sample: one input, batch of one; not needed where the first layer is linear.
         decoder: how decoders are made: ``mirror``, a ``path/to/file.py:Name`` of your own, or in Python a
-            function; see `biograd.credit.decoders.Decoder`.
+            function; see `biograd.credit.back.decoders.Decoder`.
         noise: σ of the noise that decoders are taught with; 0 teaches them on the activities alone.
         inverse_loss: what they are taught to give back: the noisy input, or the one without noise.
         schedule: ``parallel`` teaches net and decoders on every batch; ``alternating`` the decoders alone in the

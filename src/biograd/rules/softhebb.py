@@ -7,9 +7,9 @@ import torch
 from annotated_types import Ge, Gt, MinLen
 from torch import Tensor, nn
 
-from biograd.credit.blocks import Block, blocks
+from biograd.credit.chain.blocks import Block, blocks
 from biograd.errors import UnsupportedNet, UserMistake
-from biograd.layers.locally_connected import LocallyConnected2d
+from biograd.layers.local.locally_connected import LocallyConnected2d
 from biograd.rules.base import Loss, Rule
 from biograd.rules.local_rule import LocalRule, Moment
 from biograd.settings import checked_settings

@@ -7,9 +7,10 @@ import torch
 from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
-from biograd.credit.blocks import Block, blocks, output_shapes
+from biograd.credit.chain.blocks import Block, blocks
+from biograd.credit.chain.shapes import output_shapes
 from biograd.errors import UnsupportedNet, UserMistake
-from biograd.layers.locally_connected import LocallyConnected2d
+from biograd.layers.local.locally_connected import LocallyConnected2d
 from biograd.rules.feedback_weights import Seed
 from biograd.rules.local_rule import LocalRule, Moment
 from biograd.rules.random_stream import RandomStream

@@ -7,8 +7,8 @@ import torch
 from annotated_types import Gt, Lt
 from torch import Tensor, nn
 
-from biograd.credit.blocks import Block, blocks
-from biograd.credit.undoing import Undoable
+from biograd.credit.back.invertible_blocks import InvertibleBlock
+from biograd.credit.chain.blocks import Block, blocks
 from biograd.errors import NotFinite, UnsupportedNet
 from biograd.rules.block_rule import Lesson
 
@@ -39,8 +39,8 @@ class TargetChain:
     r"""Targets from :math:`t_L = y_L - \frac12 g` down, one block undone after another.
 
     Args:
-        net: a chain of invertible blocks; see `biograd.credit.undoing.Undoable`.
-        margin: see `biograd.credit.undoing.bijection`.
+        net: a chain of invertible blocks; see `biograd.credit.back.invertible_blocks.InvertibleBlock`.
+        margin: see `biograd.credit.back.invertible_blocks.bijection`.
         next_target: what the rule makes of a target before the block is undone.
         precise: what needs float64, for the message; None where float32 will do.
 
@@ -92,14 +92,16 @@ class TargetChain:
         self._require_finite(lesson.chain, found)
         return found
 
-    def _take_apart(self, chain: list[Block]) -> list[Undoable]:
+    def _take_apart(self, chain: list[Block]) -> list[InvertibleBlock]:
         dtype = next(chain[0].parameters()).dtype
         if self._precise is not None and dtype != torch.float64:
             raise UnsupportedNet(
                 f"{self._precise} moves targets by less than {dtype} can tell: train in float64 (--precision float64, "
                 "net.double()), or take the linearised form"
             )
-        return [Undoable.of(block, self._margin, is_first=place == 0) for place, block in enumerate(chain)]
+        return [
+            InvertibleBlock.of(block, self._margin, is_first=place == 0) for place, block in enumerate(chain)
+        ]
 
     @staticmethod
     def _require_finite(chain: list[Block], found: list[Targets]) -> None:

@@ -7,7 +7,7 @@ import torch
 from annotated_types import Gt, Le
 from torch import Tensor, nn
 
-from biograd.credit.feedback_path import TaughtCall
+from biograd.credit.feedback.path import TaughtCall
 from biograd.credit.operations import Linear, Operation
 from biograd.rules.base import Credit, Loss
 from biograd.rules.feedback_rule import FeedbackRule, WeightTable

@@ -35,10 +35,10 @@ def find(name: str) -> "Study":
         UserMistake: there is none, or what the name stands for fails or returns something else.
     """
     from biograd.studies.study import Study
-    from biograd.training import guests
+    from biograd.training import user_code
 
     make = REGISTRY.find(name)
-    with guests.blamed("study", name):
+    with user_code.blamed("study", name):
         study = make()
     if not isinstance(study, Study):
         raise UserMistake(

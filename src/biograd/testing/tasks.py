@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from biograd.layers.locally_connected import LocallyConnected2d
+from biograd.layers.local.locally_connected import LocallyConnected2d
 from biograd.rules.base import Loss
 
 Batch = Callable[[int, int], tuple[Tensor, Tensor]]

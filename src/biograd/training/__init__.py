@@ -5,13 +5,13 @@ from biograd.training.compare import compare, grid, labels, train_all
 from biograd.training.config import Choice, RunConfig
 from biograd.training.distributed import GradientAverage, Ranks, joined
 from biograd.training.loop import resume, train
-from biograd.training.parts import Parts, build
+from biograd.training.run_setup import RunSetup, build
 from biograd.training.seeding import derive
 
 __all__ = [
     "Choice",
     "GradientAverage",
-    "Parts",
+    "RunSetup",
     "Ranks",
     "RunConfig",
     "build",

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from biograd import records
 from biograd.errors import CheckpointError
 from biograd.training.packing import pack, unpack
-from biograd.training.parts import Parts
+from biograd.training.run_setup import RunSetup
 from biograd.training.schedules import Schedule
 
 _FORMAT = 1
@@ -87,39 +87,39 @@ def load_weights(path: str | os.PathLike[str], net: nn.Module) -> None:
     fill(net, state["net"], f"{path}: net")
 
 
-def capture(parts: Parts, position: Position) -> dict[str, Any]:
+def capture(setup: RunSetup, position: Position) -> dict[str, Any]:
     """All state of a run but what differs between its processes."""
     return {
-        "net": parts.net.state_dict(),
-        "rule": parts.rule.state_dict(),
-        **{name: optimizer.state_dict() for name, optimizer in _optimizers(parts).items()},
-        **{name: schedule.scheduler.state_dict() for name, schedule in _schedules(parts).items()},
+        "net": setup.net.state_dict(),
+        "rule": setup.rule.state_dict(),
+        **{name: optimizer.state_dict() for name, optimizer in _optimizers(setup).items()},
+        **{name: schedule.scheduler.state_dict() for name, schedule in _schedules(setup).items()},
         "position": asdict(position),
     }
 
 
-def restore(state: Mapping[str, Any], parts: Parts) -> Position:
+def restore(state: Mapping[str, Any], setup: RunSetup) -> Position:
     """Put back what `capture` gave.
 
     Raises:
-        CheckpointError: the state is of other parts.
+        CheckpointError: the state is of other setup.
     """
-    fill(parts.net, state["net"], "net")
-    fill(parts.rule, state["rule"], "rule")
-    for name, optimizer in _optimizers(parts).items():
+    fill(setup.net, state["net"], "net")
+    fill(setup.rule, state["rule"], "rule")
+    for name, optimizer in _optimizers(setup).items():
         fill_optimizer(optimizer, state[name])
-    for name, schedule in _schedules(parts).items():
+    for name, schedule in _schedules(setup).items():
         schedule.scheduler.load_state_dict(state[name])
     return Position(**state["position"])
 
 
-def _optimizers(parts: Parts) -> dict[str, torch.optim.Optimizer]:
+def _optimizers(setup: RunSetup) -> dict[str, torch.optim.Optimizer]:
     """The optimisers by the names they have in a checkpoint; the second is there only where it is another."""
-    return dict(zip(("optimizer", "feedback_optimizer"), parts.optimizers, strict=False))
+    return dict(zip(("optimizer", "feedback_optimizer"), setup.optimizers, strict=False))
 
 
-def _schedules(parts: Parts) -> dict[str, Schedule]:
-    return dict(zip(("schedule", "feedback_schedule"), parts.schedules, strict=False))
+def _schedules(setup: RunSetup) -> dict[str, Schedule]:
+    return dict(zip(("schedule", "feedback_schedule"), setup.schedules, strict=False))
 
 
 def fill(module: nn.Module, state: Mapping[str, Tensor], owner: str) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 from biograd import records
 from biograd.errors import RunFailed, UnsupportedNet, UserMistake
 from biograd.rules import REGISTRY
-from biograd.training import folder, sources
+from biograd.training import config_layers, folder
 from biograd.training.config import RunConfig
 from biograd.training.loop import Result, resume, train
-from biograd.training.parts import build
 from biograd.training.processes import in_processes
+from biograd.training.run_setup import build
 
 BUDGET = ("data", "net", "loss", "epochs", "batch_size", "one_vs_rest", "validation_fraction")
 """What all runs of a comparison must have in common."""
@@ -62,7 +62,7 @@ def labels(file: str | os.PathLike[str] | None) -> list[str]:
     Raises:
         UserMistake: the file cannot be read, or a key in it is wrong.
     """
-    return [] if file is None else list(sources.read(file, list(RunConfig.model_fields))[1])
+    return [] if file is None else list(config_layers.read(file, list(RunConfig.model_fields))[1])
 
 
 def _named(rule: str, layer: dict[str, Any], file: str | os.PathLike[str] | None) -> dict[str, Any]:

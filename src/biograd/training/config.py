@@ -23,7 +23,7 @@ from pydantic import (
 from biograd import data, nets, records, rules
 from biograd.errors import UserMistake
 from biograd.settings import validate
-from biograd.training import losses, optimizers, schedules, sources
+from biograd.training import config_layers, losses, optimizers, schedules
 from biograd.training.precision import Precision
 
 
@@ -115,7 +115,7 @@ class RunConfig(BaseModel):
     data: Choice
     net: Choice
     optimizer: Choice = Choice(name="adam", settings={"lr": 1e-3})
-    feedback_optimizer: Choice = Choice(name=sources.SHARED)
+    feedback_optimizer: Choice = Choice(name=config_layers.SHARED)
     schedule: Choice = Choice(name="cosine")
     loss: losses.Name = "cross-entropy"
     epochs: Annotated[Count, Field(gt=0)] = 10
@@ -166,11 +166,11 @@ class RunConfig(BaseModel):
         """
         known = list(cls.model_fields)
         layers = _of_file(file, table, known) if file is not None else {}
-        layers[_TYPED] = sources.layer(flags or {}, _TYPED, known)
-        given = functools.reduce(sources.merged, layers.values())
+        layers[_TYPED] = config_layers.layer(flags or {}, _TYPED, known)
+        given = functools.reduce(config_layers.merged, layers.values())
         try:
             of_rule = _brought_by_rule(given.get("rule", {}).get("name"), known)
-            return cls(**functools.reduce(sources.merged, [_defaults(), of_rule, *layers.values()]))
+            return cls(**functools.reduce(config_layers.merged, [_defaults(), of_rule, *layers.values()]))
         except UserMistake as error:
             key = error.key if isinstance(error, _WrongValue) else "rule"
             holders = [place for place, layer in layers.items() if layer.get(key, {}) != {}]
@@ -208,17 +208,17 @@ class RunConfig(BaseModel):
         decisive = self.model_dump(mode="json", exclude_defaults=True, exclude={"data_dir", "label"})
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
-    @field_validator(*sources.CHOICES, mode="before")
+    @field_validator(*config_layers.CHOICES, mode="before")
     @classmethod
     def _from_shorthand(cls, value: Any) -> Any:
-        return value if isinstance(value, Choice) else sources.nested(value)
+        return value if isinstance(value, Choice) else config_layers.nested(value)
 
     @field_validator("feedback_optimizer", mode="before")
     @classmethod
     def _from_none(cls, value: Any) -> Any:
-        return Choice(name=sources.SHARED) if value is None else value
+        return Choice(name=config_layers.SHARED) if value is None else value
 
-    @field_validator(*sources.CHOICES, mode="after")
+    @field_validator(*config_layers.CHOICES, mode="after")
     @classmethod
     def _checked(cls, value: Choice, info: Any) -> Choice:
         name = _anchored(value.name)
@@ -230,9 +230,11 @@ class RunConfig(BaseModel):
 _TYPED = "the command line"
 
 
-def _of_file(file: str | os.PathLike[str], table: str | None, known: list[str]) -> dict[str, sources.Layer]:
+def _of_file(
+    file: str | os.PathLike[str], table: str | None, known: list[str]
+) -> dict[str, config_layers.Layer]:
     """The layers of a file, by what messages call them."""
-    shared, tables = sources.read(file, known)
+    shared, tables = config_layers.read(file, known)
     if tables and table is None:
         raise UserMistake(
             f"{file} has a table for each of several rules: biograd compare --config {file} runs them"
@@ -241,7 +243,7 @@ def _of_file(file: str | os.PathLike[str], table: str | None, known: list[str]) 
     if table in tables:
         own = tables[table]
         labelled = {} if own["rule"]["name"] == table else {"label": table}
-        layers[sources.place(file, table)] = {**own, **labelled}
+        layers[config_layers.place(file, table)] = {**own, **labelled}
     return layers
 
 
@@ -257,7 +259,7 @@ def _check_by(kind: str, find: Callable[[str], Any]) -> Callable[[str, dict[str,
 
 def _check_feedback_optimizer(name: str, settings: dict[str, Any]) -> dict[str, Any]:
     try:
-        if name == sources.SHARED:
+        if name == config_layers.SHARED:
             return validate(lambda: None, settings, f"{name!r}")
         return optimizers.check(name, settings)
     except UserMistake as error:
@@ -279,14 +281,16 @@ def _brought_by_rule(name: Any, known: list[str]) -> dict[str, Any]:
     if not isinstance(name, str):
         return {}
     settings = getattr(rules.REGISTRY.find(name), "default_training", {})
-    return sources.layer(settings, f"the default training of rule {name!r}", known)
+    return config_layers.layer(settings, f"the default training of rule {name!r}", known)
 
 
 def _defaults() -> dict[str, Any]:
     """The choices that have a default, as the lowest layer: a setting alone then refines the default."""
     fields = RunConfig.model_fields
     return {
-        key: sources.flat(fields[key].default) for key in sources.CHOICES if not fields[key].is_required()
+        key: config_layers.flat(fields[key].default)
+        for key in config_layers.CHOICES
+        if not fields[key].is_required()
     }
 
 
@@ -313,7 +317,7 @@ def _mistake(error: ValidationError) -> UserMistake:
             f'no {key} is given: name one, --{key} NAME or {key} = "NAME" in the file; {_known(key)}'
         )
     if first["type"] == "extra_forbidden":
-        return UserMistake(sources.unknown(key, "the configuration", list(RunConfig.model_fields)))
+        return UserMistake(config_layers.unknown(key, "the configuration", list(RunConfig.model_fields)))
     message = first["msg"].removeprefix("Value error, ")
     return UserMistake(f"{key} got {first['input']!r}: {message[:1].lower()}{message[1:]}")
 

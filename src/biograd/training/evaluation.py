@@ -5,24 +5,24 @@ import torch
 from biograd.data import Batches
 from biograd.rules.base import Credit
 from biograd.training.distributed import Ranks
-from biograd.training.parts import Parts
+from biograd.training.run_setup import RunSetup
 from biograd.training.tally import ClassTally, Scores, Tally, scores
 
 
 @torch.no_grad()
-def evaluate(parts: Parts, batches: Batches, ranks: Ranks) -> Scores:
+def evaluate(setup: RunSetup, batches: Batches, ranks: Ranks) -> Scores:
     """Scores over all examples, in evaluation mode, each process taking a part of every batch.
 
     The modes of the net's modules are afterwards as they were.
     """
-    modes = {module: module.training for module in parts.net.modules()}
-    tally, of_classes = Tally(parts.device), ClassTally(batches.classes, parts.device)
-    parts.net.eval()
+    modes = {module: module.training for module in setup.net.modules()}
+    tally, of_classes = Tally(setup.device), ClassTally(batches.classes, setup.device)
+    setup.net.eval()
     try:
         for x, y in batches.epoch(0):
-            mine, targets, share = ranks.part(parts.inputs(x), y)
+            mine, targets, share = ranks.part(setup.inputs(x), y)
             if share:
-                judged = _judge(parts, mine, targets)
+                judged = _judge(setup, mine, targets)
                 tally.add(judged, targets)
                 of_classes.add(judged.output, targets)
     finally:
@@ -31,7 +31,7 @@ def evaluate(parts: Parts, batches: Batches, ranks: Ranks) -> Scores:
     return scores(ranks.sum(tally.sums()), ranks.sum(of_classes.counts))
 
 
-def _judge(parts: Parts, x: torch.Tensor, y: torch.Tensor) -> Credit:
-    with parts.autocast():
-        output = parts.rule.predict(parts.net, x)
-        return Credit(parts.loss_fn(output, y), output)
+def _judge(setup: RunSetup, x: torch.Tensor, y: torch.Tensor) -> Credit:
+    with setup.autocast():
+        output = setup.rule.predict(setup.net, x)
+        return Credit(setup.loss_fn(output, y), output)

@@ -11,7 +11,7 @@ from typing import Any
 from biograd import records
 from biograd.errors import CheckpointError, UserMistake
 from biograd.training.config import RunConfig
-from biograd.training.sources import CHOICES
+from biograd.training.config_layers import CHOICES
 
 CONFIG = "config.json"
 ENVIRONMENT = "environment.json"

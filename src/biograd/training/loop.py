@@ -13,7 +13,7 @@ from biograd.errors import CheckpointError, RunFailed
 from biograd.training import checkpoint, folder
 from biograd.training.config import RunConfig
 from biograd.training.distributed import Ranks, is_first, joined
-from biograd.training.parts import build, find_device
+from biograd.training.run_setup import build, find_device
 from biograd.training.seeding import derive, settled
 from biograd.training.tally import Scores
 from biograd.training.trainer import Diverged, Trainer
@@ -46,11 +46,11 @@ def train(config: RunConfig, run: str | os.PathLike[str], *, progress: bool | No
     if is_first():
         folder.refuse_used(path)
     with _process(config) as ranks:
-        parts = build(config, ranks.device)
+        setup = build(config, ranks.device)
         with _held(folder.fresh, path, ranks):
             if ranks.first:
                 folder.describe(path, config)
-            return _trained(Trainer(parts, ranks, path), progress)
+            return _trained(Trainer(setup, ranks, path), progress)
 
 
 def resume(run: str | os.PathLike[str], *, progress: bool | None = None) -> Result:
@@ -116,14 +116,14 @@ def _go_back(trainer: Trainer, path: Path) -> None:
     if trainer.ranks.first:
         folder.cut(path, trainer.position.epoch, trainer.position.step)
         changes = folder.describe_resumption(path, trainer.config)
-        trainer.parts = dataclasses.replace(trainer.parts, warnings=(*trainer.parts.warnings, *changes))
+        trainer.setup = dataclasses.replace(trainer.setup, warnings=(*trainer.setup.warnings, *changes))
     trainer.ranks.wait()
     trainer.rows = records.read_lines(path / folder.METRICS)
 
 
 def _trained(trainer: Trainer, progress: bool | None) -> Result:
     """Run to the end and write the result, whatever the end is."""
-    for warning in trainer.parts.warnings if trainer.ranks.first else ():
+    for warning in trainer.setup.warnings if trainer.ranks.first else ():
         warnings.warn(warning, stacklevel=3)
     try:
         test, reason = trainer.run(progress), None
@@ -137,7 +137,7 @@ def _trained(trainer: Trainer, progress: bool | None) -> Result:
 
 
 def _result(trainer: Trainer, test: Scores | None, reason: str | None) -> Result:
-    config, parts = trainer.config, trainer.parts
+    config, setup = trainer.config, trainer.setup
     last = trainer.rows[-1] if test else {}
     validation = ("validation_loss", "validation_accuracy", "validation_balanced_accuracy")
     means = ("train_loss", "train_accuracy", *validation)
@@ -157,9 +157,9 @@ def _result(trainer: Trainer, test: Scores | None, reason: str | None) -> Result
         "test_reads": trainer.test_reads,
         "tested_weights": "last" if test else None,
         "seconds": trainer.clock.seconds,
-        "parameters": sum(p.numel() for p in parts.net.parameters()),
+        "parameters": sum(p.numel() for p in setup.net.parameters()),
         "steps": trainer.position.step,
-        "warnings": list(parts.warnings),
+        "warnings": list(setup.warnings),
         "run": str(trainer.folder),
     }
 

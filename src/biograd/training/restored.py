@@ -15,7 +15,7 @@ from biograd.errors import CheckpointError, UserMistake
 from biograd.rules.base import Rule
 from biograd.training import checkpoint, folder, precision
 from biograd.training.config import RunConfig
-from biograd.training.parts import find_device, load_data, make_net, make_rule
+from biograd.training.run_setup import find_device, load_data, make_net, make_rule
 
 
 @dataclass(frozen=True)

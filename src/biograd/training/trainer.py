@@ -17,8 +17,8 @@ from biograd.training import checkpoint, folder
 from biograd.training.checkpoint import Position
 from biograd.training.distributed import GradientAverage, Ranks
 from biograd.training.evaluation import evaluate
-from biograd.training.parts import Parts
 from biograd.training.progress import Silent, shown
+from biograd.training.run_setup import RunSetup
 from biograd.training.schedules import Interval
 from biograd.training.seeding import random_state, restore_random_state
 from biograd.training.stopwatch import Stopwatch
@@ -39,7 +39,7 @@ class Trainer:
     """One run in one process, from wherever it stands to its end.
 
     Args:
-        parts: what it trains with.
+        setup: what it trains with.
         ranks: this process among those that train together.
         folder: where the first process writes the records.
 
@@ -50,19 +50,19 @@ class Trainer:
         test_reads: how often the test set was read.
     """
 
-    def __init__(self, parts: Parts, ranks: Ranks, folder: Path) -> None:
-        self.parts, self.ranks, self.folder, self.config = parts, ranks, folder, parts.config
+    def __init__(self, setup: RunSetup, ranks: Ranks, folder: Path) -> None:
+        self.setup, self.ranks, self.folder, self.config = setup, ranks, folder, setup.config
         self.position = Position()
-        self.clock = Stopwatch(parts.device)
+        self.clock = Stopwatch(setup.device)
         self.rows: list[dict[str, Any]] = []
         self.test_reads = 0
-        self._tally = Tally(parts.device)
-        self._average = GradientAverage([parts.net, parts.rule], ranks)
-        self._digest = parts.config.digest()
+        self._tally = Tally(setup.device)
+        self._average = GradientAverage([setup.net, setup.rule], ranks)
+        self._digest = setup.config.digest()
         self._saved = -math.inf
-        groups = [group for optimizer in parts.optimizers for group in optimizer.param_groups]
+        groups = [group for optimizer in setup.optimizers for group in optimizer.param_groups]
         self._parameters = [p for group in groups for p in group["params"]]
-        ranks.share_state(parts.net, parts.rule)
+        ranks.share_state(setup.net, setup.rule)
 
     def run(self, progress: bool | None = None) -> Scores:
         """Train to the end and read the test set, once.
@@ -74,12 +74,12 @@ class Trainer:
         config = self.config
         description = f"{config.title} {config.data.label} {config.net.label} seed {config.seed}"
         wanted = progress if self.ranks.first else False
-        with shown(description, self.position.step, self.parts.steps, wanted) as bar, self._average:
+        with shown(description, self.position.step, self.setup.steps, wanted) as bar, self._average:
             while self.position.epoch < config.epochs:
                 self._train_epoch(bar)
                 self._close_epoch(bar)
         self.test_reads += 1
-        test = evaluate(self.parts, self.parts.test, self.ranks)
+        test = evaluate(self.setup, self.setup.test, self.ranks)
         self._refuse_divergence(test.loss, "test loss")
         return test
 
@@ -87,7 +87,7 @@ class Trainer:
         """Go on from what a checkpoint holds.
 
         Raises:
-            CheckpointError: it is of other parts, or of another number of processes.
+            CheckpointError: it is of other setup, or of another number of processes.
         """
         count = len(state["sums"])
         if count != self.ranks.size:
@@ -95,17 +95,17 @@ class Trainer:
                 f"{self.folder} was trained by {count} processes, not {self.ranks.size}: resume it with as "
                 "many (torchrun --nproc-per-node), so that it gets the same bits"
             )
-        self.position = checkpoint.restore(state, self.parts)
+        self.position = checkpoint.restore(state, self.setup)
         self.clock.seconds = self.position.seconds
         self._tally.restore(state["sums"][self.ranks.rank])
         mine = {name: states[self.ranks.rank] for name, states in state["random"].items()}
-        restore_random_state(mine, self.parts.device)
+        restore_random_state(mine, self.setup.device)
 
     def _train_epoch(self, bar: Silent) -> None:
-        self.parts.rule.begin_epoch(self.position.epoch)
+        self.setup.rule.begin_epoch(self.position.epoch)
         with self.clock.running():
-            for x, y in self.parts.training.epoch(self.position.epoch, start=self.position.batch):
-                x = self.parts.inputs(x)
+            for x, y in self.setup.training.epoch(self.position.epoch, start=self.position.batch):
+                x = self.setup.inputs(x)
                 with self._divergence_noticed_by_the_rule():
                     if self._is_due(self.config.diagnostics_every):
                         self._measure(x, y)
@@ -116,20 +116,20 @@ class Trainer:
     def _step(self, x: Tensor, y: Tensor) -> None:
         """One gradient estimate of the rule, of this process's part of the batch, and one step of each optimiser."""
         mine, targets, share = self.ranks.part(x, y)
-        for optimizer in self.parts.optimizers:
+        for optimizer in self.setup.optimizers:
             optimizer.zero_grad()
         with self._average.over(share):
             if share:
                 self._teach(mine, targets)
         if self.config.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self._parameters, self.config.clip_norm)
-        for optimizer in self.parts.optimizers:
+        for optimizer in self.setup.optimizers:
             optimizer.step()
 
     def _teach(self, x: Tensor, y: Tensor) -> None:
-        parts = self.parts
-        with parts.autocast():
-            credit = parts.rule.assign_credit(parts.net, x, y, parts.loss_fn)
+        setup = self.setup
+        with setup.autocast():
+            credit = setup.rule.assign_credit(setup.net, x, y, setup.loss_fn)
         self._tally.add(credit, y)
 
     def _after_step(self) -> None:
@@ -139,12 +139,12 @@ class Trainer:
         self._move_schedules("step")
         if self._is_due(CHECK_EVERY):
             self._refuse_divergence(self.ranks.sum(self._tally.sums())[0].item(), "training loss")
-        if self._is_due(self.config.checkpoint_every) and position.batch < len(self.parts.training):
+        if self._is_due(self.config.checkpoint_every) and position.batch < len(self.setup.training):
             with self.clock.paused():
                 self._save()
 
     def _move_schedules(self, interval: Interval) -> None:
-        for schedule in self.parts.schedules:
+        for schedule in self.setup.schedules:
             if schedule.interval == interval:
                 schedule.scheduler.step()
 
@@ -152,10 +152,10 @@ class Trainer:
         """Validate, write the epoch's row, and make a checkpoint that holds no unfinished epoch."""
         self.position.epoch += 1
         self.position.batch = 0
-        self.ranks.share_state(self.parts.net, self.parts.rule)
+        self.ranks.share_state(self.setup.net, self.setup.rule)
         row = self._row()
         self._move_schedules("epoch")
-        self._tally = Tally(self.parts.device)
+        self._tally = Tally(self.setup.device)
         self._write_row(row)
         last = self.position.epoch == self.config.epochs
         if self.ranks.agree(last or time.monotonic() - self._saved >= MINIMUM_GAP):
@@ -164,8 +164,8 @@ class Trainer:
 
     def _row(self) -> dict[str, Any]:
         training = means(self.ranks.sum(self._tally.sums()))
-        held_out = self.parts.validation
-        validation = evaluate(self.parts, held_out, self.ranks) if held_out is not None else None
+        held_out = self.setup.validation
+        validation = evaluate(self.setup, held_out, self.ranks) if held_out is not None else None
         return {
             "epoch": self.position.epoch,
             "step": self.position.step,
@@ -174,7 +174,7 @@ class Trainer:
             "validation_loss": validation.loss if validation else None,
             "validation_accuracy": validation.accuracy if validation else None,
             "validation_balanced_accuracy": validation.balanced_accuracy if validation else None,
-            "learning_rate": self.parts.optimizer.param_groups[0]["lr"],
+            "learning_rate": self.setup.optimizer.param_groups[0]["lr"],
             "seconds": self.clock.seconds,
         }
 
@@ -189,19 +189,19 @@ class Trainer:
         """Measure the rule on a whole batch, before it is taught."""
         if not self.ranks.first:
             return
-        with self.clock.paused(), self.parts.autocast():
-            rows = measure(self.parts.net, self.parts.rule, x, y, self.parts.loss_fn)
+        with self.clock.paused(), self.setup.autocast():
+            rows = measure(self.setup.net, self.setup.rule, x, y, self.setup.loss_fn)
             where = {"step": self.position.step, "epoch": self.position.epoch + 1}
             for row in rows:
                 records.append_line(self.folder / folder.DIAGNOSTICS, {**where, **row})
 
     def _save(self) -> None:
-        parts, rank = self.parts, self.ranks
-        rank.share_state(parts.net, parts.rule)
+        setup, rank = self.setup, self.ranks
+        rank.share_state(setup.net, setup.rule)
         self.position.seconds = self.clock.seconds
-        random = random_state(parts.device)
+        random = random_state(setup.device)
         state = {
-            **checkpoint.capture(parts, self.position),
+            **checkpoint.capture(setup, self.position),
             "sums": rank.gather(self._tally.sums()),
             "random": {name: rank.gather(value) for name, value in random.items()},
         }

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from biograd.credit.blocks import Block, output_shapes
+from biograd.credit.chain.blocks import Block
+from biograd.credit.chain.shapes import output_shapes
 from biograd.errors import UserMistake
 from biograd.registry import Registry
 
 REGISTRY = Registry(
     "decoder",
-    {"mirror": "biograd.credit.mirror:mirror", "transpose": "biograd.credit.transpose:transpose"},
+    {"mirror": "biograd.credit.back.mirror:mirror", "transpose": "biograd.credit.back.transpose:transpose"},
     group="biograd.decoders",
 )
 """Ways to make decoders, by name; each is a `Decoder`."""

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from biograd.credit.blocks import blocks
-from biograd.credit.undoing import Undoable, bijection, nonlinearity_of, overlaps
+from biograd.credit.back.invertible_blocks import InvertibleBlock, bijection, nonlinearity_of, overlaps
+from biograd.credit.chain.blocks import blocks
 from biograd.errors import NotFinite, UnsupportedNet
 from biograd.layers import FirstUnits, InvertibleConv2d, LocallyConnected2d
 
@@ -99,13 +99,13 @@ def test_a_block_is_its_layer_one_nonlinearity_and_the_units_passed_on():
 )
 def test_blocks_that_cannot_be_undone_are_refused_in_one_line(layers, part):
     with pytest.raises(UnsupportedNet, match=part) as caught:
-        Undoable.of(block_of(*layers), 1e-6, is_first=False)
+        InvertibleBlock.of(block_of(*layers), 1e-6, is_first=False)
     assert "\n" not in str(caught.value)
 
 
 def test_the_first_block_may_have_any_shape_since_nothing_is_sent_below_it():
     block = block_of(nn.Linear(4, 3), nn.Tanh())
-    assert Undoable.of(block, 1e-6, is_first=True).block is block
+    assert InvertibleBlock.of(block, 1e-6, is_first=True).block is block
 
 
 KINDS: dict[str, Any] = {
@@ -129,7 +129,7 @@ def made(kind, nonlinearity=None):
     layer = make().double()
     for parameter in layer.parameters():
         nn.init.normal_(parameter, std=0.4)
-    part = Undoable.of(block_of(layer, nonlinearity or nn.LeakyReLU(0.1)), 1e-6, is_first=False)
+    part = InvertibleBlock.of(block_of(layer, nonlinearity or nn.LeakyReLU(0.1)), 1e-6, is_first=False)
     return layer, part, torch.randn(shape, dtype=torch.float64)
 
 
@@ -177,10 +177,10 @@ def test_an_activity_is_worked_out_without_running_the_layer_or_touching_the_dri
 
 
 def test_auxiliary_units_are_put_back_beside_those_that_are_passed_on():
-    part = Undoable.of(block_of(nn.Linear(4, 4), FirstUnits(2)), 1e-6, is_first=False)
+    part = InvertibleBlock.of(block_of(nn.Linear(4, 4), FirstUnits(2)), 1e-6, is_first=False)
     used, of = torch.tensor([[1.0, 2.0]]), torch.tensor([[5.0, 6.0, 7.0, 8.0]])
     assert part.completed(used, of).tolist() == [[1, 2, 7, 8]]
-    whole = Undoable.of(block_of(nn.Linear(4, 4)), 1e-6, is_first=False)
+    whole = InvertibleBlock.of(block_of(nn.Linear(4, 4)), 1e-6, is_first=False)
     assert whole.completed(of, used) is of
 
 

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from biograd.layers.local_geometry import Geometry
-from biograd.layers.local_kernels import OPERATORS
-from biograd.layers.local_memory import is_batch_last
+from biograd.layers.local.geometry import Geometry
+from biograd.layers.local.kernels import OPERATORS
+from biograd.layers.local.memory import is_batch_last
 
 
 def product(x: Tensor, w: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:

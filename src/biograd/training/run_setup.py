@@ -14,18 +14,18 @@ from biograd.credit.isolation import isolated
 from biograd.data import Batches, DataSet
 from biograd.errors import NotFinite, UserMistake
 from biograd.rules.base import Rule
-from biograd.training import guests, losses, optimizers, precision, schedules
+from biograd.training import losses, optimizers, precision, schedules, user_code
 from biograd.training.config import RunConfig
+from biograd.training.config_layers import SHARED
 from biograd.training.schedules import Schedule
 from biograd.training.seeding import derive
-from biograd.training.sources import SHARED
 
 EVALUATION_BATCH = 256
 """Examples at once when nothing is taught, unless the training batch is larger."""
 
 
 @dataclass(frozen=True)
-class Parts:
+class RunSetup:
     """What one run trains with.
 
     Attributes:
@@ -87,15 +87,15 @@ class Parts:
         return precision.autocast(self.config.precision, self.device)
 
 
-def build(config: RunConfig, device: torch.device | None = None) -> Parts:
-    """Make the parts of a run; the same configuration makes the same parts, bit for bit.
+def build(config: RunConfig, device: torch.device | None = None) -> RunSetup:
+    """Make what a run trains with; the same configuration makes the same, bit for bit.
 
     Args:
         config: the run's.
         device: the one of the configuration's kind that this process trains on.
 
     Raises:
-        UserMistake: the device is not there, or the parts do not fit one another.
+        UserMistake: the device is not there, or the setup do not fit one another.
         UnsupportedNet: the rule cannot teach this net.
         DataUnavailable: the data set is not there.
     """
@@ -110,9 +110,9 @@ def build(config: RunConfig, device: torch.device | None = None) -> Parts:
     )
     assert schedule is not None
     steps = config.epochs * len(training) * schedule.mean_share
-    with guests.blamed("rule", config.rule.name):
+    with user_code.blamed("rule", config.rule.name):
         warnings = tuple(rule.check_optimizer(optimizer, steps))
-    parts = Parts(
+    setup = RunSetup(
         config,
         device,
         net,
@@ -126,11 +126,11 @@ def build(config: RunConfig, device: torch.device | None = None) -> Parts:
         test,
         warnings,
     )
-    _rehearse(parts)
-    return parts
+    _rehearse(setup)
+    return setup
 
 
-def _rehearse(parts: Parts) -> None:
+def _rehearse(setup: RunSetup) -> None:
     """Teach two examples, or as few as an epoch's last batch has, and forget them.
 
     Some of what a rule cannot teach, or a net cannot take, shows only when the net runs; so it is refused
@@ -140,28 +140,32 @@ def _rehearse(parts: Parts) -> None:
         UserMistake: the net cannot be trained on so few examples at once, or a user's own net or rule fails.
         UnsupportedNet: the rule cannot teach the net.
     """
-    net, name = parts.net, parts.config.rule.name
-    *_, (x, y) = parts.training.epoch(0, start=len(parts.training) - 1)
-    x, y = parts.inputs(x[:2]), y[:2]
-    if guests.is_guest(parts.config.net.name):
-        _rehearse_net(parts, x, y)
-    with isolated(net, devices_of=x), parts.autocast(), guests.blamed("rule", name, guests.CHECK):
-        rule = copy.deepcopy(parts.rule)
-        for epoch in range(min(2, parts.config.epochs)):
+    net, name = setup.net, setup.config.rule.name
+    *_, (x, y) = setup.training.epoch(0, start=len(setup.training) - 1)
+    x, y = setup.inputs(x[:2]), y[:2]
+    if user_code.is_users_own(setup.config.net.name):
+        _rehearse_net(setup, x, y)
+    with isolated(net, devices_of=x), setup.autocast(), user_code.blamed("rule", name, user_code.CHECK):
+        rule = copy.deepcopy(setup.rule)
+        for epoch in range(min(2, setup.config.epochs)):
             rule.begin_epoch(epoch)
             try:
                 with _enough_examples():
-                    credit = rule.assign_credit(net, x, y, parts.loss_fn)
+                    credit = rule.assign_credit(net, x, y, setup.loss_fn)
             except NotFinite:
                 return  # the run itself records how it ends
-            guests.require_credit(name, credit, net, rule)
+            user_code.require_credit(name, credit, net, rule)
 
 
-def _rehearse_net(parts: Parts, x: Tensor, y: Tensor) -> None:
+def _rehearse_net(setup: RunSetup, x: Tensor, y: Tensor) -> None:
     """Run a user's own net without the rule, so that what goes wrong is known to be the net's."""
-    with isolated(parts.net, devices_of=x), guests.blamed("net", parts.config.net.name), _enough_examples():
-        with parts.autocast():
-            loss = parts.loss_fn(parts.net(x), y)
+    with (
+        isolated(setup.net, devices_of=x),
+        user_code.blamed("net", setup.config.net.name),
+        _enough_examples(),
+    ):
+        with setup.autocast():
+            loss = setup.loss_fn(setup.net(x), y)
         loss.backward()
 
 
@@ -214,10 +218,10 @@ def load_data(config: RunConfig) -> DataSet:
 def make_net(config: RunConfig, dataset: DataSet) -> nn.Module:
     """The net of a configuration, on the CPU, with the initial weights that its seed gives."""
     name, seed = config.net.name, derive(config.seed, "net")
-    guests.require_net(name, nets.REGISTRY.find(name))
-    with guests.blamed("net", name):
+    user_code.require_net(name, nets.REGISTRY.find(name))
+    with user_code.blamed("net", name):
         net = nets.create(name, dataset.input_shape, dataset.outputs, seed=seed, **config.net.settings)
-    guests.require_trainable(name, net)
+    user_code.require_trainable(name, net)
     return net.to(torch.float64 if config.precision == "float64" else torch.float32)
 
 
@@ -228,10 +232,10 @@ def make_rule(config: RunConfig, net: nn.Module, sample: Tensor) -> Rule:
     """
     name, settings = config.rule.name, dict(config.rule.settings)
     constructor = rules.REGISTRY.find(name)
-    guests.require_rule(name, constructor)
+    user_code.require_rule(name, constructor)
     if "seed" in inspect.signature(constructor).parameters:
         settings.setdefault("seed", derive(config.seed, "rule"))
-    with guests.blamed("rule", name, guests.CHECK):
+    with user_code.blamed("rule", name, user_code.CHECK):
         return rules.create(name, net, sample=sample, **settings)
 
 

@@ -1,7 +1,7 @@
 """The arithmetic of a locally connected layer as three operators of PyTorch.
 
 ``torch.compile`` takes each as one step instead of unrolling its loop over positions. They run by rows of
-positions (`local_rows`), or position by position where that is faster (`local_onednn`).
+positions (`rows`), or position by position where that is faster (`by_position`).
 """
 
 from collections.abc import Sequence
@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from biograd.layers import local_onednn, local_rows
-from biograd.layers.local_geometry import Geometry
-from biograd.layers.local_memory import batch_last, empty, fill, new_map, pad, unpad, windows
+from biograd.layers.local import by_position, rows
+from biograd.layers.local.geometry import Geometry
+from biograd.layers.local.memory import batch_last, empty, fill, new_map, pad, unpad, windows
 
 torch.library.define(
     "biograd::locally_connected_product", "(Tensor x, Tensor w, Tensor? bias, int[] geometry) -> Tensor"
@@ -34,7 +34,7 @@ def product(x: Tensor, w: Tensor, bias: Tensor | None, geometry: Sequence[int]) 
     """Output of the input ``x``, filters ``w`` and bias; its memory has the batch last."""
     shape, w = Geometry.unpack(geometry), w.contiguous()
     output = new_map((len(x), w.shape[5], *w.shape[:2]), x, batch_last=True)
-    by = local_onednn if local_onednn.is_faster(x, w, len(x), shape) else local_rows
+    by = by_position if by_position.is_faster(x, w, len(x), shape) else rows
     by.product(x, w, bias, shape, out=output.permute(2, 3, 1, 0))
     return output
 
@@ -46,7 +46,7 @@ def input_gradient(g: Tensor, w: Tensor, geometry: Sequence[int], size: Sequence
     left, right, top, bottom = shape.padding
     height, width, channels = size[0] + top + bottom, size[1] + left + right, w.shape[4] * shape.groups
     gradient = g.new_zeros(height, width, channels, len(g))
-    by = local_onednn if local_onednn.is_faster(g, w, len(g), shape) else local_rows
+    by = by_position if by_position.is_faster(g, w, len(g), shape) else rows
     by.add_input_gradient(batch_last(g), w, shape, to=windows(gradient, shape))
     return fill(new_map((len(g), channels, *size), g, last), unpad(gradient, shape))
 
@@ -56,7 +56,7 @@ def weight_gradient(g: Tensor, x: Tensor, geometry: Sequence[int]) -> Tensor:
     """Derivative by the filters."""
     shape = Geometry.unpack(geometry)
     gradient = empty((*g.shape[2:], *shape.kernel, x.shape[1] // shape.groups, g.shape[1]), like=x)
-    by = local_onednn if local_onednn.is_faster(x, gradient, len(x), shape) else local_rows
+    by = by_position if by_position.is_faster(x, gradient, len(x), shape) else rows
     by.weight_gradient(windows(pad(batch_last(x), shape), shape), batch_last(g), shape, out=gradient)
     return gradient
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
-from biograd.credit.quick import QuickLinear, QuickTanh
+from biograd.credit.fused import FusedLinear, FusedTanh
 from biograd.layers import (
     FirstUnits,
     LabelPlaces,
@@ -17,7 +17,7 @@ from biograd.layers import (
 
 _BY_DIMENSION = ("Conv", "ConvTranspose", "ConstantPad", "ZeroPad", "MaxPool", "AvgPool", "AdaptiveAvgPool")
 _SILENT: set[type[nn.Module]] = {
-    *(nn.Linear, LocallyConnected2d, LocallyConnectedTranspose2d, FirstUnits, QuickLinear, QuickTanh),
+    *(nn.Linear, LocallyConnected2d, LocallyConnectedTranspose2d, FirstUnits, FusedLinear, FusedTanh),
     *(LabelPlaces, LengthNorm),
     *(nn.Identity, nn.Flatten, nn.Unflatten, nn.Upsample),
     *(nn.Tanh, nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Softplus, nn.Sigmoid, nn.Hardtanh),
@@ -38,7 +38,7 @@ def random_state(device: torch.device) -> RandomState:
 
 
 @contextlib.contextmanager
-def second_run(
+def without_side_effects(
     layers: Iterable[nn.Module], device: torch.device, start: RandomState | None = None
 ) -> Iterator[None]:
     """Let layers run inside the context, and find their buffers and the global generators as they were.

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 from torch import nn
 
-from biograd.credit.blocks import Block
-from biograd.credit.decoders import Site
-from biograd.credit.mirror import mirror, own_nonlinearity
+from biograd.credit.back.decoders import Site
+from biograd.credit.back.mirror import mirror, own_nonlinearity
+from biograd.credit.chain.blocks import Block
 
 
 def transpose(site: Site) -> nn.Sequential:
@@ -14,7 +14,7 @@ def transpose(site: Site) -> nn.Sequential:
 
     Its derivative :math:`V\,\mathrm{diag}(\varphi'(h))` has the form of that of the block :math:`h = \varphi(W x + b)`
     transposed, :math:`W^\top \mathrm{diag}(\varphi')`, but that φ' is read at h instead of before it. There are no
-    biases, which differences do not see. Otherwise as `biograd.credit.mirror.mirror`.
+    biases, which differences do not see. Otherwise as `biograd.credit.back.mirror.mirror`.
 
     Args:
         site: where.

@@ -14,6 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from biograd.credit.feedback.recomputation import CHECKPOINTING, NoForward, watchers_of_saved_tensors
+from biograd.credit.feedback.taught_product import is_taught, taught_product
+from biograd.credit.feedback.weights import embedding_weights, exact_tensors, taught_weights
 from biograd.credit.graph import (
     SEQUENCES,
     FrozenMemory,
@@ -25,9 +28,7 @@ from biograd.credit.graph import (
     tensors_in,
 )
 from biograd.credit.operations import PARSERS, Call, Operation, Signed
-from biograd.credit.recomputation import CHECKPOINTING, NoForward, watchers_of_saved_tensors
-from biograd.credit.taught_product import is_taught, taught_product
-from biograd.credit.weights import embedding_weights, exact_tensors, taught_weights, unwrap
+from biograd.credit.wrappers import unwrap
 from biograd.errors import UnsupportedNet
 
 Feedback = Tensor | Signed | Callable[[], Tensor]

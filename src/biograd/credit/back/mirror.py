@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from biograd.credit.blocks import Block
-from biograd.credit.decoders import Site
-from biograd.credit.quick import QuickLinear, QuickTanh
+from biograd.credit.back.decoders import Site
+from biograd.credit.chain.blocks import Block
+from biograd.credit.fused import FusedLinear, FusedTanh
 from biograd.errors import UnsupportedNet
 from biograd.layers import LocallyConnected2d, LocallyConnectedTranspose2d
 
@@ -52,7 +52,7 @@ def mirror(site: Site) -> nn.Sequential:
     _initialize(opening[0])
     leading = [layer for index in reversed(range(place)) for layer in _before(site, index)]
     nonlinearity = own_nonlinearity(site.below)
-    if isinstance(opening[0], QuickLinear) and isinstance(nonlinearity, QuickTanh):
+    if isinstance(opening[0], FusedLinear) and isinstance(nonlinearity, FusedTanh):
         opening[0].tanh, nonlinearity = True, None  # what follows moves units alone
     return nn.Sequential(*behind, *opening, *leading, *filter(None, [nonlinearity]))
 
@@ -83,7 +83,7 @@ def _transposed(site: Site, place: int, channels: int) -> list[nn.Module]:
     """The opening layer transposed, with weights of its own, and what cuts its output to size."""
     layer, into, out = site.block.opening, site.shapes[place], site.shapes[place + 1]
     if isinstance(layer, nn.Linear):
-        return [QuickLinear(channels if len(out) == 1 else layer.out_features, layer.in_features)]
+        return [FusedLinear(channels if len(out) == 1 else layer.out_features, layer.in_features)]
     if isinstance(layer, LocallyConnected2d):
         return [_transposed_local(layer, channels)]
     for plain, transposed, pad in _CONVOLUTIONS:
@@ -192,7 +192,7 @@ def own_nonlinearity(block: Block) -> nn.Module | None:
         if isinstance(layer, nn.RReLU):  # its slope is random
             return nn.LeakyReLU((layer.lower + layer.upper) / 2)
         if type(layer) is nn.Tanh:
-            return QuickTanh()
+            return FusedTanh()
         if _is_nonlinearity(layer):
             return _apart(layer)
         if not isinstance(layer, _KEEPING_THE_RANGE):
@@ -228,6 +228,6 @@ def _initialize(layer: Any) -> None:
 def _unmirrored(site: Site, reason: str) -> UnsupportedNet:
     return UnsupportedNet(
         f"the block {site.block.name!r} cannot be mirrored, {reason}: give the rule a decoder of your own, "
-        "decoder='path/to/file.py:Name' (see biograd.credit.decoders.Decoder), or use a rule without: bp, fa, usf, "
-        "brsf, frsf, kp, wm, dfa"
+        "decoder='path/to/file.py:Name' (see biograd.credit.back.decoders.Decoder), or use a rule without: "
+        "bp, fa, usf, brsf, frsf, kp, wm, dfa"
     )

@@ -1,9 +1,8 @@
 """Linear layers and tanh in single precision on a CPU, by the faster of PyTorch's ways; elsewhere its own.
 
-PyTorch multiplies matrices by its BLAS, which leaves AVX-512 unused on processors that are not Intel's where it is
-MKL; oneDNN, which it convolves by, is twice as fast there, and adds a tanh at no cost. PyTorch's own tanh is several
-times as slow as its logistic function. Results differ from PyTorch's own by rounding, so this is for decoders and
-for what they are taught on, not for the net's forward pass.
+oneDNN multiplies large matrices faster than PyTorch's BLAS on some processors, and adds a tanh at no cost. PyTorch's
+own tanh is several times as slow as its logistic function. Results differ from PyTorch's own by rounding, so this is
+for decoders and for what they are taught on, not for the net's forward pass.
 """
 
 from collections.abc import Iterator
@@ -14,20 +13,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from biograd.credit.blocks import Block, spared
-
-LARGE = 2_000_000
-"""Multiplications from which oneDNN is worth its 10 µs a call."""
-
-HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+from biograd.credit.chain.blocks import Block, spared
+from biograd.layers import onednn
 
 
-def quick_tanh(x: Tensor) -> Tensor:
+def fused_tanh(x: Tensor) -> Tensor:
     r""":math:`\tanh x = 2 / (1 + e^{-2x}) - 1`, right to 2e-7 absolutely in single precision."""
     return torch.sigmoid(x + x).mul(2).sub_(1) if _is_single(x) else torch.tanh(x)
 
 
-def quick_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, tanh: bool = False) -> Tensor:
+def fused_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, tanh: bool = False) -> Tensor:
     """As `torch.nn.functional.linear`, and its tanh if that is wanted.
 
     Args:
@@ -38,27 +33,27 @@ def quick_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, tanh:
     """
     if not _is_worth_it(x, weight):
         y = F.linear(x, weight, bias)
-        return quick_tanh(y) if tanh else y
+        return fused_tanh(y) if tanh else y
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, weight, bias)):
-        return _QuickLinear.apply(x, weight, bias, tanh)  # pyright: ignore[reportReturnType]
-    return _product(x, weight, bias, tanh)
+        return _FusedLinear.apply(x, weight, bias, tanh)  # pyright: ignore[reportReturnType]
+    return onednn.linear(x, weight, bias, tanh=tanh)
 
 
-def run_quickly(block: Block, x: Tensor) -> Tensor:
+def run_fused(block: Block, x: Tensor) -> Tensor:
     """The output of a block, to rounding that of ``block(x)``, without a graph."""
     x = spared(block, x)
     for layer, is_before_tanh in _steps(block.layers):
         if type(layer) is nn.Linear and not has_hooks(layer):
-            x = quick_linear(x, layer.weight, layer.bias, tanh=is_before_tanh)
+            x = fused_linear(x, layer.weight, layer.bias, tanh=is_before_tanh)
         elif type(layer) is nn.Tanh and not has_hooks(layer):
-            x = quick_tanh(x)
+            x = fused_tanh(x)
         else:
             x = layer(x)
     return x
 
 
-class QuickLinear(nn.Linear):
-    """`torch.nn.Linear`, and a tanh behind it if that is wanted, by `quick_linear`.
+class FusedLinear(nn.Linear):
+    """`torch.nn.Linear`, and a tanh behind it if that is wanted, by `fused_linear`.
 
     Args:
         in_features: width of the input.
@@ -72,25 +67,25 @@ class QuickLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """The input through the layer, ``(…, out)``."""
-        return quick_linear(input, self.weight, self.bias, tanh=self.tanh)
+        return fused_linear(input, self.weight, self.bias, tanh=self.tanh)
 
     def extra_repr(self) -> str:
         """Sizes, and whether there is a tanh."""
         return f"{super().extra_repr()}, tanh={self.tanh}"
 
 
-class QuickTanh(nn.Tanh):
-    """`torch.nn.Tanh` by `quick_tanh`."""
+class FusedTanh(nn.Tanh):
+    """`torch.nn.Tanh` by `fused_tanh`."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Tanh of the input."""
-        return quick_tanh(input)
+        return fused_tanh(input)
 
 
-class _QuickLinear(torch.autograd.Function):
+class _FusedLinear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, tanh: bool) -> Tensor:  # pyright: ignore
-        y = _product(x, weight, bias, tanh)
+        y = onednn.linear(x, weight, bias, tanh=tanh)
         ctx.save_for_backward(x, weight, y if tanh else None)
         return y
 
@@ -101,8 +96,8 @@ class _QuickLinear(torch.autograd.Function):
         if y is not None:
             grad = torch.ops.aten.tanh_backward(grad, y)
         rows, needs = grad.reshape(-1, grad.shape[-1]), ctx.needs_input_grad
-        by_x = _product(grad, weight.t()) if needs[0] else None
-        by_weight = _product(rows.t(), x.reshape(-1, x.shape[-1]).t()) if needs[1] else None
+        by_x = onednn.linear(grad, weight.t()) if needs[0] else None
+        by_weight = onednn.linear(rows.t(), x.reshape(-1, x.shape[-1]).t()) if needs[1] else None
         return by_x, by_weight, rows.sum(0) if needs[2] else None, None
 
 
@@ -124,14 +119,10 @@ def has_hooks(layer: nn.Module) -> bool:
     return bool(layer._forward_hooks or layer._forward_pre_hooks)
 
 
-def _product(x: Tensor, w: Tensor, bias: Tensor | None = None, tanh: bool = False) -> Tensor:
-    return torch.ops.mkldnn._linear_pointwise.default(x, w, bias, "tanh" if tanh else "none", [], "")
-
-
 def _is_single(x: Tensor) -> bool:
     return x.dtype is torch.float32 and x.device.type == "cpu"
 
 
 def _is_worth_it(x: Tensor, weight: Tensor) -> bool:
-    is_single = HAS_ONEDNN and _is_single(x) and weight.dtype is torch.float32
-    return is_single and x.numel() * len(weight) >= LARGE and not torch.is_autocast_enabled("cpu")
+    is_single = onednn.IS_AVAILABLE and _is_single(x) and weight.dtype is torch.float32
+    return is_single and x.numel() * len(weight) >= onednn.LARGE and not torch.is_autocast_enabled("cpu")

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from biograd.errors import UnsupportedNet
-from biograd.layers.locally_connected import LocallyConnected2d
-from biograd.layers.locally_connected_transpose import LocallyConnectedTranspose2d
+from biograd.layers.local.locally_connected import LocallyConnected2d
+from biograd.layers.local.locally_connected_transpose import LocallyConnectedTranspose2d
 
 _EXACT_MODULES = (
     nn.Embedding,
@@ -28,22 +28,6 @@ _OPAQUE_MODULES: dict[type[nn.Module], str] = {
     torch.jit.ScriptModule: "a scripted module's operations cannot be seen",
     nn.DataParallel: "it copies the net for every batch; use DistributedDataParallel",
 }
-
-
-def unwrap(net: nn.Module) -> nn.Module:
-    """The net inside data-parallel and compile wrappers."""
-    while True:
-        if isinstance(net, nn.parallel.DistributedDataParallel):
-            net = net.module
-        elif is_compile_wrapper(net):
-            net = net._modules["_orig_mod"]  # pyright: ignore[reportAssignmentType]
-        else:
-            return net
-
-
-def is_compile_wrapper(module: nn.Module) -> bool:
-    """Whether it is what torch.compile wraps a module in."""
-    return "_orig_mod" in module._modules
 
 
 def taught_weights(net: nn.Module, exact: Collection[str] = ()) -> dict[str, nn.Parameter]:

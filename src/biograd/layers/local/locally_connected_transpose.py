@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from biograd.errors import UserMistake
-from biograd.layers.local_arguments import check_layer
-from biograd.layers.local_geometry import Padding, Pair, make_geometry, pair
-from biograd.layers.local_transpose_function import locally_connected_transpose2d
+from biograd.layers.local.arguments import check_layer
+from biograd.layers.local.geometry import Padding, Pair, make_geometry, pair
+from biograd.layers.local.transpose_function import locally_connected_transpose2d
 
 
 class LocallyConnectedTranspose2d(nn.Module):

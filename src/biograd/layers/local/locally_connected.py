@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from biograd.errors import UserMistake
-from biograd.layers.local_arguments import check_layer
-from biograd.layers.local_function import locally_connected2d
-from biograd.layers.local_geometry import Padding, Pair, make_geometry, pair
+from biograd.layers.local.arguments import check_layer
+from biograd.layers.local.function import locally_connected2d
+from biograd.layers.local.geometry import Padding, Pair, make_geometry, pair
 
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from biograd.credit.second_run import second_run
+from biograd.credit.side_effects import without_side_effects
 
 
 class Counter(nn.Module):
@@ -35,7 +35,7 @@ def test_buffers_and_the_generator_end_as_they_were(name, fails):
     held = dict(net.named_buffers())
     values, state = {k: b.clone() for k, b in held.items()}, torch.get_rng_state()
     try:
-        with second_run(net.children(), x.device):
+        with without_side_effects(net.children(), x.device):
             net(x)
             if fails:
                 raise KeyError
@@ -49,7 +49,7 @@ def test_buffers_and_the_generator_end_as_they_were(name, fails):
 
 def test_inside_it_layers_run_as_they_always_do():
     net, x = nn.BatchNorm1d(3), torch.randn(5, 3)
-    with second_run([net], x.device):
+    with without_side_effects([net], x.device):
         assert torch.equal(net(x), nn.BatchNorm1d(3)(x))
         assert net.running_mean is not None
         assert net.running_mean.any()
@@ -61,9 +61,9 @@ def test_nothing_is_saved_where_there_is_nothing_to_save(monkeypatch):
 
     monkeypatch.setattr(torch.random, "fork_rng", fail)
     layers = [nn.Flatten(), nn.Linear(3, 4), nn.Tanh(), nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU())]
-    with second_run(layers, torch.device("cpu")):
+    with without_side_effects(layers, torch.device("cpu")):
         pass
-    with pytest.raises(AssertionError), second_run([nn.Dropout()], torch.device("cpu")):
+    with pytest.raises(AssertionError), without_side_effects([nn.Dropout()], torch.device("cpu")):
         pass
 
 
@@ -86,7 +86,7 @@ def test_under_autocast_weights_are_cast_anew():
         with torch.no_grad():
             net(x)
         assert casts.count == 1
-        with second_run([net], x.device):
+        with without_side_effects([net], x.device):
             output = net(x)
         assert casts.count == 2
     assert output.requires_grad

@@ -15,7 +15,7 @@ from biograd.rules.base import Credit, Rule
 CHECK = "try it with biograd.testing.check_rule"
 
 
-def is_guest(name: str) -> bool:
+def is_users_own(name: str) -> bool:
     """Whether a name is ``path/to/file.py:Name``."""
     return ".py:" in name
 
@@ -37,7 +37,7 @@ def blamed(kind: str, name: str, expected: str = "") -> Iterator[None]:
     except (BiogradError, MemoryError, torch.OutOfMemoryError, OSError):
         raise
     except Exception as error:
-        if not is_guest(name) or "can't allocate memory" in str(error):
+        if not is_users_own(name) or "can't allocate memory" in str(error):
             raise
         first = next(iter(str(error).strip().splitlines()), "")
         reason = f"{type(error).__name__}: {first}".removesuffix(": ")
@@ -51,7 +51,7 @@ def require_rule(name: str, constructor: Callable[..., Any]) -> None:
     Raises:
         UserMistake: a class not derived from Rule, without ``assign_credit``, or that takes no (net, sample).
     """
-    if not is_guest(name):
+    if not is_users_own(name):
         return
     if inspect.isclass(constructor) and not issubclass(constructor, Rule):
         raise UserMistake(f"rule {name!r} is no rule: expected a class derived from biograd.Rule; {CHECK}")
@@ -69,7 +69,7 @@ def require_net(name: str, constructor: Callable[..., Any]) -> None:
     Raises:
         UserMistake: a class that is no module or is a rule, or that takes no (input_shape, outputs).
     """
-    if not is_guest(name):
+    if not is_users_own(name):
         return
     if inspect.isclass(constructor) and (
         not issubclass(constructor, nn.Module) or issubclass(constructor, Rule)
@@ -105,7 +105,7 @@ def require_credit(name: str, credit: Any, net: nn.Module, rule: Rule) -> None:
     Raises:
         UserMistake: no Credit of a scalar loss and an output, or no ``.grad`` in net and rule.
     """
-    if not is_guest(name):
+    if not is_users_own(name):
         return
     if not isinstance(credit, Credit) or not all(isinstance(value, Tensor) for value in credit):
         got = "None" if credit is None else f"a {type(credit).__name__}"

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from biograd.layers.local_geometry import Geometry
+from biograd.layers.local.geometry import Geometry
 
 HUGE = 8 * 2**20
 """Bytes from which `empty` asks for huge pages."""

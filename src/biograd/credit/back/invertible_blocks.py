@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from biograd.credit.blocks import Block
-from biograd.credit.inverses import (
+from biograd.credit.back.inverses import (
     apply,
     as_matrices,
     as_weight,
@@ -19,6 +18,7 @@ from biograd.credit.inverses import (
     require_invertible_kind,
     solved,
 )
+from biograd.credit.chain.blocks import Block
 from biograd.errors import UnsupportedNet
 from biograd.layers import FirstUnits
 
@@ -94,7 +94,7 @@ def nonlinearity_of(block: Block) -> tuple[nn.Module, int | None]:
 
 
 @dataclass(frozen=True)
-class Undoable:
+class InvertibleBlock:
     """A block of an invertible layer and a nonlinearity, behind a flattening or none, before `FirstUnits` or none.
 
     Attributes:
@@ -108,7 +108,7 @@ class Undoable:
     passed_on: int | None
 
     @classmethod
-    def of(cls, block: Block, margin: float, *, is_first: bool) -> "Undoable":
+    def of(cls, block: Block, margin: float, *, is_first: bool) -> "InvertibleBlock":
         """Take a block apart.
 
         Args:
@@ -154,9 +154,9 @@ class Undoable:
         layer: Any = self.block.opening
         weight = narrowed(layer, None)
         with torch.autocast(weight.device.type, enabled=False):  # inverses need the precision of the weights
-            return self._undone(layer, weight, activity.to(weight.dtype), x.to(weight.dtype))
+            return self._inverted(layer, weight, activity.to(weight.dtype), x.to(weight.dtype))
 
-    def _undone(self, layer: Any, weight: Tensor, activity: Tensor, x: Tensor) -> Tensor:
+    def _inverted(self, layer: Any, weight: Tensor, activity: Tensor, x: Tensor) -> Tensor:
         drive = self.nonlinearity.inverse(activity)
         if layer.bias is not None:
             drive = drive - _spread(layer)

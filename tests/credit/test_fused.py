@@ -1,12 +1,13 @@
-"""The quick ways are PyTorch's own to rounding, and PyTorch's own where they do not apply."""
+"""The fused ways are PyTorch's own to rounding, and PyTorch's own where they do not apply."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from biograd.credit import blocks, quick
-from biograd.credit.quick import QuickLinear, QuickTanh, quick_linear, quick_tanh, run_quickly
+from biograd.credit import blocks
+from biograd.credit.fused import FusedLinear, FusedTanh, fused_linear, fused_tanh, run_fused
+from biograd.layers import onednn
 
 LARGE = (160, 128, 112)  # batch, in, out: enough multiplications
 SMALL = (3, 5, 4)
@@ -21,9 +22,9 @@ def layer(sizes: tuple[int, int, int], dtype: torch.dtype = torch.float32) -> tu
 
 def test_tanh_is_right_to_two_ten_millionths_in_single_precision_and_exact_in_double():
     x = torch.cat([torch.linspace(-20, 20, 10001), torch.tensor([1e-6, -1e-6, 1e30, -torch.inf])])
-    assert (quick_tanh(x).double() - x.double().tanh()).abs().max() < 2e-7
-    assert torch.equal(quick_tanh(x.double()), x.double().tanh())
-    assert quick_tanh(torch.tensor([torch.nan])).isnan()
+    assert (fused_tanh(x).double() - x.double().tanh()).abs().max() < 2e-7
+    assert torch.equal(fused_tanh(x.double()), x.double().tanh())
+    assert fused_tanh(torch.tensor([torch.nan])).isnan()
 
 
 @pytest.mark.parametrize("tanh", [False, True])
@@ -33,7 +34,7 @@ def test_linear_and_its_gradients_are_pytorchs_to_rounding(sizes, tanh, wanted):
     x, W, b = layer(sizes)
     signal = torch.randn(sizes[0], sizes[2])
     inputs = [t if i in wanted else t.detach() for i, t in enumerate((x, W, b))]
-    got = quick_linear(*inputs, tanh=tanh)
+    got = fused_linear(*inputs, tanh=tanh)
     gradients = torch.autograd.grad(got, [inputs[i] for i in wanted], signal)
     exact = F.linear(x.double(), W.double(), b.double())
     exact = exact.tanh() if tanh else exact
@@ -43,29 +44,29 @@ def test_linear_and_its_gradients_are_pytorchs_to_rounding(sizes, tanh, wanted):
         torch.testing.assert_close(gradient, right, rtol=1e-5, atol=1e-4)
 
 
-@pytest.mark.skipif(not quick.HAS_ONEDNN, reason="this PyTorch has no oneDNN")
+@pytest.mark.skipif(not onednn.IS_AVAILABLE, reason="this PyTorch has no oneDNN")
 def test_large_products_go_by_onednn_and_small_ones_do_not():
     x, W, b = layer(LARGE)
-    assert "QuickLinear" in str(quick_linear(x, W, b).grad_fn)
+    assert "FusedLinear" in str(fused_linear(x, W, b).grad_fn)
     x, W, b = layer(SMALL)
-    assert "Addmm" in str(quick_linear(x, W, b).grad_fn)
+    assert "Addmm" in str(fused_linear(x, W, b).grad_fn)
     x, W, b = layer(LARGE, torch.float64)
-    assert torch.equal(quick_linear(x, W, b), F.linear(x, W, b))
+    assert torch.equal(fused_linear(x, W, b), F.linear(x, W, b))
 
 
 def test_autocast_is_followed():
     x, W, b = layer(LARGE)
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(quick_linear(x, W, b), F.linear(x, W, b))
-        assert quick_linear(x, W, b, tanh=True).dtype == torch.bfloat16
+        assert torch.equal(fused_linear(x, W, b), F.linear(x, W, b))
+        assert fused_linear(x, W, b, tanh=True).dtype == torch.bfloat16
 
 
 def test_modules_say_what_they_do():
-    module = QuickLinear(5, 4, tanh=True)
+    module = FusedLinear(5, 4, tanh=True)
     assert "in_features=5, out_features=4, bias=True, tanh=True" in repr(module)
     x = torch.randn(3, 5)
     torch.testing.assert_close(module(x), torch.tanh(F.linear(x, module.weight, module.bias)))
-    torch.testing.assert_close(QuickTanh()(x), torch.tanh(x))
+    torch.testing.assert_close(FusedTanh()(x), torch.tanh(x))
 
 
 def chain(*layers: nn.Module):
@@ -86,7 +87,7 @@ def test_a_block_run_quickly_gives_what_the_block_gives(name):
     torch.manual_seed(0)
     block, x = BLOCKS[name](), torch.randn(160, 128)
     with torch.no_grad():
-        torch.testing.assert_close(run_quickly(block, x), block(x), rtol=0, atol=5e-6)
+        torch.testing.assert_close(run_fused(block, x), block(x), rtol=0, atol=5e-6)
 
 
 @pytest.mark.parametrize("place", [0, 1])
@@ -97,5 +98,5 @@ def test_layers_with_hooks_are_called(place):
     block = chain(*layers)
     x = torch.randn(160, 128)
     with torch.no_grad():
-        torch.testing.assert_close(run_quickly(block, x), block(x), rtol=0, atol=5e-6)
+        torch.testing.assert_close(run_fused(block, x), block(x), rtol=0, atol=5e-6)
     assert seen == [place, place]

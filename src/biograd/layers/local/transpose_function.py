@@ -4,9 +4,9 @@ from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function
 
 from biograd.errors import UserMistake
-from biograd.layers.local_arguments import autocast, check_types
-from biograd.layers.local_geometry import Geometry, Padding, Pair, pair
-from biograd.layers.local_products import input_gradient, product, weight_gradient
+from biograd.layers.local.arguments import autocast, check_types
+from biograd.layers.local.geometry import Geometry, Padding, Pair, pair
+from biograd.layers.local.products import input_gradient, product, weight_gradient
 
 
 def locally_connected_transpose2d(

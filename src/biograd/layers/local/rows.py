@@ -6,8 +6,8 @@ No more than one row's patches exist at a time, in one buffer that stays in the 
 import torch
 from torch import Tensor
 
-from biograd.layers.local_geometry import Geometry
-from biograd.layers.local_memory import batch_last, pad, windows
+from biograd.layers.local.geometry import Geometry
+from biograd.layers.local.memory import batch_last, pad, windows
 
 
 def product(x: Tensor, w: Tensor, bias: Tensor | None, shape: Geometry, out: Tensor) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from biograd.errors import UserMistake
-from biograd.layers.local_geometry import Pair, pair
+from biograd.layers.local.geometry import Pair, pair
 
 
 def check_layer(

@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from biograd.credit.delivery import delivery
+from biograd.credit.chain.ledger import delivery
 
 
 def parameters():

@@ -1,0 +1,1 @@
+"""Ways back through a block: decoders that learn, inverses of its weights."""

@@ -1,0 +1,1 @@
+"""Chains of blocks: cut, run on detached inputs, and taught in one backward."""

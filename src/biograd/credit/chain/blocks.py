@@ -1,0 +1,192 @@
+"""Blocks of a chain: each runs on a detached input, so that nothing can leak between them."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from biograd.credit.wrappers import unwrap
+from biograd.errors import UnsupportedNet
+from biograd.layers.label_places import LabelPlaces
+from biograd.layers.length_norm import LengthNorm
+from biograd.layers.local.locally_connected import LocallyConnected2d
+from biograd.layers.local.locally_connected_transpose import LocallyConnectedTranspose2d
+
+_WEIGHT_LAYERS = (
+    nn.Linear,
+    nn.modules.conv._ConvNd,
+    LocallyConnected2d,
+    LocallyConnectedTranspose2d,
+    nn.Bilinear,
+    nn.Embedding,
+    nn.EmbeddingBag,
+)
+_LEADING = (
+    LabelPlaces,
+    LengthNorm,
+    nn.Flatten,
+    nn.Unflatten,
+    nn.modules.dropout._DropoutNd,
+    nn.modules.padding._ConstantPadNd,
+    nn.modules.padding._ReflectionPadNd,
+    nn.modules.padding._ReplicationPadNd,
+    nn.modules.padding._CircularPadNd,
+)
+"""Layers that belong to the block after them."""
+
+_CLOSING = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.modules.batchnorm._NormBase)
+"""Layers with parameters that belong to the block before them."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A part of a chain that learns from one teaching signal at its output.
+
+    Attributes:
+        name: the name of the layer that opens it, as in ``net.named_modules()``.
+        layers: its modules, in order.
+        opening: the layer that opens it.
+    """
+
+    name: str
+    layers: tuple[nn.Module, ...]
+    opening: nn.Module
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The block's output."""
+        return run_layers(self.layers, x)
+
+    @property
+    def leading(self) -> tuple[nn.Module, ...]:
+        """The layers before the opening one."""
+        return self.layers[: self.layers.index(self.opening)]
+
+    @property
+    def following(self) -> tuple[nn.Module, ...]:
+        """The layers behind the opening one."""
+        return self.layers[self.layers.index(self.opening) + 1 :]
+
+    @property
+    def driving(self) -> tuple[nn.Module, ...]:
+        """The layers that make what the nonlinearity gets: to the opening one, and normalisations right behind it."""
+        end = len(self.leading) + 1
+        while end < len(self.layers) and isinstance(self.layers[end], _CLOSING):
+            end += 1
+        return self.layers[:end]
+
+    @property
+    def firing(self) -> tuple[nn.Module, ...]:
+        """The layers behind those that drive: nonlinearity and pooling."""
+        return self.layers[len(self.driving) :]
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """The parameters of all its layers."""
+        for layer in self.layers:
+            yield from layer.parameters()
+
+
+def blocks(net: nn.Module) -> list[Block]:
+    """Cut a flat or nested ``nn.Sequential`` into blocks.
+
+    A block opens at a weight layer, or at any other child that holds parameters (a residual unit, a
+    ``Sequential`` subclass with a forward of its own). Flattening, dropout and padding before it belong to it;
+    normalisation, nonlinearity and pooling after it belong to it too.
+
+    Raises:
+        UnsupportedNet: the net is no chain, or nothing in it has weights.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Dropout(), nn.Linear(3, 2))
+        >>> [(block.name, len(block.layers)) for block in blocks(net)]
+        [('0', 2), ('3', 2)]
+    """
+    if isinstance(net, nn.parallel.DistributedDataParallel):
+        raise UnsupportedNet(
+            "a rule that teaches block by block bypasses DistributedDataParallel, which would not average its "
+            "gradients: pass the net itself and use biograd.training.GradientAverage"
+        )
+    net = unwrap(net)
+    if not _is_chain(net):
+        raise UnsupportedNet(
+            f"the net must be a chain (an nn.Sequential without hooks of its own) for a rule that teaches block by "
+            f"block; got {type(net).__name__}. Rules for any net: bp, fa, usf, brsf, frsf, kp, wm"
+        )
+    found = _cut(list(_flatten(net)))
+    if not found:
+        raise UnsupportedNet("the chain has no layer with weights")
+    for block in found:
+        if any(isinstance(parameter, nn.UninitializedParameter) for parameter in block.parameters()):
+            raise UnsupportedNet(
+                f"{block.name!r} has no shape yet: pass one batch through the net before making the rule"
+            )
+    return found
+
+
+def layers_of(chain: Iterable[Block]) -> list[nn.Module]:
+    """The layers of all blocks, in order."""
+    return [layer for block in chain for layer in block.layers]
+
+
+def _is_chain(module: nn.Module) -> bool:
+    plain = isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
+    hooks = (
+        *(module._forward_pre_hooks, module._forward_hooks),
+        *(module._backward_pre_hooks, module._backward_hooks),
+    )
+    return plain and not any(hooks)
+
+
+def _flatten(net: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    for name, child in net._modules.items():
+        if child is None:
+            continue
+        if _is_chain(child):
+            yield from _flatten(child, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", child
+
+
+def _cut(layers: list[tuple[str, nn.Module]]) -> list[Block]:
+    found: list[Block] = []
+    waiting: list[nn.Module] = []  # layers that lead the next block, if one opens right behind them
+    for name, layer in layers:
+        if _opens(layer):
+            found.append(Block(name, (*waiting, layer), layer))
+            waiting = []
+        elif not found or isinstance(layer, _LEADING):
+            waiting.append(layer)
+        else:
+            found[-1] = _extended(found[-1], *waiting, layer)
+            waiting = []
+    if found:
+        found[-1] = _extended(found[-1], *waiting)
+    return found
+
+
+def _extended(block: Block, *layers: nn.Module) -> Block:
+    return Block(block.name, (*block.layers, *layers), block.opening)
+
+
+def _opens(layer: nn.Module) -> bool:
+    if isinstance(layer, _WEIGHT_LAYERS):
+        return True
+    if isinstance(layer, _CLOSING):
+        return False
+    return any(parameter.dim() >= 2 for parameter in layer.parameters())
+
+
+def run_layers(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
+    """The output of layers one behind the other."""
+    for layer in layers:
+        x = layer(x)
+    return x
+
+
+def spared(block: Block, x: Tensor) -> Tensor:
+    """The input of a block, or a copy where what leads the block would overwrite it: others read it later."""
+    return x.clone() if is_in_place(block.leading) else x
+
+
+def is_in_place(layers: Sequence[nn.Module]) -> bool:
+    """Whether one of the layers overwrites its input and says so."""
+    return any(getattr(module, "inplace", False) for layer in layers for module in layer.modules())

@@ -1,0 +1,109 @@
+"""A batch's way up a chain: every block runs on a detached input, and all learn in one backward."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from biograd.credit.chain.blocks import Block, is_in_place, run_layers, spared
+from biograd.errors import UnsupportedNet
+
+
+def run_detached(chain: Sequence[Block], x: Tensor, record: Callable[[Block], bool]) -> list[Tensor]:
+    """Run every block on the detached output of the one before.
+
+    Args:
+        chain: the blocks.
+        x: a batch of inputs.
+        record: whether a block's graph is wanted; a frozen block on a detached input has none.
+
+    Returns:
+        The output of each block, ``(batch, …)``; the values are bit for bit those of the net.
+    """
+    outputs = []
+    for block in chain:
+        with torch.set_grad_enabled(record(block)):
+            x = block(spared(block, x.detach()))
+        outputs.append(x)
+    return outputs
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A batch's way through one block, in one graph that ends at the block's input.
+
+    Attributes:
+        entry: the block's input, detached; signals go back to it but in the first block, below which is nothing.
+        input: what the opening layer got: the entry, after the layers that lead the block.
+        drive: what the opening layer gave.
+        output: what the block gave.
+    """
+
+    entry: Tensor
+    input: Tensor
+    drive: Tensor
+    output: Tensor
+
+    def drive_signal(self, signal: Tensor) -> Tensor:
+        """What the drive is told when the output is told ``signal``: its derivative through the layers between."""
+        if self.drive is self.output:
+            return signal
+        return torch.autograd.grad(self.output, self.drive, signal, retain_graph=True)[0]
+
+    def entry_signal(self, signal: Tensor) -> Tensor:
+        """What the block's input is told when the opening layer's input is told ``signal``."""
+        if self.input is self.entry:
+            return signal
+        return torch.autograd.grad(self.input, self.entry, signal, retain_graph=True)[0]
+
+
+def run_through(chain: Sequence[Block], x: Tensor, record: Callable[[Block], bool]) -> list[Passage]:
+    """As `run_detached`, and keep what signals need to travel back through the layers around each opening one.
+
+    Args:
+        chain: the blocks.
+        x: a batch of inputs.
+        record: whether a block's graph is wanted.
+    """
+    passages = []
+    for block in chain:
+        with torch.set_grad_enabled(record(block)):
+            passages.append(_passage(block, x.detach(), is_first=block is chain[0]))
+        x = passages[-1].output
+    return passages
+
+
+def _passage(block: Block, entry: Tensor, *, is_first: bool) -> Passage:
+    if block.leading and not is_first and torch.is_grad_enabled() and entry.is_floating_point():
+        entry.requires_grad_()
+    x = run_layers(block.leading, spared(block, entry))
+    # What leads the first block may learn too (a normalisation): it stays within the graph.
+    drive = block.opening(x if is_first else x.detach())
+    if torch.is_grad_enabled() and not drive.requires_grad:
+        drive.requires_grad_()  # frozen weights: signals pass all the same
+    return Passage(entry, x, drive, _run_unharmed(block.following, drive, block.name))
+
+
+def _run_unharmed(layers: Sequence[nn.Module], drive: Tensor, name: str) -> Tensor:
+    """The output of the layers, which may not overwrite the drive."""
+    version = drive._version
+    output = run_layers(layers, drive.clone() if is_in_place(layers) else drive)
+    if drive._version != version:
+        raise UnsupportedNet(
+            f"a layer behind {name!r} overwrites its input without an attribute inplace=True that says so: "
+            "let it make a new tensor"
+        )
+    return output
+
+
+def teach(outputs: Sequence[Tensor], signals: Sequence[Tensor | None]) -> None:
+    """Add to ``.grad`` in one backward from all outputs that were recorded and have a signal.
+
+    Args:
+        outputs: what `run_detached` gave.
+        signals: derivative that each output is told, in the output's shape; None teaches nothing.
+    """
+    taught = [(h, s) for h, s in zip(outputs, signals, strict=True) if s is not None and h.requires_grad]
+    if taught:
+        torch.autograd.backward([h for h, _ in taught], [s for _, s in taught])

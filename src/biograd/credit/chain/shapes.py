@@ -1,0 +1,59 @@
+"""Shapes of what the blocks of a chain give, found by running one example."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from biograd.credit.chain.blocks import Block
+from biograd.errors import UnsupportedNet
+
+
+def output_shapes(chain: Sequence[Block], sample: Tensor | None) -> list[torch.Size]:
+    """Shape of every block's output for one example.
+
+    The blocks are run once in evaluation mode; training flags, buffers, random state and the sample stay as they
+    were.
+
+    Args:
+        chain: the blocks.
+        sample: one input with its batch dimension; may be None where the first layer is linear.
+
+    Raises:
+        UnsupportedNet: a sample is needed and there is none, or it does not fit.
+    """
+    x = _example(chain) if sample is None else sample[:1].detach().clone()  # in-place layers may overwrite it
+    on_cuda = [x.device] if x.device.type == "cuda" else []  # forking every GPU's generator would warn
+    shapes = []
+    with _evaluating(chain), torch.no_grad(), torch.random.fork_rng(on_cuda):
+        for block in chain:
+            try:
+                x = block(x)
+            except (RuntimeError, ValueError) as error:
+                reason = str(error).splitlines()[0]
+                raise UnsupportedNet(f"the sample does not fit block {block.name!r}: {reason}") from error
+            shapes.append(x.shape[1:])
+    return shapes
+
+
+def _example(chain: Sequence[Block]) -> Tensor:
+    opening = chain[0].opening
+    if not isinstance(opening, nn.Linear):
+        raise UnsupportedNet(
+            f"the shapes behind {type(opening).__name__} depend on the input: give one, sample=x[:1]"
+        )
+    return opening.weight.new_zeros((1, opening.in_features))
+
+
+@contextmanager
+def _evaluating(chain: Sequence[Block]) -> Iterator[None]:
+    modules = [module for block in chain for layer in block.layers for module in layer.modules()]
+    training = [module.training for module in modules]
+    try:
+        for module in modules:
+            module.training = False
+        yield
+    finally:
+        for module, flag in zip(modules, training, strict=True):
+            module.training = flag

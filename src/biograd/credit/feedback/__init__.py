@@ -1,0 +1,1 @@
+"""The weight that errors travel back through, in any module."""
