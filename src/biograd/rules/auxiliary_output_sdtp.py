@@ -1,7 +1,7 @@
 """SDTP with auxiliary outputs: the last decoder reads more of the last hidden block than its class probabilities."""
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from annotated_types import Gt
@@ -40,6 +40,8 @@ class AuxiliaryOutputSDTP(ClassTargetRule):
     Attributes:
         A: ``(auxiliary, units)``, fixed; the units are those of the last hidden block, flattened.
     """
+
+    family: ClassVar[str] = "target propagation"
 
     @checked_settings
     def __init__(

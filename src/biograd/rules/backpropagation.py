@@ -1,5 +1,7 @@
 """Backpropagation through the rule interface: the reference beside every other rule."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -11,6 +13,8 @@ class Backpropagation(Rule):
 
     Teaches any net. Reference: Rumelhart, Hinton & Williams 1986.
     """
+
+    family: ClassVar[str] = "backpropagation"
 
     def __init__(self, net: nn.Module, sample: Tensor | None = None) -> None:
         super().__init__()

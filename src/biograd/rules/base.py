@@ -39,6 +39,11 @@ class Rule(nn.Module, ABC):
     """Training settings under which the rule works, where they differ from everyone's: a nested mapping
     as in a configuration file, ``{"optimizer": {"name": "adamw", "weight_decay": 0.5}}``."""
 
+    family: ClassVar[str] = "own"
+    """What the rule is kin to, in one of the words that reports colour by: ``backpropagation``, ``feedback``
+    (weights that errors travel back through), ``direct feedback``, ``target propagation``, ``local``, ``baseline``;
+    ``own`` for a rule that is none of these."""
+
     teaches_hidden_layers: ClassVar[bool] = True
     """Whether layers below the output move at all."""
 

@@ -1,7 +1,7 @@
 """DTP with the difference reconstruction loss: decoders learn to send back what noise does to the output."""
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from annotated_types import Ge
@@ -55,6 +55,8 @@ class DifferenceReconstruction(OutputStepRule):
             first, third, … epoch and the net alone in those between. Count both where budgets are compared.
         seed: of the decoders and of the noise.
     """
+
+    family: ClassVar[str] = "target propagation"
 
     @checked_settings
     def __init__(

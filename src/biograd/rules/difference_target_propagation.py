@@ -1,6 +1,6 @@
 """Difference target propagation: a target by gradient below the output, and by decoders further down."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from annotated_types import Gt
@@ -40,6 +40,8 @@ class DifferenceTargetPropagation(DecoderRule):
             first, third, … epoch and the net alone in those between. Count both where budgets are compared.
         seed: of the decoders and of the noise.
     """
+
+    family: ClassVar[str] = "target propagation"
 
     @checked_settings
     def __init__(

@@ -56,6 +56,8 @@ class DirectDifferenceTargetPropagation(OutputStepRule):
         decoders: holds each Q, ``(units, outputs)``, in the order of the chain.
     """
 
+    family: ClassVar[str] = "target propagation"
+
     default_training: ClassVar[Mapping[str, Any]] = {"feedback_optimizer": {"name": "adam", "lr": 3e-3}}
 
     @checked_settings

@@ -1,6 +1,6 @@
 """Direct feedback alignment: the output error goes straight to every hidden block."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from annotated_types import Gt
 from torch import Tensor, nn
@@ -29,6 +29,8 @@ class DirectFeedbackAlignment(BlockRule):
         scale: standard deviation of the entries of B times √K.
         seed: of B.
     """
+
+    family: ClassVar[str] = "direct feedback"
 
     @checked_settings
     def __init__(

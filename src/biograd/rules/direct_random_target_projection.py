@@ -1,6 +1,6 @@
 """Direct random target projection: the label, not the error, goes straight to every hidden block."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch.nn.functional as F
 from annotated_types import Gt
@@ -28,6 +28,8 @@ class DirectRandomTargetProjection(BlockRule):
         scale: standard deviation of the entries of B times √outputs.
         seed: of B.
     """
+
+    family: ClassVar[str] = "direct feedback"
 
     @checked_settings
     def __init__(

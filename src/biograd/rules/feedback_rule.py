@@ -5,6 +5,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,8 @@ class FeedbackRule(Rule):
     Raises:
         UnsupportedNet: the net has a layer whose weights cannot be reached (attention, recurrent layers, …).
     """
+
+    family: ClassVar[str] = "feedback"
 
     def __init__(self, net: nn.Module, sample: Tensor | None = None, *, exact: Sequence[str] = ()) -> None:
         super().__init__()

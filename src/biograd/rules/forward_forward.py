@@ -1,6 +1,6 @@
 """Forward-forward learning: every block learns to tell right labels from wrong ones by how active it is."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -63,6 +63,8 @@ class ForwardForward(Blockwise):
             not one number a class.
         UserMistake: at a batch whose targets are no classes.
     """
+
+    family: ClassVar[str] = "local"
 
     @checked_settings
     def __init__(

@@ -1,7 +1,7 @@
 """GAIT-prop: incremental targets, adjusted by the gradient so that orthogonal nets learn as by backpropagation."""
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from annotated_types import Gt
@@ -61,6 +61,8 @@ class GaitProp(IncrementalRule):
         UnsupportedNet: the net is no chain, or does not have what the form needs.
         UserMistake: settings that do not go together.
     """
+
+    family: ClassVar[str] = "target propagation"
 
     @checked_settings
     def __init__(

@@ -1,6 +1,6 @@
 """Incremental target propagation: small target steps through exact inverses, without the gradient's adjustment."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Gt
 from torch import Tensor, nn
@@ -44,6 +44,8 @@ class IncrementalTargetPropagation(IncrementalRule):
         UnsupportedNet: the net is no chain, or does not have what the form needs.
         UserMistake: settings that do not go together.
     """
+
+    family: ClassVar[str] = "target propagation"
 
     @checked_settings
     def __init__(

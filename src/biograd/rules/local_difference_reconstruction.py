@@ -53,6 +53,8 @@ class LocalDifferenceReconstruction(OutputStepRule):
         seed: of the decoders and of the noise.
     """
 
+    family: ClassVar[str] = "target propagation"
+
     default_training: ClassVar[Mapping[str, Any]] = {"feedback_optimizer": {"name": "adam", "lr": 3e-3}}
 
     @checked_settings

@@ -61,6 +61,8 @@ class Pepita(Blockwise):
         UnsupportedNet: a hidden block that opens with something else, as residual units do.
     """
 
+    family: ClassVar[str] = "local"
+
     default_training: ClassVar[dict[str, Any]] = {
         "optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.9},
         "batch_size": 64,

@@ -15,6 +15,8 @@ class Shallow(BlockRule):
         sample: not needed.
     """
 
+    family: ClassVar[str] = "baseline"
+
     teaches_hidden_layers: ClassVar[bool] = False
 
     def __init__(self, net: nn.Module, sample: Tensor | None = None) -> None:

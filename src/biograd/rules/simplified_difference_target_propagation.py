@@ -1,5 +1,7 @@
 """Simplified difference target propagation: the label itself is the first target, and no gradient crosses a layer."""
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from biograd.rules.class_target_rule import ClassTargetRule
@@ -28,6 +30,8 @@ class SimplifiedDifferenceTargetPropagation(ClassTargetRule):
             first, third, … epoch and the net alone in those between. Count both where budgets are compared.
         seed: of the decoders and of the noise.
     """
+
+    family: ClassVar[str] = "target propagation"
 
     @checked_settings
     def __init__(

@@ -58,6 +58,8 @@ class SoftHebb(LocalRule):
         UserMistake: as many numbers as neither 1 nor the hidden blocks are.
     """
 
+    family: ClassVar[str] = "local"
+
     default_training: ClassVar[Mapping[str, Any]] = {
         "optimizer": {"name": "sgd", "lr": 0.05, "momentum": 0.9}
     }

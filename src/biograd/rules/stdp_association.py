@@ -1,7 +1,7 @@
 """Local learning from spike timing, association and competition: no error is propagated."""
 
 import math
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from annotated_types import Ge, Gt
@@ -60,6 +60,8 @@ class StdpAssociation(LocalRule):
         UnsupportedNet: another layer with weights, or outputs that are not one number a class.
         UserMistake: at a batch whose targets are no classes.
     """
+
+    family: ClassVar[str] = "local"
 
     @checked_settings
     def __init__(

@@ -1,6 +1,7 @@
 """Target propagation: each block's target is what the inverse of the block above makes of that block's own."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -33,6 +34,8 @@ class TargetPropagation(InverseRule):
     Raises:
         UnsupportedNet: the net is no chain, or a block cannot be undone.
     """
+
+    family: ClassVar[str] = "target propagation"
 
     @checked_settings
     def __init__(
