@@ -55,10 +55,14 @@ class Settings(Directive):
         if not settings:
             return [nodes.paragraph(text="None.")]
         lines = [
-            [_code(s["name"]), _code(_spell(s["default"])), _text(s["range"]), _text(s["meaning"])]
+            [_code(s["name"]), _code(_spell(s["default"])), _text(s["range"]), _text(_meaning(s))]
             for s in settings
         ]
         return [_table([_text(head) for head in ("setting", "default", "range", "meaning")], lines)]
+
+
+def _meaning(setting: dict[str, str]) -> str:
+    return f"{setting['of']}: {setting['meaning']}" if "of" in setting else setting["meaning"]
 
 
 def _spell(default: object) -> str:

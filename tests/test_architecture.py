@@ -138,9 +138,13 @@ def test_every_name_of_the_package_can_be_had_and_is_documented(name):
 )
 def test_every_setting_is_explained_where_the_command_line_looks(registry, name):
     constructor = registry.find(name)
-    text = inspect.cleandoc(constructor.__doc__ or "")
-    unexplained = [s.name for s in describe(constructor) if not re.search(rf"^    {s.name}: \S", text, re.M)]
+    unexplained = [s.name for s in describe(constructor) if not _is_explained(s, constructor)]
     assert unexplained == []
+
+
+def _is_explained(setting, constructor):
+    text = inspect.cleandoc((setting.strategy or constructor).__doc__ or "")
+    return re.search(rf"^    {setting.name.rpartition('.')[2]}: \S", text, re.M)
 
 
 def test_every_rule_has_a_card_and_every_card_a_rule():

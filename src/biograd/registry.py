@@ -38,6 +38,10 @@ class Registry:
         """Every registered name, the built-in ones first."""
         return [*self._built_in, *(name for name in self._installed() if name not in self._built_in)]
 
+    def built_in(self) -> list[str]:
+        """The names that come with biograd."""
+        return list(self._built_in)
+
     def find(self, name: str) -> Callable[..., Any]:
         """The constructor that ``name`` stands for.
 

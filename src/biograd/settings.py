@@ -5,7 +5,7 @@ import inspect
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from biograd.errors import UserMistake
 
@@ -15,39 +15,82 @@ if typing.TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class Strategy:
+    """One of several ways of doing something, chosen by its name, with settings of its own.
+
+    A setting that is annotated with a union of strategies takes one of them, its name, or a mapping of its name and
+    its settings: ``form=Constant(gamma=0.01)``, ``form="constant"``, ``form={"name": "constant", "gamma": 0.01}``; on
+    a command line ``--rule.form constant --rule.form.gamma 0.01``. Settings without a name are the default's.
+    Subclasses are dataclasses, frozen and keyword-only, whose fields are their settings.
+
+    Raises:
+        UserMistake: a value of the wrong type or out of range.
+
+    Example:
+        >>> from annotated_types import Gt
+        >>> @dataclass(frozen=True, kw_only=True)
+        ... class Constant(Strategy):
+        ...     name: ClassVar[str] = "constant"
+        ...     gamma: Annotated[float, Gt(0)] = 1e-3
+        >>> def rule(net, *, form: Constant = Constant()): ...
+        >>> validate(rule, {"form": "constant", "form.gamma": "0.01"}, "rule")
+        {'form': Constant(gamma=0.01)}
+    """
+
+    name: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        for name, value in validate(type(self), vars(self), type(self).__name__).items():
+            object.__setattr__(self, name, value)  # frozen for everyone else
+
+
 @dataclass(frozen=True)
 class Setting:
-    """One setting as a user reads it: its name, type with range, and default."""
+    """One setting as a user reads it.
+
+    Attributes:
+        name: with a dot where it is one of a strategy's: ``form.gamma``.
+        type: the type and its range.
+        default: what holds where it is not given; of a strategy its name.
+        strategy: the strategy whose setting it is, None for the constructor's own.
+    """
 
     name: str
     type: str
     default: Any
+    strategy: type[Strategy] | None = None
 
 
 def describe(constructor: Callable[..., Any]) -> list[Setting]:
-    """The settings of a constructor, in the order of its signature.
+    """The settings of a constructor, in the order of its signature; those of its strategies behind each.
 
     Example:
         >>> from annotated_types import Gt
         >>> def net(shape, *, width: Annotated[int, Gt(0)] = 3): ...
         >>> describe(net)
-        [Setting(name='width', type='int > 0', default=3)]
+        [Setting(name='width', type='int > 0', default=3, strategy=None)]
     """
-    hints = _hints(constructor)
-    return [
-        Setting(name, _spell(hints.get(name, Any)), parameter.default)
-        for name, parameter in _keyword_only(constructor).items()
-    ]
+    hints, found = _hints(constructor), []
+    for name, parameter in _keyword_only(constructor).items():
+        hint, default = hints.get(name, Any), parameter.default
+        found.append(Setting(name, _spell(hint), default.name if isinstance(default, Strategy) else default))
+        for strategy in _strategies(hint):
+            found += [
+                Setting(f"{name}.{own.name}", own.type, own.default, strategy) for own in describe(strategy)
+            ]
+    return found
 
 
 def validate(constructor: Callable[..., Any], given: Mapping[str, Any], owner: str) -> dict[str, Any]:
     """Check and convert the settings given by name; text from a command line is converted too.
 
-    Only the settings that were given come back, so that the constructor's own defaults stay its own.
+    Only the settings that were given come back, so that the constructor's own defaults stay its own. Strategies come
+    back made.
 
     Args:
         constructor: whose keyword-only parameters are the settings.
-        given: name to value; ``-`` and ``_`` are the same in a name.
+        given: name to value; ``-`` and ``_`` are the same in a name, and ``form.gamma`` is a setting of the strategy
+            ``form``.
         owner: what the message calls it, ``"rule 'fa'"``.
 
     Raises:
@@ -61,6 +104,7 @@ def validate(constructor: Callable[..., Any], given: Mapping[str, Any], owner: s
     if unknown:
         names = ", ".join(known) or "none"
         raise UserMistake(f"{owner} has no setting {unknown[0]!r}; its settings: {names}")
+    given = _with_strategies(constructor, given, owner)
     try:
         model = settings_model(constructor)(**{**_defaults(known), **given})
     except ValidationError as error:
@@ -68,14 +112,84 @@ def validate(constructor: Callable[..., Any], given: Mapping[str, Any], owner: s
     return {name: getattr(model, name) for name in given}
 
 
+def spelled(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as a record holds them: of a strategy its name and the settings that differ from their defaults.
+
+    Example:
+        >>> from biograd.rules.parts.inverses import Kept
+        >>> spelled({"seed": 1, "inverse": Kept(tolerance=0.01)})
+        {'seed': 1, 'inverse': {'name': 'kept', 'settings': {'tolerance': 0.01}}}
+    """
+    return {
+        name: _spelled(value) if isinstance(value, Strategy) else value for name, value in settings.items()
+    }
+
+
+def _spelled(strategy: Strategy) -> dict[str, Any]:
+    defaults = _defaults(_keyword_only(type(strategy)))
+    own = {
+        name: value
+        for name, value in vars(strategy).items()
+        if name not in defaults or value != defaults[name]
+    }
+    return {"name": strategy.name, "settings": spelled(own)}
+
+
 def _in_one_spelling(given: Mapping[str, Any], owner: str) -> dict[str, Any]:
-    spelled: dict[str, Any] = {}
-    for name, value in given.items():
-        key = name.replace("-", "_")
-        if key in spelled:
-            raise UserMistake(f"{owner}: setting {key!r} is given twice, with - and with _")
-        spelled[key] = value
-    return spelled
+    """Names with ``_``, and those of a strategy's settings, ``form.gamma``, gathered under ``form``."""
+    keys = [name.replace("-", "_") for name in given]
+    twice = next((key for key in keys if keys.count(key) > 1), None)
+    if twice is not None:
+        raise UserMistake(f"{owner}: setting {twice!r} is given twice, with - and with _")
+    whole: dict[str, Any] = {}
+    for key, value in sorted(zip(keys, given.values(), strict=True), key=lambda pair: "." in pair[0]):
+        name, dot, inner = key.partition(".")
+        whole[name] = {**_named(whole.get(name), name, owner), inner: value} if dot else value
+    return {name: whole[name] for name in dict.fromkeys(key.partition(".")[0] for key in keys)}
+
+
+def _named(strategy: Any, setting: str, owner: str) -> dict[str, Any]:
+    """A strategy as a flat mapping, ``{"name": "constant", "gamma": 0.01}``; None has no entries."""
+    if isinstance(strategy, Strategy):
+        return {"name": strategy.name, **vars(strategy)}
+    if strategy is None or isinstance(strategy, str):
+        return {} if strategy is None else {"name": strategy}
+    if isinstance(strategy, Mapping) and isinstance(strategy.get("settings", {}), Mapping):
+        own = {str(name).replace("-", "_"): value for name, value in strategy.items() if name != "settings"}
+        return {**own, **strategy.get("settings", {})}
+    raise UserMistake(
+        f"{owner}: setting {setting!r} got {strategy!r}: expected a name, or a table of a name and its settings"
+    )
+
+
+def _with_strategies(constructor: Callable[..., Any], given: dict[str, Any], owner: str) -> dict[str, Any]:
+    hints, known = _hints(constructor), _keyword_only(constructor)
+    return {
+        name: _made(value, name, hints.get(name, Any), known[name].default, owner)
+        for name, value in given.items()
+    }
+
+
+def _made(value: Any, setting: str, hint: Any, default: Any, owner: str) -> Any:
+    """The strategy that a value stands for; other values, and those that are strategies already, as they are."""
+    kinds = {kind.name: kind for kind in _strategies(hint)}
+    if not kinds or value is None or isinstance(value, tuple(kinds.values())):
+        return value
+    own = _named(value, setting, owner)
+    name = own.pop("name", default.name if isinstance(default, Strategy) else None)
+    if name not in kinds:
+        got = f"{', '.join(own)} without a name" if name is None else repr(name)
+        raise UserMistake(f"{owner}: setting {setting!r} got {got}: expected {', '.join(kinds)}")
+    return kinds[name](**validate(kinds[name], own, f"{owner}: {setting} {name!r}"))
+
+
+def _strategies(hint: Any) -> list[type[Strategy]]:
+    """The strategies that an annotation names."""
+    if inspect.isclass(hint) and issubclass(hint, Strategy):
+        return [hint]
+    if typing.get_origin(hint) is typing.Literal:
+        return []
+    return [kind for part in typing.get_args(hint) for kind in _strategies(part)]
 
 
 def settings_model(constructor: Callable[..., Any]) -> "type[BaseModel]":
@@ -84,7 +198,7 @@ def settings_model(constructor: Callable[..., Any]) -> "type[BaseModel]":
 
     hints = _hints(constructor)
     fields: dict[str, Any] = {
-        name: (_accepting_text(hints.get(name, Any)), ... if p.default is p.empty else p.default)
+        name: (_checked_type(hints.get(name, Any)), ... if p.default is p.empty else p.default)
         for name, p in _keyword_only(constructor).items()
     }
     config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
@@ -116,6 +230,11 @@ def _defaults(known: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
 def _hints(constructor: Callable[..., Any]) -> dict[str, Any]:
     function = constructor.__init__ if inspect.isclass(constructor) else constructor
     return typing.get_type_hints(inspect.unwrap(function), include_extras=True)
+
+
+def _checked_type(hint: Any) -> Any:
+    """What a value is checked against: strategies were checked as they were made."""
+    return Any if _strategies(hint) else _accepting_text(hint)
 
 
 def _accepting_text(hint: Any) -> Any:
@@ -168,4 +287,6 @@ def _spell_type(hint: Any) -> str:
         return f"{_spell(args[0])}, …" if args else "list"
     if args:
         return " | ".join("none" if arg is type(None) else _spell(arg) for arg in args)
+    if inspect.isclass(hint) and issubclass(hint, Strategy):
+        return hint.name
     return "none" if hint is type(None) else getattr(hint, "__name__", str(hint))

@@ -139,7 +139,7 @@ def test_a_blocks_own_activity_gives_back_its_input(kind, nonlinearity):
     layer, part, x = made(kind, nonlinearity)
     x = 0.3 * x  # within the margin of tanh
     activity = part.activity(layer(x).detach())
-    torch.testing.assert_close(part.undo(activity, x), x, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(part.invert(activity, x), x, rtol=1e-6, atol=1e-6)
 
 
 @every_kind
@@ -159,7 +159,7 @@ def test_the_overlap_counts_the_patches_at_each_place(kind):
 
 def test_a_place_that_no_patch_covers_keeps_its_value():
     layer, part, x = made("gaps")
-    back = part.undo(torch.randn_like(layer(x)), x)
+    back = part.invert(torch.randn_like(layer(x)), x)
     assert torch.equal(back[:, :, 2], x[:, :, 2])
     assert torch.equal(back[:, :, :, [2, 5]], x[:, :, :, [2, 5]])
     assert (back[:, :, :2, :2] != x[:, :, :2, :2]).all()
@@ -189,5 +189,5 @@ def test_singular_weights_are_told_by_the_blocks_name(kind):
     layer, part, x = made(kind)
     nn.init.zeros_(layer.weight)
     with pytest.raises(NotFinite, match="weight of '1' is singular") as caught:
-        part.undo(layer(x).detach(), x)
+        part.invert(layer(x).detach(), x)
     assert "\n" not in str(caught.value)

@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from biograd.credit.chain.ledger import delivery
+from biograd.credit.chain.ledger import Ledger
 
 
 def parameters():
@@ -9,50 +9,81 @@ def parameters():
 
 
 def test_gradients_are_added_to_what_is_there():
-    a, b = parameters()
+    (a, b), ledger = parameters(), Ledger()
     a.grad = torch.ones(3)
-    delivery({a: torch.full((3,), 2.0), b: torch.ones(2, 2)}).backward()
+    ledger.add_gradients([a, b], [torch.full((3,), 2.0), torch.ones(2, 2)])
+    ledger.settle()
     assert a.grad.tolist() == [3.0] * 3
     assert torch.equal(b.grad, torch.ones(2, 2))
 
 
+def test_gradients_of_a_parameter_that_blocks_share_add_up():
+    (a, b), ledger = parameters(), Ledger()
+    ledger.add_gradients([a, b], [torch.ones(3), None])
+    ledger.add_gradients([a], [torch.full((3,), 2.0)])
+    ledger.settle()
+    assert a.grad.tolist() == [3.0] * 3
+    assert b.grad is None
+
+
 def test_hooks_see_every_parameter_once():
-    a, b = parameters()
+    (a, b), ledger = parameters(), Ledger()
     seen = []
     for parameter in (a, b):
         parameter.register_post_accumulate_grad_hook(lambda p: seen.append(p))
-    gradients = {a: torch.ones(3), b: torch.ones(2, 2)}
-    delivery(gradients).backward()
+    ledger.add_gradients([a, b], [torch.ones(3), torch.ones(2, 2)])
+    ledger.add(2 * a, torch.ones(3))
+    ledger.settle()
     assert sorted(map(id, seen)) == sorted(map(id, (a, b)))
 
 
 def test_memory_is_handed_over_without_a_copy():
-    a, _ = parameters()
-    gradients = {a: torch.ones(3)}
-    place = gradients[a].data_ptr()
-    delivery(gradients).backward()
-    assert gradients == {}
+    (a, _), ledger = parameters(), Ledger()
+    gradient = torch.ones(3)
+    place = gradient.data_ptr()
+    ledger.add_gradients([a], [gradient])
+    del gradient
+    ledger.settle()
     assert a.grad.data_ptr() == place
 
 
-def test_it_joins_other_roots_in_one_backward():
-    a, b = parameters()
-    root = delivery({a: torch.ones(3)})
-    torch.autograd.backward([root, (a * 2).sum() + b.sum()])
+def test_it_joins_roots_and_gradients_in_one_backward():
+    (a, b), ledger = parameters(), Ledger()
+    ledger.add_gradients([a], [torch.ones(3)])
+    ledger.extend([((a * 2), torch.ones(3)), (b.sum(), torch.ones(()))])
+    ledger.settle()
     assert a.grad.tolist() == [3.0] * 3
+    assert torch.equal(b.grad, torch.ones(2, 2))
+
+
+def test_what_has_no_derivative_or_no_graph_teaches_nothing():
+    (a, b), ledger = parameters(), Ledger()
+    ledger.extend([(2 * a, None), (None, torch.ones(3)), (torch.ones(3), torch.ones(3))])
+    ledger.settle()
+    assert a.grad is b.grad is None
 
 
 def test_frozen_parameters_are_left_out():
-    a, b = parameters()
+    (a, b), ledger = parameters(), Ledger()
     a.requires_grad_(False)
-    delivery({a: torch.ones(3), b: torch.ones(2, 2)}).backward()
+    ledger.add_gradients([a, b], [torch.ones(3), torch.ones(2, 2)])
+    ledger.settle()
     assert a.grad is None
-    assert delivery({a: torch.ones(3)}) is None
+    assert torch.equal(b.grad, torch.ones(2, 2))
+
+
+def test_a_settled_ledger_is_empty():
+    (a, _), ledger = parameters(), Ledger()
+    ledger.add(2 * a, torch.ones(3))
+    ledger.add_gradients([a], [torch.ones(3)])
+    ledger.settle()
+    ledger.settle()
+    assert a.grad.tolist() == [3.0] * 3
 
 
 def test_it_works_where_gradients_are_off():
-    a, _ = parameters()
+    (a, _), ledger = parameters(), Ledger()
     with torch.no_grad():
-        root = delivery({a: torch.ones(3)})
-    root.backward()
+        ledger.add_gradients([a], [torch.ones(3)])
+        ledger.settle()
     assert a.grad.tolist() == [1.0] * 3

@@ -9,8 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import biograd
+from biograd.credit.chain.lesson import Lesson, through_every_block
 from biograd.layers import FirstUnits, InvertibleConv2d, LocallyConnected2d
-from biograd.rules.block_rule import Lesson, output_error
+from biograd.rules.gait_prop import Linearised
+from biograd.rules.target_propagation import _whole_target
 from tests.equations.chains import CHAINS, make
 from tests.equations.plain import cross_entropy_error, forward, taught_by_feedback
 from tests.equations.plain_targets import Part, errors, parts_of, targets, updates
@@ -141,9 +143,19 @@ def assert_same(got, expected, tolerance):
 def lesson_of(rule, case):
     """What the rule makes targets of."""
     chain = rule.chain(case.net)
-    outputs, passages = rule.run(chain, case.x)
-    loss, error, penalty = output_error(outputs[-1], case.y, case.loss_fn)
-    return Lesson(chain, case.x, outputs, passages, error, case.y, loss, penalty)
+    return Lesson.of(chain, case.x, case.y, case.loss_fn, through_every_block, lambda block: True)
+
+
+def in_form(settings, **more):
+    """The settings of a form with those that it shares with others."""
+    return {"form": {**settings["form"], **more}} if "form" in settings else more
+
+
+def found_targets(rule, lesson):
+    """Activities, targets and weights of all blocks, from the output down."""
+    if isinstance(rule, biograd.TargetPropagation):
+        return rule._chain.targets(lesson, _whole_target)
+    return rule.way_back.targets(lesson, rule._form.step)
 
 
 def constant(gamma):
@@ -157,9 +169,9 @@ def adaptive(gamma):
 # Rule, settings, the plain rule, its γ, and how far rounding may go.
 FORMS = {
     "tp": ("tp", {}, "tp", constant(1), 1e-11),
-    "itp": ("itp", {"form": "constant", "gamma": 0.05}, "itp", constant(0.05), 1e-9),
-    "constant": ("gait-prop", {"form": "constant", "gamma": 0.05}, "gait", constant(0.05), 1e-8),
-    "adaptive": ("gait-prop", {"form": "adaptive", "gamma": 1e-3}, "gait", adaptive(1e-3), 1e-9),
+    "itp": ("itp", {"form": {"name": "constant", "gamma": 0.05}}, "itp", constant(0.05), 1e-9),
+    "constant": ("gait-prop", {"form": {"name": "constant", "gamma": 0.05}}, "gait", constant(0.05), 1e-8),
+    "adaptive": ("gait-prop", {"form": {"name": "adaptive", "gamma": 1e-3}}, "gait", adaptive(1e-3), 1e-9),
 }
 every_form = pytest.mark.parametrize("form", FORMS)
 MARGIN = 0.05
@@ -171,10 +183,10 @@ MARGIN = 0.05
 def test_every_target_and_its_weight_is_the_papers(name, form, loss):
     given = case(name, loss)
     rule_name, settings, plain, gammas, tolerance = FORMS[form]
-    rule: Any = biograd.rules.create(rule_name, given.net, margin=MARGIN, **settings)
+    rule: Any = biograd.rules.create(rule_name, given.net, **in_form(settings, margin=MARGIN))
     parts = parts_of(given.net, given.x, MARGIN)
     ts, ms = targets(parts, gradient_of_examples(parts, given), plain, gammas)
-    found = rule._targets.targets(lesson_of(rule, given))[::-1]
+    found = found_targets(rule, lesson_of(rule, given))[::-1]
     assert len(found) == len(ts)
     for (activity, target, weight, _), part, t, m in zip(found, parts, ts, ms, strict=True):
         np.testing.assert_allclose(activity.flatten(1).numpy(), part.y, rtol=0, atol=1e-12)
@@ -189,7 +201,7 @@ def test_every_target_and_its_weight_is_the_papers(name, form, loss):
 def test_every_update_is_that_of_the_papers_local_losses(name, form, loss):
     given = case(name, loss)
     rule_name, settings, plain, gammas, tolerance = FORMS[form]
-    rule = biograd.rules.create(rule_name, given.net, margin=MARGIN, **settings)
+    rule = biograd.rules.create(rule_name, given.net, **in_form(settings, margin=MARGIN))
     parts = parts_of(given.net, given.x, MARGIN)
     ts, ms = targets(parts, gradient_of_examples(parts, given), plain, gammas)
     es = [2 * m * (part.y - t) for part, t, m in zip(parts, ts, ms, strict=True)]
@@ -210,9 +222,9 @@ def test_the_margin_cuts_targets_of_tanh_and_is_needed_in_these_tests():
 @pytest.mark.parametrize(
     ("rule", "settings", "plain", "gammas"),
     [
-        ("itp", {"form": "constant"}, "itp", constant(1e-3)),
-        ("gait-prop", {"form": "constant"}, "gait", constant(1e-3)),
-        ("gait-prop", {"form": "adaptive"}, "gait", adaptive(1e-7)),
+        ("itp", {"form": {"name": "constant"}}, "itp", constant(1e-3)),
+        ("gait-prop", {"form": {"name": "constant"}}, "gait", constant(1e-3)),
+        ("gait-prop", {"form": {"name": "adaptive"}}, "gait", adaptive(1e-7)),
     ],
 )
 def test_the_targets_have_the_papers_gamma_unless_it_is_given(rule, settings, plain, gammas):
@@ -220,7 +232,7 @@ def test_the_targets_have_the_papers_gamma_unless_it_is_given(rule, settings, pl
     made: Any = biograd.rules.create(rule, given.net, **settings)
     parts = parts_of(given.net, given.x)
     _, ms = targets(parts, gradient_of_examples(parts, given), plain, gammas)
-    found = made._targets.targets(lesson_of(made, given))
+    found = found_targets(made, lesson_of(made, given))
     np.testing.assert_allclose(found[2].weight.numpy(), ms[-3], rtol=1e-5)
 
 
@@ -232,7 +244,8 @@ def test_the_targets_have_the_papers_gamma_unless_it_is_given(rule, settings, pl
 def test_the_linearised_form_sends_errors_through_inverses(name, rule, plain, columns, inverse, loss):
     given = case(name, loss)
     accuracy = {"tolerance": 1e-6} if inverse == "kept" else {}
-    made = biograd.rules.create(rule, given.net, columns=columns, inverse=inverse, **accuracy)
+    form, way = {"name": "linearised", "columns": columns}, {"name": inverse, **accuracy}
+    made = biograd.rules.create(rule, given.net, form=form, inverse=way)
     parts = parts_of(given.net, given.x)
 
     def inverse_of(part, patch):
@@ -251,7 +264,7 @@ def test_the_linearised_form_sends_errors_through_inverses(name, rule, plain, co
 @every_net
 def test_the_distance_to_a_target_is_half_the_error_that_a_block_is_told(name, loss):
     given = case(name, loss)
-    rule: Any = biograd.rules.create("gait-prop", given.net, columns="all")
+    rule: Any = biograd.rules.create("gait-prop", given.net, form=Linearised(columns="all"))
     parts = parts_of(given.net, given.x)
     es = errors(parts, gradient_of_examples(parts, given), "gait", lambda part, p: np.linalg.inv(p.W))
     shown = rule.targets(given.net, given.x, given.y, given.loss_fn)
@@ -292,10 +305,10 @@ def feedback(layer):
 # What rounding leaves of an example without error: targets carry it down, the more the smaller a constant γ is.
 ALL_FORMS: list[tuple[str, dict[str, Any], float]] = [
     ("tp", {}, 1e-12),
-    ("itp", {"form": "constant", "gamma": 0.05}, 1e-10),
+    ("itp", {"form": {"name": "constant", "gamma": 0.05}}, 1e-10),
     ("itp", {}, 0),
-    ("gait-prop", {"form": "constant", "gamma": 0.05}, 1e-10),
-    ("gait-prop", {"form": "adaptive"}, 1e-12),
+    ("gait-prop", {"form": {"name": "constant", "gamma": 0.05}}, 1e-10),
+    ("gait-prop", {"form": {"name": "adaptive"}}, 1e-12),
     ("gait-prop", {}, 0),
     ("gait-prop", {"inverse": "exact"}, 0),
     ("gait-prop", {"inverse": "learned"}, 0),

@@ -10,6 +10,8 @@ from torch import nn
 import biograd
 from biograd import nets
 from biograd.layers import FirstUnits, InvertibleConv2d, LocallyConnected2d
+from biograd.rules.gait_prop import Adaptive, Linearised
+from biograd.rules.incremental_target_propagation import Constant
 from tests.equations.chains import Chain
 
 
@@ -91,11 +93,12 @@ def assert_backpropagation(pairs, degrees=0.01, norm=1e-4):
     assert max(abs(ratio - 1) for _, ratio in pairs) < norm
 
 
+ALL = Linearised(columns="all")
 FORMS = {
     "adaptive": {"form": "adaptive"},
     "linearised, exact": {"inverse": "exact"},
     "linearised, kept": {"inverse": "kept"},
-    "linearised, all columns": {"columns": "all"},
+    "linearised, all columns": {"form": ALL},
 }
 
 
@@ -129,7 +132,7 @@ def test_so_it_is_at_depth_20_in_double_precision(loss):
 def test_the_adaptive_form_does_not_mind_its_gamma(gamma, loss):
     chain = square(6)
     assert_backpropagation(
-        against_backpropagation("gait-prop", chain, loss, form="adaptive", gamma=gamma), 0.05
+        against_backpropagation("gait-prop", chain, loss, form=Adaptive(gamma=gamma)), 0.05
     )
 
 
@@ -155,7 +158,7 @@ def test_itp_and_tp_are_far_from_backpropagation_even_there(loss):
 @every_loss
 def test_itp_with_targets_is_its_limit_where_that_is_above_rounding(loss):
     chain = square(3)
-    small = gradients(biograd.rules.create("itp", chain.net, form="constant", gamma=1e-4), chain, loss)
+    small = gradients(biograd.rules.create("itp", chain.net, form=Constant(gamma=1e-4)), chain, loss)
     limit = gradients("itp", chain, loss)
     for name, expected in limit.items():
         torch.testing.assert_close(small[name], expected, rtol=1e-5, atol=1e-6 * expected.abs().max().item())
@@ -164,9 +167,9 @@ def test_itp_with_targets_is_its_limit_where_that_is_above_rounding(loss):
 # Each equals the others in size too: none has a γ or an m left where D is the identity.
 ONE_IN_LINEAR_NETS = [
     ("tp", {}, 1e-11),
-    ("itp", {"columns": "all"}, 1e-11),
-    ("itp", {"form": "constant", "gamma": 0.1}, 1e-9),
-    ("gait-prop", {"form": "constant", "gamma": 0.1}, 1e-9),
+    ("itp", {"form": {"name": "linearised", "columns": "all"}}, 1e-11),
+    ("itp", {"form": Constant(gamma=0.1)}, 1e-9),
+    ("gait-prop", {"form": {"name": "constant", "gamma": 0.1}}, 1e-9),
     ("gait-prop", {"form": "adaptive"}, 1e-5),
 ]
 
@@ -177,7 +180,7 @@ def test_in_linear_nets_all_are_one_rule_and_backpropagation_where_weights_are_o
     chain = square(5, width=16, slope=1.0)
     if not orthogonal:
         disturb(chain.net, 0.2)
-    expected = gradients(biograd.rules.create("gait-prop", chain.net, columns="all"), chain, loss)
+    expected = gradients(biograd.rules.create("gait-prop", chain.net, form=ALL), chain, loss)
     for rule, settings, rounding in ONE_IN_LINEAR_NETS:
         got = gradients(biograd.rules.create(rule, chain.net, **settings), chain, loss)
         for name, value in expected.items():
@@ -217,7 +220,7 @@ def test_as_weights_leave_orthogonality_the_angle_grows(s, degrees):
     for seed in range(3):
         chain = square(5, width=256, seed=seed)
         disturb(chain.net, s, seed + 10)
-        angles.append(against_backpropagation("gait-prop", chain, "squared error", columns="all")[0][0])
+        angles.append(against_backpropagation("gait-prop", chain, "squared error", form=ALL)[0][0])
     assert sum(angles) / 3 == pytest.approx(degrees, rel=0.2)
 
 
@@ -226,7 +229,7 @@ def test_used_columns_alone_are_nearer_to_backpropagation_than_auxiliary_units()
     chain = square(5, width=256)
     disturb(chain.net, 0.3)
     used, everything = (
-        against_backpropagation("gait-prop", chain, "squared error", columns=columns)
+        against_backpropagation("gait-prop", chain, "squared error", form=Linearised(columns=columns))
         for columns in ("used", "all")
     )
     assert used[0][0] < everything[0][0]

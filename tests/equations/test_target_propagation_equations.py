@@ -240,8 +240,8 @@ def test_blocks_learn_to_reach_their_targets_and_decoders_to_invert(name, varian
     chain = make(name)
     rule, plain, keeps = subject(variant, chain, noise=0.3)
     drawn: list[Any] = []
-    draw = rule._with_noise
-    monkeypatch.setattr(rule, "_with_noise", lambda inputs: drawn.extend(draw(inputs)) or drawn)
+    draw = rule._reconstruction.noisy
+    monkeypatch.setattr(rule._reconstruction, "noisy", lambda inputs: drawn.extend(draw(inputs)) or drawn)
     rule.assign_credit(chain.net, chain.x, chain.y, F.cross_entropy)
     for key, gradient in plain.net_gradients().items():
         assert_same(chain.net.get_parameter(key).grad, gradient, key)

@@ -216,7 +216,7 @@ def test_all_noise_of_a_batch_is_one_draw_with_the_standard_deviation_asked_for(
     task = mlp()
     rule = create("sdtp", task, noise=0.7)
     inputs = [torch.zeros(500, 6), torch.zeros(500, 4, 5).transpose(1, 2), torch.zeros(500, 7, 2)]
-    noise = rule._with_noise(inputs)
+    noise = rule._reconstruction.noisy(inputs)
     assert [n.shape for n in noise] == [h.shape for h in inputs]
     assert [n.stride() for n in noise] == [h.stride() for h in inputs]
     numbers = torch.cat([n.flatten() for n in noise])

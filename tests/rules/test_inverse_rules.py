@@ -1,4 +1,4 @@
-"""Rules through inverses: what they refuse, the penalty they add, what they leave behind, and a net that changes."""
+"""Rules through inverses: what they refuse, what they leave behind, and a net that changes."""
 
 import copy
 from typing import Any
@@ -6,16 +6,14 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load, save
-from torch import Tensor, nn
+from torch import nn
 
 import biograd
-from biograd import nets, rules
+from biograd import nets
 from biograd.credit import blocks
-from biograd.errors import NotFinite, UserMistake
+from biograd.errors import NotFinite
 from biograd.layers import FirstUnits, InvertibleConv2d, LocallyConnected2d
-from biograd.rules.inverse_rule import used_units
-from biograd.rules.orthogonality import orthogonality_gradient
+from biograd.rules.parts.inverses import Kept, used_units
 from biograd.testing.snapshots import Traces, buffers
 from tests.rules.small import Task, assert_same, create, gradients
 
@@ -31,6 +29,7 @@ LINEARISED: list[tuple[str, dict[str, Any]]] = [
     ("gait-prop", {"inverse": "learned"}),
     ("itp", {}),
 ]
+ALL_COLUMNS = {"form": {"name": "linearised", "columns": "all"}}
 every_target_form = pytest.mark.parametrize(("name", "settings"), TARGET_FORMS, ids=str)
 every_linearised = pytest.mark.parametrize(("name", "settings"), LINEARISED, ids=str)
 every_form = pytest.mark.parametrize(("name", "settings"), [*TARGET_FORMS, *LINEARISED], ids=str)
@@ -75,7 +74,7 @@ def test_linearised_itp_divides_by_the_derivative_and_so_refuses_them_as_well():
 
 @pytest.mark.parametrize(
     ("name", "settings"),
-    [*TARGET_FORMS, ("gait-prop", {"columns": "all"}), ("itp", {"columns": "all"})],
+    [*TARGET_FORMS, ("gait-prop", ALL_COLUMNS), ("itp", ALL_COLUMNS)],
     ids=str,
 )
 def test_layers_that_are_not_square_are_refused_but_the_first(name, settings):
@@ -101,24 +100,48 @@ def test_small_steps_need_double_precision(name, settings):
 @pytest.mark.parametrize(
     ("name", "settings", "part"),
     [
-        ("gait-prop", {"gamma": 0.1}, "gamma 0.1 goes with a form with targets"),
-        ("itp", {"gamma": 0.1}, "gamma 0.1 goes with a form with targets"),
-        ("gait-prop", {"form": "adaptive", "inverse": "kept"}, "needs exact inverses, got 'kept'"),
-        ("itp", {"form": "constant", "inverse": "learned"}, "needs exact inverses, got 'learned'"),
-        ("gait-prop", {"form": "constant", "columns": "used"}, "undoes whole layers, got columns='used'"),
-        ("gait-prop", {"gamma": 0}, "setting 'gamma' got"),
-        ("gait-prop", {"form": "adaptive", "gamma": -1e-7}, "setting 'gamma' got"),
-        ("gait-prop", {"form": "newton"}, "setting 'form' got"),
-        ("itp", {"form": "adaptive"}, "setting 'form' got"),
-        ("gait-prop", {"tolerance": 0}, "setting 'tolerance' got"),
-        ("gait-prop", {"tolerance": 1}, "setting 'tolerance' got"),
+        ("gait-prop", {"form.gamma": 0.1}, "form 'linearised' has no setting 'gamma'; its settings: columns"),
+        (
+            "itp",
+            {"form.gamma": 0.1},
+            "form 'linearised' has no setting 'gamma'; its settings: columns, margin",
+        ),
+        (
+            "gait-prop",
+            {"gamma": 0.1},
+            "rule 'gait-prop' has no setting 'gamma'; its settings: form, inverse, seed",
+        ),
+        ("gait-prop", {"form": "adaptive", "inverse": "kept"}, "whole blocks exactly, got inverse 'kept'"),
+        ("itp", {"form": "constant", "inverse": "learned"}, "whole blocks exactly, got inverse 'learned'"),
+        (
+            "gait-prop",
+            {"form": {"name": "constant", "columns": "used"}},
+            "form 'constant' has no setting 'columns'",
+        ),
+        ("gait-prop", {"form": "constant", "form.gamma": 0}, "form 'constant': setting 'gamma' got"),
+        ("gait-prop", {"form": "adaptive", "form.gamma": -1e-7}, "form 'adaptive': setting 'gamma' got"),
+        ("gait-prop", {"form": "newton"}, "'form' got 'newton': expected linearised, constant, adaptive"),
+        ("itp", {"form": "adaptive"}, "'form' got 'adaptive': expected linearised, constant"),
+        ("gait-prop", {"form": 3}, "'form' got 3: expected a name, or a table of a name and its settings"),
+        (
+            "gait-prop",
+            {"inverse": {"tolerance": 0.1}},
+            "'inverse' got tolerance without a name: expected exact, kept",
+        ),
+        (
+            "gait-prop",
+            {"inverse": {"name": "kept", "tolerance": 0}},
+            "inverse 'kept': setting 'tolerance' got",
+        ),
+        ("gait-prop", {"inverse": "kept", "inverse.tolerance": 1}, "inverse 'kept': setting 'tolerance' got"),
+        (
+            "gait-prop",
+            {"inverse": "exact", "inverse.tolerance": 0.1},
+            "inverse 'exact' has no setting 'tolerance'",
+        ),
         ("tp", {"margin": 0}, "setting 'margin' got"),
         ("tp", {"margin": 1}, "setting 'margin' got"),
-        ("tp", {"orthogonality": -1}, "setting 'orthogonality' got"),
-        ("tp", {"orthogonality": float("nan")}, "setting 'orthogonality' got"),
-        ("gait-prop", {"penalty": "half"}, "setting 'penalty' got"),
-        ("gait-prop", {"penalty_every": 0}, "setting 'penalty_every' got"),
-        ("gait-prop", {"inverse": "guessed"}, "setting 'inverse' got"),
+        ("gait-prop", {"inverse": "guessed"}, "'inverse' got 'guessed': expected exact, kept, learned"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(name, settings, part):
@@ -127,10 +150,18 @@ def test_settings_that_do_not_go_together_are_refused(name, settings, part):
     assert "\n" not in str(caught.value)
 
 
-def test_all_that_is_exact_may_be_said_of_targets_too():
+def test_a_strategy_may_be_said_in_every_way():
     task = square()
-    said = create("gait-prop", task, form="adaptive", inverse="exact", columns="all")
-    assert_same(gradients(said, task), gradients(create("gait-prop", task, form="adaptive"), task), 0)
+    ways = (
+        Kept(tolerance=0.01),
+        {"name": "kept", "tolerance": 0.01},
+        {"name": "kept", "settings": {"tolerance": "0.01"}},
+    )
+    expected = gradients(create("gait-prop", task, inverse=ways[0], **ALL_COLUMNS), task)
+    for way in ways[1:]:
+        assert_same(gradients(create("gait-prop", task, inverse=way, **ALL_COLUMNS), task), expected, 0)
+    dotted = {"inverse": "kept", "inverse.tolerance": "0.01", "form.columns": "all"}
+    assert_same(gradients(create("gait-prop", task, **dotted), task), expected, 0)
 
 
 @pytest.mark.parametrize(("kind", "shape"), [(nn.Linear, (4,)), (nn.Conv2d, (4, 3, 3))])
@@ -151,7 +182,7 @@ def test_one_example_needs_its_batch_dimension(name, settings, kind, shape):
 
 @pytest.mark.parametrize("place", [2, 4, 6])
 @pytest.mark.parametrize(
-    ("name", "settings"), [*TARGET_FORMS, *LINEARISED[:2], ("itp", {"columns": "all"})], ids=str
+    ("name", "settings"), [*TARGET_FORMS, *LINEARISED[:2], ("itp", ALL_COLUMNS)], ids=str
 )
 def test_a_singular_weight_ends_in_one_line_that_names_it(name, settings, place):
     task = square()
@@ -200,110 +231,6 @@ def test_numbers_that_are_not_finite_end_in_a_line_or_in_a_loss_that_is_not(name
             assert not credit.loss.isfinite()
     assert told
     assert not any("\n" in line for line in told)
-
-
-# --- the penalty ---
-
-
-def written_out(W: Tensor, penalty: str) -> Tensor:
-    """The penalties as the papers write them, of the smaller Gram matrix."""
-    G = W.mT @ W if W.shape[-2] > W.shape[-1] else W @ W.mT
-    eye = torch.eye(G.shape[-1], dtype=W.dtype)
-    return ((G - eye) if penalty == "full" else G * (1 - eye)).square().sum()
-
-
-@pytest.mark.parametrize("penalty", ["full", "off-diagonal"])
-@pytest.mark.parametrize("shape", [(4, 4), (6, 3), (3, 6), (2, 5, 5), (2, 3, 6, 4)])
-def test_the_penaltys_gradient_is_autograds(shape, penalty):
-    W = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    (expected,) = torch.autograd.grad(written_out(W, penalty), W)
-    before = W.detach().clone()
-    torch.testing.assert_close(orthogonality_gradient(W.detach(), penalty), expected, rtol=1e-12, atol=1e-12)
-    assert torch.equal(W, before)
-
-
-def matrices_that_count(net: nn.Module, columns: str) -> dict[str, Any]:
-    """Of every weight that signals go back through, and of the first if it is square: how W is read from it."""
-    found: dict[str, Any] = {}
-    layers = list(net.named_children())
-    for place, (name, layer) in enumerate(layers):
-        rest = [other for _, other in layers[place + 1 : place + 3]]
-        used = next((other.count for other in rest if isinstance(other, FirstUnits)), None)
-        used = used if columns == "used" and found else None
-        if isinstance(layer, LocallyConnected2d):
-            found[f"{name}.weight"] = lambda w, used=used: w.flatten(2, 4)[..., :used]
-        elif isinstance(layer, nn.Linear | nn.Conv2d):
-            found[f"{name}.weight"] = lambda w, used=used: w.flatten(1)[:used].T
-    return found
-
-
-@pytest.mark.parametrize("penalty", ["full", "off-diagonal"])
-@pytest.mark.parametrize("columns", ["used", "all"])
-@pytest.mark.parametrize("make", [square, images])
-def test_the_penalty_is_added_to_the_gradient_of_every_weight_that_counts(make, columns, penalty):
-    task = make()
-    plain = gradients(create("gait-prop", task, columns=columns), task)
-    rule = create("gait-prop", task, columns=columns, orthogonality=0.3, penalty=penalty)
-    for _ in range(2):
-        got = gradients(rule, task)
-        counting = matrices_that_count(task.net, columns)
-        if make is images:
-            counting.pop("0.weight")  # not square
-        for name, parameter in task.net.named_parameters():
-            added = torch.zeros_like(parameter)
-            if name in counting:
-                (added,) = torch.autograd.grad(
-                    0.3 * written_out(counting[name](parameter), penalty), parameter
-                )
-                assert added.any()
-            torch.testing.assert_close(got[name] - plain[name], added, rtol=1e-9, atol=1e-9)
-
-
-@every_form
-def test_it_comes_every_so_many_calls_with_so_many_times_the_weight_and_goes_on_after_loading(name, settings):
-    task = square()
-    task.net[2].weight.data.mul_(1.3)
-    plain, every = (
-        create(name, task, orthogonality=0.1, penalty="full", penalty_every=k, **settings) for k in (1, 3)
-    )
-    none = create(name, task, **settings)
-    due = []
-    for call in range(7):
-        if call == 4:
-            saved = save({k: v.contiguous() for k, v in every.state_dict().items()})
-            every = create(name, task, orthogonality=0.1, penalty="full", penalty_every=3, **settings)
-            every.load_state_dict(load(saved))
-        without, always, sometimes = (gradients(rule, task)["2.weight"] for rule in (none, plain, every))
-        due.append(bool((sometimes - without).abs().max() > 1e-6))
-        expected = without + 3 * (always - without) * due[-1]
-        torch.testing.assert_close(sometimes, expected, rtol=1e-9, atol=1e-9)
-    assert due == [False, False, True, False, False, True, False]
-
-
-@pytest.mark.parametrize("name", ["tp", "gait-prop"])
-def test_frozen_weights_get_no_penalty_and_it_adds_to_what_is_there(name):
-    task = square()
-    rule = create(name, task, orthogonality=1.0, penalty="full")
-    expected = gradients(create(name, task, orthogonality=1.0, penalty="full"), task)
-    task.net[4].requires_grad_(False)
-    for parameter in task.net.parameters():
-        parameter.grad = torch.ones_like(parameter) if parameter.requires_grad else None
-    counted = []
-    handles = [
-        p.register_post_accumulate_grad_hook(lambda p: counted.append(p))
-        for p in task.net.parameters()
-        if p.requires_grad
-    ]
-    rule.assign_credit(task.net, task.x, task.y, F.cross_entropy)
-    for handle in handles:
-        handle.remove()
-    assert len(counted) == len(
-        handles
-    )  # once each: gradients are complete when averaging across processes begins
-    assert task.net[4].weight.grad is None
-    for key, parameter in task.net.named_parameters():
-        if parameter.requires_grad:
-            torch.testing.assert_close(parameter.grad, expected[key] + 1, rtol=1e-11, atol=1e-11)
 
 
 # --- traces ---
@@ -373,7 +300,7 @@ def test_dropout_padding_and_normalisation_pass_signals_by_their_derivative(inve
     """With the transpose in place of the inverse it would be backpropagation, dropout's masks and all."""
     task = leading()
     rule = create("gait-prop", task, inverse=inverse)
-    for part in rule.inverses.of:
+    for part in rule.way_back.of:
         part.forward = lambda layer, delta, x: torch.autograd.functional.vjp(layer, x, delta)[1]
     torch.manual_seed(5)
     got = gradients(rule, task)
@@ -422,7 +349,7 @@ def test_where_tanh_is_saturated_itp_stays_finite(dtype):
     nn.init.constant_(net[2].bias, 50.0)
     task = Task(net, torch.randn(8, 4, dtype=dtype), torch.randint(4, (8,)))
     for margin in (1e-3, 1e-6, 1e-12):
-        got = gradients(create("itp", task, margin=margin), task)
+        got = gradients(create("itp", task, form={"name": "linearised", "margin": margin}), task)
         assert all(gradient.isfinite().all() for gradient in got.values())
 
 
@@ -438,8 +365,8 @@ def test_under_autocast_inverses_keep_the_precision_of_the_weights(name, setting
             assert gradient.dtype == torch.float32
             assert (gradient - expected[key]).norm() < 0.1 * expected[key].norm()
     if settings.get("inverse") == "kept":
-        assert all(int(inverse.age) > 0 for inverse in rule.inverses.of[:-1])
-        assert all(float(inverse.residual) < 1e-5 for inverse in rule.inverses.of[:-1])
+        assert all(int(inverse.age) > 0 for inverse in rule.way_back.of[:-1])
+        assert all(float(inverse.residual) < 1e-5 for inverse in rule.way_back.of[:-1])
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -459,26 +386,6 @@ def test_under_autocast_targets_are_undone_in_the_precision_of_the_weights(make,
         assert gradient.isfinite().all()
     last = list(expected)[-1]
     torch.testing.assert_close(got[last], expected[last], rtol=0.1, atol=0.02)
-
-
-@pytest.mark.parametrize("penalty", ["full", "off-diagonal"])
-def test_under_autocast_the_penalty_is_the_same(penalty):
-    task = square(torch.float32)
-
-    def added(autocast: bool) -> Tensor:
-        rule = create("gait-prop", task, orthogonality=1.0, penalty=penalty)
-        torch.nn.utils.vector_to_parameters(start, task.net.parameters())
-        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            lesson: Any = blocks(task.net)
-            return next(
-                given
-                for weight, given in rule.penalty.roots(lesson, {})
-                if weight is lesson[1].opening.weight
-            )
-
-    start = torch.nn.utils.parameters_to_vector(task.net.parameters()).detach()
-    start = start + 1e-3 * torch.randn_like(start)
-    assert torch.equal(added(True), added(False))
 
 
 @pytest.mark.parametrize("inverse", ["exact", "kept", "learned"])
@@ -507,11 +414,11 @@ def test_a_layer_of_which_a_square_part_is_passed_on_is_inverted_by_that_part(in
 
 def test_other_weights_in_the_same_place_are_taught_right_at_once():
     task, other = square(), square(seed=5)
-    rule = create("gait-prop", task, columns="all")
+    rule = create("gait-prop", task, **ALL_COLUMNS)
     gradients(rule, task)
     task.net.load_state_dict(other.net.state_dict())
     first, second = gradients(rule, task), gradients(rule, task)
-    expected = gradients(create("gait-prop", task, inverse="exact", columns="all"), task)
+    expected = gradients(create("gait-prop", task, inverse="exact", **ALL_COLUMNS), task)
     assert_same(first, expected, 1e-9)
     assert_same(second, expected, 1e-9)
 
@@ -520,13 +427,13 @@ def test_what_kept_inverses_teach_stays_within_their_tolerance_of_what_exact_one
     """Through Adam's steps at a usual rate."""
     task = square(torch.float32)
     rules = {
-        inverse: create("gait-prop", task, inverse=inverse, columns="all") for inverse in ("kept", "exact")
+        inverse: create("gait-prop", task, inverse=inverse, **ALL_COLUMNS) for inverse in ("kept", "exact")
     }
     optimizer = torch.optim.Adam(task.net.parameters(), lr=1e-3)
     ages = set()
     for _ in range(60):
         kept, exact = (gradients(rule, task) for rule in rules.values())
-        ages |= {int(inverse.age) for inverse in rules["kept"].inverses.of}
+        ages |= {int(inverse.age) for inverse in rules["kept"].way_back.of}
         for key, gradient in exact.items():
             assert (kept[key] - gradient).norm() <= 5e-3 * gradient.norm()
         for key, parameter in task.net.named_parameters():
@@ -539,7 +446,7 @@ def test_what_kept_inverses_teach_stays_within_their_tolerance_of_what_exact_one
 def test_the_diagnostics_get_the_matrices_that_signals_go_back_through(name):
     task = images()
     for columns in ("used", "all"):
-        settings = {} if name == "tp" else {"columns": columns}
+        settings = {} if name == "tp" else {"form": {"name": "linearised", "columns": columns}}
         shown = create(name, task, **settings).inverse_weights(task.net)
         used = columns == "used" and name != "tp"
         assert {key: tuple(W.shape) for key, W in shown.items()} == {
@@ -549,21 +456,6 @@ def test_the_diagnostics_get_the_matrices_that_signals_go_back_through(name):
         }
         W = task.net[9].weight.T
         assert torch.equal(shown["9.weight"], W[:, :3] if used else W)
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"tolerance": 0.1, "inverse": "exact"}, "tolerance 0.1 goes with kept inverses"),
-        ({"margin": 0.1}, "margin 0.1 goes with the forms with targets"),
-        ({"penalty_every": 2}, "go with a penalty: give an orthogonality above 0"),
-        ({"penalty_held": True, "orthogonality": 1.0}, "goes with a penalty_every above 1"),
-    ],
-)
-def test_a_setting_that_would_do_nothing_is_refused(settings, message):
-    net = nn.Sequential(nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 3))
-    with pytest.raises(UserMistake, match=message):
-        rules.create("gait-prop", net, **settings)
 
 
 def test_columns_that_a_normalisation_mixes_into_those_passed_on_are_used():

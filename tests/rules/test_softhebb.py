@@ -142,9 +142,9 @@ def test_the_epoch_is_saved_and_copied():
     rule, other = (biograd.SoftHebb(net, unsupervised_epochs=1) for _ in range(2))
     rule.begin_epoch(1)
     other.load_state_dict(rule.state_dict())
-    assert not other.teaches_hidden
-    assert other.teaches_output
-    assert not copy.deepcopy(rule).teaches_hidden
+    assert not other.turns.hidden
+    assert other.turns.output
+    assert not copy.deepcopy(rule).turns.hidden
 
 
 @pytest.mark.parametrize("epoch", [0, 1])
@@ -174,7 +174,7 @@ def test_a_run_teaches_hidden_layers_first_and_goes_on_with_the_same_bits(tmp_pa
     calls, plain = [], stopping.assign_credit
 
     def until_stopped(self, *args):
-        calls.append(self._epoch)
+        calls.append(self.turns.epoch.number)
         if len(calls) == 17:
             raise KeyboardInterrupt
         return plain(self, *args)

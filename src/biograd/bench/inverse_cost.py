@@ -20,12 +20,12 @@ WIDTHS = (256, 512, 1024, 2048)
 NAIVE = "torch.linalg.inv"
 
 STRATEGIES: dict[str, dict[str, str]] = {
-    NAIVE: {"inverse": "exact", "columns": "all"},
-    "exact": {"inverse": "exact", "columns": "all"},
-    "exact, used columns": {"inverse": "exact", "columns": "used"},
-    "learned": {"inverse": "learned", "columns": "all"},
-    "kept": {"inverse": "kept", "columns": "all"},
-    "kept, used columns": {"inverse": "kept", "columns": "used"},
+    NAIVE: {"inverse": "exact", "form.columns": "all"},
+    "exact": {"inverse": "exact", "form.columns": "all"},
+    "exact, used columns": {"inverse": "exact", "form.columns": "used"},
+    "learned": {"inverse": "learned", "form.columns": "all"},
+    "kept": {"inverse": "kept", "form.columns": "all"},
+    "kept, used columns": {"inverse": "kept", "form.columns": "used"},
 }
 """Settings of ``gait-prop``; the first one has every layer inverted anew at every step, as its papers' programs do."""
 
@@ -94,7 +94,7 @@ def _rule(strategy: str, net: nn.Module) -> GaitProp:
     settings: dict[str, Any] = dict(STRATEGIES[strategy])
     rule: Any = rules.create("gait-prop", net, **settings)
     if strategy == NAIVE:
-        rule.inverses.of = nn.ModuleList(NewInverse("", None) for _ in rule.inverses.of)
+        rule.way_back.of = nn.ModuleList(NewInverse("", None) for _ in rule.way_back.of)
     return rule
 
 

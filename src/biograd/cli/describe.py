@@ -27,13 +27,13 @@ def summaries(registry: Registry) -> dict[str, str]:
 
 def row(name: str, constructor: Callable[..., Any]) -> dict[str, Any]:
     """Everything about one constructor, for ``--json``."""
-    meanings = _meanings(constructor)
     settings = [
         {
             "name": setting.name,
+            **({"of": setting.strategy.name} if setting.strategy else {}),
             "default": None if setting.default is inspect.Parameter.empty else setting.default,
             "range": setting.type,
-            "meaning": meanings.get(setting.name, ""),
+            "meaning": _meaning(setting, constructor),
         }
         for setting in describe(constructor)
     ]
@@ -52,15 +52,15 @@ def text(section: str, name: str, constructor: Callable[..., Any]) -> str:
     settings = describe(constructor)
     if not settings:
         return "\n".join([*head, "No settings."])
-    meanings = _meanings(constructor)
-    lines = [_line(section, setting, meanings.get(setting.name, "")) for setting in settings]
+    lines = [_line(section, setting, _meaning(setting, constructor)) for setting in settings]
     return "\n".join([*head, "Settings:", columns(lines)])
 
 
 def _line(section: str, setting: Setting, meaning: str) -> tuple[str, str]:
     """A setting in the manner of ``--help``: the flag, then meaning, range and default."""
     flag = f"--{section}.{setting.name.replace('_', '-')}"
-    return flag, f"{meaning.rstrip('.')} ({setting.type}; {_spell(setting.default)})".lstrip()
+    where = f"{setting.strategy.name}: " if setting.strategy else ""
+    return flag, f"{where}{meaning.rstrip('.')} ({setting.type}; {_spell(setting.default)})".lstrip()
 
 
 def _spell(default: Any) -> str:
@@ -78,6 +78,13 @@ def _paragraphs(constructor: Callable[..., Any]) -> str:
     """A docstring without its sections (``Args:``, ``Raises:``, …)."""
     doc = _docstring(constructor)
     return re.split(r"^\w+:$", doc, maxsplit=1, flags=re.MULTILINE)[0].strip()
+
+
+def _meaning(setting: Setting, constructor: Callable[..., Any]) -> str:
+    """What a docstring says of a setting: the constructor's, or that of the strategy whose setting it is."""
+    if setting.strategy is None:
+        return _meanings(constructor).get(setting.name, "")
+    return _meanings(setting.strategy).get(setting.name.partition(".")[2], "")
 
 
 def _meanings(constructor: Callable[..., Any]) -> dict[str, str]:

@@ -1,21 +1,36 @@
 """SDTP with auxiliary outputs: the last decoder reads more of the last hidden block than its class probabilities."""
 
 import math
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
 import torch
 from annotated_types import Gt
 from torch import Tensor, nn
 
+from biograd.credit.chain.ledger import Root
+from biograd.credit.chain.lesson import Lesson
 from biograd.credit.fused import fused_linear, fused_tanh
-from biograd.rules.class_target_rule import ClassTargetRule
-from biograd.rules.decoder_rule import DecoderChoice, InverseLoss, Noise, Schedule
-from biograd.rules.feedback_weights import Seed
-from biograd.rules.random_stream import RandomStream
+from biograd.rules.base import ErrorWeights, Family
+from biograd.rules.block_rule import BlockRule
+from biograd.rules.examples import CHAINS, Examples
+from biograd.rules.parts.decoders import (
+    DecoderChoice,
+    Decoders,
+    InverseLoss,
+    Noise,
+    Reconstruction,
+    decoder_places,
+)
+from biograd.rules.parts.epoch import Schedule, turns
+from biograd.rules.parts.feedback_weights import Seed
+from biograd.rules.parts.first_target import ClassTargets
+from biograd.rules.parts.random_stream import RandomStream
 from biograd.settings import checked_settings
 
 
-class AuxiliaryOutputSDTP(ClassTargetRule):
+class AuxiliaryOutputSDTP(BlockRule):
     r"""SDTP with auxiliary outputs z, :math:`\hat h_{L-1} = h_{L-1} - g_L(p, z) + g_L(t, z)`.
 
     A few class probabilities p say little of the last hidden block, and their decoder can tell little apart. So it
@@ -41,7 +56,12 @@ class AuxiliaryOutputSDTP(ClassTargetRule):
         A: ``(auxiliary, units)``, fixed; the units are those of the last hidden block, flattened.
     """
 
-    family: ClassVar[str] = "target propagation"
+    family: ClassVar[Family] = "target propagation"
+    error_weights: ClassVar[ErrorWeights] = "learned"
+    forward_passes: ClassVar[int] = 2
+    needs: ClassVar[str] = "classes; decoders: mirrored layers, or your own"
+    sends_targets: ClassVar[bool] = True
+    examples: ClassVar[Examples] = replace(CHAINS, learning_rate=0.003)
 
     @checked_settings
     def __init__(
@@ -57,25 +77,47 @@ class AuxiliaryOutputSDTP(ClassTargetRule):
         schedule: Schedule = "parallel",
         seed: Seed = 0,
     ) -> None:
-        super().__init__(
-            net,
-            sample,
-            decoder=decoder,
-            noise=noise,
-            inverse_loss=inverse_loss,
-            schedule=schedule,
-            seed=seed,
-            auxiliary=auxiliary,
-        )
+        super().__init__(net, turns=turns(schedule))
+        places, stream = decoder_places(net, sample, auxiliary), RandomStream(seed)
+        self.decoders = Decoders(places, decoder, stream)
+        self._reconstruction = Reconstruction(noise, inverse_loss, stream)
+        self._labels = ClassTargets()
         self._is_linear = auxiliary_activation == "linear"
-        A = _glorot(auxiliary, self.penultimate.numel(), self._stream)
+        A = _glorot(auxiliary, places[-1].wanted.numel(), stream)
         self.register_buffer("A", A.to(next(net.parameters())))
         self.A: Tensor
 
+    def teaching_signals(self, lesson: Lesson) -> list[Tensor]:
+        r""":math:`2 (h_l - \hat h_l) / B` for every hidden block, the derivative of its local loss."""
+        # h_L = (p, z), the softmax probabilities and the auxiliary outputs; ĥ_L = (t, z), t the label
+        output, z = lesson.outputs[-1].detach(), self.auxiliary_outputs(lesson.outputs[-2].detach())
+        p, t = output.softmax(1), self._labels.of(lesson.y, output)
+        # ĥ_{l−1} = h_{l−1} − g_l(h_l) + g_l(ĥ_l), at the last block too
+        return self.decoders.send_down(lesson, _beside(p, z), _beside(t, z))
+
     def auxiliary_outputs(self, h: Tensor) -> Tensor:
-        """φ(A h), ``(batch, auxiliary)``."""
+        """Z = φ(A h), ``(batch, auxiliary)``, of the last hidden block's output."""
         z = fused_linear(h.flatten(1), self.A)
         return z if self._is_linear else fused_tanh(z)
+
+    def own_lessons(self, lesson: Lesson) -> Iterator[Root]:
+        r"""Decoders learn :math:`\lVert h_{l-1} - g_l(f_l(h_{l-1} + \epsilon))\rVert^2`, the last one of (p, z)."""
+        if not self.turns.hidden:  # `teaching_signals` has not seen the labels
+            self._labels.look(lesson.y, lesson.outputs[-1])
+        return self._reconstruction.lessons(self.decoders, lesson, self._read)
+
+    def reconstruction_losses(self, net: nn.Module, x: Tensor) -> dict[str, float]:
+        """See `biograd.Rule.reconstruction_losses`."""
+        return self.decoders.reconstruction_losses(self.chain(net), x, self._read)
+
+    def _read(self, output: Tensor, h: Tensor) -> Tensor:
+        """What the last decoder reads."""
+        return _beside(output.softmax(1), self.auxiliary_outputs(h))
+
+
+def _beside(distribution: Tensor, z: Tensor) -> Tensor:
+    """Class probabilities with auxiliary outputs behind them, ``(batch, classes + auxiliary)``."""
+    return torch.cat([distribution, z.to(distribution.dtype)], 1)
 
 
 def _glorot(rows: int, columns: int, stream: RandomStream) -> Tensor:

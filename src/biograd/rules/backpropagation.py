@@ -5,7 +5,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from biograd.rules.base import Credit, Loss, Rule
+from biograd.rules.base import Credit, ErrorWeights, Family, Loss, Rule
 
 
 class Backpropagation(Rule):
@@ -14,7 +14,8 @@ class Backpropagation(Rule):
     Teaches any net. Reference: Rumelhart, Hinton & Williams 1986.
     """
 
-    family: ClassVar[str] = "backpropagation"
+    family: ClassVar[Family] = "backpropagation"
+    error_weights: ClassVar[ErrorWeights] = "all"
 
     def __init__(self, net: nn.Module, sample: Tensor | None = None) -> None:
         super().__init__()

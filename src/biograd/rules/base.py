@@ -2,16 +2,25 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from biograd.credit.isolation import isolated
 from biograd.errors import UnsupportedNet
+from biograd.rules.examples import CHAINS, Examples
+from biograd.rules.parts.epoch import Epoch
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """``loss_fn(output, y)`` gives a scalar, as the losses of ``torch.nn.functional`` do."""
+
+Family = Literal[
+    "backpropagation", "feedback", "direct feedback", "target propagation", "local", "baseline", "own"
+]
+ErrorWeights = Literal["none", "learned", "signs", "last layer", "all"]
+Awaited = Literal["error", "label", "nothing"]
+Nets = Literal["any", "chain"]
 
 
 class Credit(NamedTuple):
@@ -33,19 +42,40 @@ class Rule(nn.Module, ABC):
     from which rules take the shapes they need, and the keyword-only parameters are its settings. It
     stores names and shapes of the net's parameters and its own state, never the net or its tensors.
     Feedback weights that are fixed are buffers, those that are learned are parameters.
+
+    A rule defines `assign_credit`, declares what it is in the class attributes below, and may define the methods that
+    are None here. No method that has a body here, or in another interface of this package, is overridden.
     """
+
+    family: ClassVar[Family] = "own"
+    """What the rule is kin to; reports colour by it."""
+
+    error_weights: ClassVar[ErrorWeights | None] = None
+    """Which of the net's own weights carry errors to hidden layers: ``none``; ``learned``, weights apart that learn to
+    do what the net's would; ``signs`` of the weights; those of the ``last layer``, with others below it; ``all``. None
+    where a rule does not say."""
+
+    waits_for: ClassVar[Awaited] = "error"
+    """What a hidden layer must have before it can learn: the ``error`` of the output, the ``label``, or ``nothing``."""
+
+    forward_passes: ClassVar[int | Literal["depth"]] = 1
+    """How often a batch runs through the hidden layers; ``depth`` where that grows with their number."""
+
+    nets: ClassVar[Nets] = "any"
+    """What it teaches: ``any`` net, or a ``chain`` of blocks (`biograd.credit.chain.blocks`)."""
+
+    needs: ClassVar[str] = ""
+    """What else the net must have, in a few words."""
+
+    teaches_hidden_layers: ClassVar[bool] = True
+    """Whether layers below the output move at all."""
 
     default_training: ClassVar[Mapping[str, Any]] = {}
     """Training settings under which the rule works, where they differ from everyone's: a nested mapping
     as in a configuration file, ``{"optimizer": {"name": "adamw", "weight_decay": 0.5}}``."""
 
-    family: ClassVar[str] = "own"
-    """What the rule is kin to, in one of the words that reports colour by: ``backpropagation``, ``feedback``
-    (weights that errors travel back through), ``direct feedback``, ``target propagation``, ``local``, ``baseline``;
-    ``own`` for a rule that is none of these."""
-
-    teaches_hidden_layers: ClassVar[bool] = True
-    """Whether layers below the output move at all."""
+    examples: ClassVar[Examples] = CHAINS
+    """Small nets that the rule teaches, and what it is to reach on them."""
 
     @abstractmethod
     def assign_credit(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Credit:
@@ -61,23 +91,55 @@ class Rule(nn.Module, ABC):
             UnsupportedNet: the net does not match, or does something the rule cannot teach.
         """
 
+    # What a rule may define beside it; None where it has no such thing.
+
+    classify: ClassVar[Callable[..., Tensor] | None] = None
+    """``classify(net, x)``: see `predict`; for rules whose classification is another computation than the net's forward
+    pass. Differentiable in x, and draws nothing."""
+
+    carry_to_input: ClassVar[Callable[..., Tensor] | None] = None
+    """``carry_to_input(net, x, y, loss_fn)``: the computation of `input_gradient`; ``x`` is a copy of its own, and what
+    it changes is put back afterwards."""
+
+    advise_on_optimizer: ClassVar[Callable[..., list[str]] | None] = None
+    """``advise_on_optimizer(optimizer, steps)``: see `check_optimizer`."""
+
+    feedback_matrices: ClassVar[Callable[..., dict[str, Tensor]] | None] = None
+    """``feedback_matrices(net)``: parameter name to the weight, in the parameter's own shape, that errors travel back
+    through in its place at this moment; detached."""
+
+    carrying_names: ClassVar[Callable[..., set[str]] | None] = None
+    """``carrying_names(net, x)``: which of the `feedback_matrices` carry errors further when the net is shown x."""
+
+    targets: ClassVar[Callable[..., dict[str, tuple[Tensor, Tensor]]] | None] = None
+    """``targets(net, x, y, loss_fn)``: name of every hidden block to its output h and its target ĥ on a batch, both
+    ``(batch, …)``; nothing is taught or left behind."""
+
+    reconstruction_losses: ClassVar[Callable[..., dict[str, float]] | None] = None
+    r"""``reconstruction_losses(net, x)``: name of every block with a decoder to
+    :math:`\sum\lVert h - g(\cdot)\rVert^2 / \sum\lVert h\rVert^2`, the decoder's relative squared error on the block's
+    input h; nan where that is all zero; nothing is left behind."""
+
+    inverse_weights: ClassVar[Callable[..., dict[str, Tensor]] | None] = None
+    """``inverse_weights(net)``: parameter name to the matrices ``(…, fan_in, out)`` that signals go back through the
+    inverse of, detached."""
+
     def predict(self, net: nn.Module, x: Tensor) -> Tensor:
         """What a net that this rule taught says of inputs, ``(batch, outputs)``: ``net(x)`` for most rules.
 
-        For rules whose classification is another computation than the net's forward pass (a comparison of
-        goodness over labels, say). Evaluation and attacks ask here; differentiable in x, and draws nothing.
+        Evaluation and attacks ask here.
 
         Args:
             net: the net, as in `assign_credit`.
             x: a batch of inputs.
         """
-        return net(x)
+        return net(x) if self.classify is None else self.classify(net, x)
 
     def input_gradient(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Tensor:
         r"""What this rule's own feedback tells the input, in the place of :math:`\partial\mathcal{L}/\partial x`.
 
-        The true gradient under backpropagation. Otherwise what the rule tells the first layer of weights, carried on
-        through that layer: an attack follows it to see what the rule's feedback gives away. Nothing is taught, and
+        The true gradient under backpropagation. Otherwise the signal that the first layer of weights receives, carried
+        on through that layer: an attack follows it to see what the rule's feedback gives away. Nothing is taught, and
         net, rule, ``.grad`` and random numbers are left as they were.
 
         Args:
@@ -99,30 +161,23 @@ class Rule(nn.Module, ABC):
             >>> feedback.shape, net.weight.grad
             (torch.Size([1, 3]), None)
         """
+        if self.carry_to_input is None:
+            raise no_path_to_input(self)
         with isolated(net, self, loss_fn, devices_of=x), torch.enable_grad():
             return self.carry_to_input(net, x.detach().clone(), y, loss_fn).detach()
-
-    def carry_to_input(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Tensor:
-        """The computation of `input_gradient`, for rules that have one; what it changes is put back afterwards.
-
-        Arguments, result and errors as there; ``x`` is a copy of its own.
-        """
-        del net, x, y, loss_fn
-        raise UnsupportedNet(
-            f"{type(self).__name__} has no feedback path to the input: attack by the true gradient, without "
-            "gradients, or from another run"
-        )
 
     def begin_epoch(self, epoch: int) -> None:
         """Take note that the epoch of this number begins; the training loop says so before its first step.
 
-        For rules whose epochs differ (one for the inverses, one for the weights). What is done must be a
-        function of the number alone, so that a run that goes on in the middle of an epoch may say it again.
+        For rules whose epochs differ (one for the decoders, one for the weights): they hold an
+        `biograd.rules.parts.epoch.Epoch`, which this sets. A loop written by hand calls it too.
 
         Args:
             epoch: epochs done before, from 0.
         """
-        del epoch
+        for part in self.modules():
+            if isinstance(part, Epoch):
+                part.number = epoch
 
     def check_optimizer(self, optimizer: torch.optim.Optimizer, steps: float) -> list[str]:
         """Refuse an optimiser that cannot serve this rule, and say what may disappoint.
@@ -139,5 +194,12 @@ class Rule(nn.Module, ABC):
         Raises:
             UserMistake: the rule cannot work under this optimiser.
         """
-        del optimizer, steps
-        return []
+        return [] if self.advise_on_optimizer is None else self.advise_on_optimizer(optimizer, steps)
+
+
+def no_path_to_input(rule: Rule) -> UnsupportedNet:
+    """What `Rule.input_gradient` raises where nothing of a rule's reaches the input."""
+    return UnsupportedNet(
+        f"{type(rule).__name__} has no feedback path to the input: attack by the true gradient, without "
+        "gradients, or from another run"
+    )

@@ -1,29 +1,36 @@
 """DTP with the difference reconstruction loss: decoders learn to send back what noise does to the output."""
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, ClassVar
+from typing import ClassVar, Literal
 
 import torch
-from annotated_types import Ge
 from torch import Tensor, nn
 
-from biograd.credit.chain.blocks import Block, layers_of
-from biograd.credit.fused import run_fused
-from biograd.credit.side_effects import without_side_effects
-from biograd.rules.block_rule import Lesson, Root
-from biograd.rules.decoder_rule import DecoderChoice, Schedule
-from biograd.rules.feedback_weights import Seed
-from biograd.rules.output_step_rule import Alpha, OutputStepRule, PositiveNoise, Step, normal_like, taught
+from biograd.credit.back.decoders import decoded
+from biograd.credit.chain.ledger import Root
+from biograd.credit.chain.lesson import Lesson, perturbed_outputs
+from biograd.rules.base import ErrorWeights, Family
+from biograd.rules.block_rule import BlockRule
+from biograd.rules.parts.decoders import (
+    DecoderChoice,
+    Decoders,
+    PositiveNoise,
+    Regularization,
+    decoder_places,
+)
+from biograd.rules.parts.epoch import Schedule, turns
+from biograd.rules.parts.feedback_weights import Seed
+from biograd.rules.parts.first_target import Alpha, Step, step_against
+from biograd.rules.parts.random_stream import RandomStream, normal_like
 from biograd.settings import checked_settings
 
-Regularization = Annotated[float, Ge(0)]
 
-
-class DifferenceReconstruction(OutputStepRule):
+class DifferenceReconstruction(BlockRule):
     r"""Difference target propagation, its decoders taught by the difference reconstruction loss (DTPDRL).
 
     Targets come down from :math:`\hat h_L = h_L - \alpha\,\partial\mathcal{L}/\partial h_L` by
-    :math:`\hat h_{l-1} = h_{l-1} + g_l(\hat h_l) - g_l(h_l)`, at the last block too; see `OutputStepRule`. With
+    :math:`\hat h_{l-1} = h_{l-1} + g_l(\hat h_l) - g_l(h_l)`, at the last
+    block too. With
     :math:`\bar g_l(t)` for what all decoders above block l make of an output t in this way, and :math:`\bar f_l` for
     the net from block l's output on, the decoder that leads to :math:`h_l`, and no other, is taught
 
@@ -56,7 +63,11 @@ class DifferenceReconstruction(OutputStepRule):
         seed: of the decoders and of the noise.
     """
 
-    family: ClassVar[str] = "target propagation"
+    family: ClassVar[Family] = "target propagation"
+    error_weights: ClassVar[ErrorWeights] = "learned"
+    forward_passes: ClassVar[Literal["depth"]] = "depth"
+    needs: ClassVar[str] = "decoders: mirrored layers, or your own"
+    sends_targets: ClassVar[bool] = True
 
     @checked_settings
     def __init__(
@@ -72,22 +83,35 @@ class DifferenceReconstruction(OutputStepRule):
         schedule: Schedule = "parallel",
         seed: Seed = 0,
     ) -> None:
-        super().__init__(
-            net, sample, alpha=alpha, step=step, decoder=decoder, noise=noise, schedule=schedule, seed=seed
-        )
-        self._regularization = regularization
+        super().__init__(net, turns=turns(schedule))
+        self._stream = RandomStream(seed)
+        self._step: Step = step
+        self._alpha, self._noise, self._regularization = alpha, noise, regularization
+        self.decoders = Decoders(decoder_places(net, sample), decoder, self._stream)
+
+    def teaching_signals(self, lesson: Lesson) -> list[Tensor]:
+        r""":math:`2 (h_l - \hat h_l) / B` for every hidden block, the derivative of its local loss."""
+        # ĥ_L = h_L − α ∂ℒ/∂h_L
+        h_L = lesson.outputs[-1].detach()
+        target = h_L - step_against(lesson.error, self._alpha, self._step)
+        # ĥ_{l−1} = h_{l−1} + g_l(ĥ_l) − g_l(h_l), at the last block too
+        return self.decoders.send_down(lesson, h_L, target)
 
     @torch.no_grad()
-    def _reconstructions(self, lesson: Lesson) -> Iterator[Root]:
+    def own_lessons(self, lesson: Lesson) -> Iterator[Root]:
         """What every decoder makes of its block's output and of what noise makes of it, from the last one down."""
         hidden, h = [h.detach() for h in lesson.hidden], lesson.outputs[-1].detach()
         generator = self._stream.next(h.device)
+        # f̄_l(h_l + σε)
         noise = normal_like(hidden, self._noise, generator)
         moved = perturbed_outputs(lesson, noise)
+        # h_L + σε, where λ > 0
         pulled = [h + e for e in normal_like([h], self._noise, generator)] if self._regularization else []
         for below, epsilon, decoder in zip(hidden[::-1], noise[::-1], reversed(self.decoders), strict=True):
-            told, (clean, recovered, *kept) = taught(decoder, [h, moved.pop(), *pulled])
-            yield told, self._derivative(clean, recovered - epsilon, kept)
+            together, (clean, recovered, *kept) = decoded(decoder, [h, moved.pop(), *pulled])
+            # ‖ḡ_l(f̄_l(h_l + σε)) − (h_l + σε)‖² + λ ‖ḡ_l(h_L + σε) − h_l‖², over σ², with
+            # ḡ_l(t) = h_l + g(t) − g(h) at the decoder that leads to h_l
+            yield together, self._derivative(clean, recovered - epsilon, kept)
             moved = [below + back - clean for back in _sent_down(decoder, moved)]
             pulled = [below + back - clean for back in kept]
             h = below
@@ -98,22 +122,9 @@ class DifferenceReconstruction(OutputStepRule):
         both = torch.cat([-torch.stack(parts).sum(0), *parts])
         return both.mul_(2 / (self._noise**2 * len(clean)))
 
-
-@torch.no_grad()
-def perturbed_outputs(lesson: Lesson, noise: Sequence[Tensor]) -> list[Tensor]:
-    """The net's output with noise added to the output of one hidden block at a time, in the order of the chain."""
-    above = lesson.chain[1:]
-    with without_side_effects(layers_of(above), lesson.x.device):
-        return [
-            _run(above[place:], h.detach() + epsilon)
-            for place, (h, epsilon) in enumerate(zip(lesson.hidden, noise, strict=True))
-        ]
-
-
-def _run(chain: Sequence[Block], x: Tensor) -> Tensor:
-    for block in chain:
-        x = run_fused(block, x)
-    return x
+    def reconstruction_losses(self, net: nn.Module, x: Tensor) -> dict[str, float]:
+        """See `biograd.Rule.reconstruction_losses`."""
+        return self.decoders.reconstruction_losses(self.chain(net), x)
 
 
 def _sent_down(decoder: nn.Module, targets: list[Tensor]) -> Sequence[Tensor]:

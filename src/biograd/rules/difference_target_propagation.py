@@ -1,30 +1,42 @@
 """Difference target propagation: a target by gradient below the output, and by decoders further down."""
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Iterator
+from typing import ClassVar
 
 import torch
-from annotated_types import Gt
 from torch import Tensor, nn
 
-from biograd.credit.chain.blocks import Block, spared
-from biograd.credit.chain.passages import Passage, run_detached
-from biograd.rules.block_rule import Lesson
-from biograd.rules.decoder_rule import DecoderChoice, DecoderRule, InverseLoss, Noise, Schedule
-from biograd.rules.feedback_weights import Seed
+from biograd.credit.chain.ledger import Root
+from biograd.credit.chain.lesson import Lesson, through_the_last_block
+from biograd.rules.base import ErrorWeights, Family
+from biograd.rules.block_rule import BlockRule
+from biograd.rules.parts.decoders import (
+    DecoderChoice,
+    Decoders,
+    InverseLoss,
+    Noise,
+    Reconstruction,
+    decoder_places,
+)
+from biograd.rules.parts.epoch import Schedule, turns
+from biograd.rules.parts.feedback_weights import Seed
+from biograd.rules.parts.first_target import Alpha, Step, step_against
+from biograd.rules.parts.random_stream import RandomStream
 from biograd.settings import checked_settings
 
 
-class DifferenceTargetPropagation(DecoderRule):
+class DifferenceTargetPropagation(BlockRule):
     r"""Difference target propagation, :math:`\hat h_{l-1} = h_{l-1} - g_l(h_l) + g_l(\hat h_l)`.
 
     The last hidden block's target is a step against the gradient,
 
     .. math:: \hat h_{L-1} = h_{L-1} - \alpha \, \partial\mathcal{L} / \partial h_{L-1}
 
-    and every block is taught to reach its own; see `DecoderRule` for the losses. With exact inverses on orthogonal
-    linear blocks every hidden update is backpropagation's, 2α times as long. Defaults are the best settings that
-    the paper prints for the parallel schedule on its fully connected MNIST net; for the alternating one they are
-    ``noise`` 0.220 and ``alpha`` 0.232. References: Lee, Zhang, Fischer & Bengio 2015; Bartunov et al. 2018.
+    and every block learns to reach its own; see `biograd.rules.parts.decoders.Reconstruction` for the decoders' loss.
+    With exact inverses on orthogonal linear blocks every hidden update is backpropagation's, 2α times as long. Defaults
+    are the best settings that the paper prints for the parallel schedule on its fully connected MNIST net; for the
+    alternating one they are ``noise`` 0.220 and ``alpha`` 0.232. References: Lee, Zhang, Fischer & Bengio 2015;
+    Bartunov et al. 2018.
 
     Args:
         net: a chain of two blocks or more; see `biograd.credit.chain.blocks`.
@@ -41,7 +53,11 @@ class DifferenceTargetPropagation(DecoderRule):
         seed: of the decoders and of the noise.
     """
 
-    family: ClassVar[str] = "target propagation"
+    family: ClassVar[Family] = "target propagation"
+    error_weights: ClassVar[ErrorWeights] = "last layer"
+    forward_passes: ClassVar[int] = 2
+    needs: ClassVar[str] = "decoders: mirrored layers, or your own"
+    sends_targets: ClassVar[bool] = True
 
     @checked_settings
     def __init__(
@@ -49,35 +65,33 @@ class DifferenceTargetPropagation(DecoderRule):
         net: nn.Module,
         sample: Tensor | None = None,
         *,
-        alpha: Annotated[float, Gt(0)] = 0.15,
-        step: Literal["sum", "mean"] = "sum",
+        alpha: Alpha = 0.15,
+        step: Step = "sum",
         decoder: DecoderChoice = "mirror",
         noise: Noise = 0.361,
         inverse_loss: InverseLoss = "noise-preserving",
         schedule: Schedule = "parallel",
         seed: Seed = 0,
     ) -> None:
-        super().__init__(
-            net,
-            sample,
-            decoder=decoder,
-            noise=noise,
-            inverse_loss=inverse_loss,
-            schedule=schedule,
-            seed=seed,
-            inverts_output=False,
-        )
-        self._alpha, self._sums = alpha, step == "sum"
+        places, stream = decoder_places(net, sample)[:-1], RandomStream(seed)
+        super().__init__(net, way=through_the_last_block, turns=turns(schedule, has_decoders=len(places) > 0))
+        self._alpha, self._step = alpha, step
+        self.decoders = Decoders(places, decoder, stream)
+        self._reconstruction = Reconstruction(noise, inverse_loss, stream)
 
-    def look(self, chain: list[Block], x: Tensor) -> tuple[list[Tensor], list[Passage]]:
-        """See `DecoderRule.look`; the one passage is the last block's, as a whole."""
-        hidden = run_detached(chain[:-1], x, lambda block: True)
-        entry = hidden[-1].detach().requires_grad_()
-        output = chain[-1](spared(chain[-1], entry))
-        return [*hidden, output], [Passage(entry, entry, output, output)]
-
-    def penultimate_difference(self, lesson: Lesson) -> Tensor:
-        """α times the derivative of the loss by the last hidden block's output."""
+    def teaching_signals(self, lesson: Lesson) -> list[Tensor]:
+        r""":math:`2 (h_l - \hat h_l) / B` for every hidden block, the derivative of its local loss."""
         (last,) = lesson.passages
+        # ĥ_{L−1} = h_{L−1} − α ∂ℒ/∂h_{L−1}
         (gradient,) = torch.autograd.grad(last.output, last.entry, lesson.error, retain_graph=True)
-        return gradient * (self._alpha * len(lesson.x) if self._sums else self._alpha)
+        first = step_against(gradient, self._alpha, self._step)
+        # ĥ_{l−1} = h_{l−1} − g_l(h_l) + g_l(ĥ_l)
+        return self.decoders.send_difference_down(lesson, first)
+
+    def own_lessons(self, lesson: Lesson) -> Iterator[Root]:
+        r"""Decoders learn :math:`\lVert\tilde h - g_l(f_l(\tilde h))\rVert^2`, :math:`\tilde h=h_{l-1}+\epsilon`."""
+        return self._reconstruction.lessons(self.decoders, lesson)
+
+    def reconstruction_losses(self, net: nn.Module, x: Tensor) -> dict[str, float]:
+        """See `biograd.Rule.reconstruction_losses`."""
+        return self.decoders.reconstruction_losses(self.chain(net), x)

@@ -1,25 +1,33 @@
 """Direct DTP: the output's difference goes straight to every hidden block, through a linear map that learns."""
 
-import math
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from biograd.credit.back.decoders import Site
+from biograd.credit.back.decoders import Site, decoded
 from biograd.credit.chain.blocks import layers_of
+from biograd.credit.chain.ledger import Root
+from biograd.credit.chain.lesson import Lesson, perturbed_outputs
 from biograd.credit.chain.passages import run_detached
 from biograd.credit.side_effects import without_side_effects
-from biograd.rules.block_rule import Lesson, Root
-from biograd.rules.decoder_rule import DecoderChoice, Schedule
-from biograd.rules.difference_reconstruction import Regularization, perturbed_outputs
-from biograd.rules.feedback_weights import Seed
-from biograd.rules.output_step_rule import Alpha, OutputStepRule, PositiveNoise, Step, normal_like, taught
+from biograd.rules.base import ErrorWeights, Family
+from biograd.rules.block_rule import BlockRule
+from biograd.rules.parts.decoders import (
+    PositiveNoise,
+    Regularization,
+    decoder_places,
+    relative_error,
+)
+from biograd.rules.parts.epoch import Schedule, turns
+from biograd.rules.parts.feedback_weights import Seed
+from biograd.rules.parts.first_target import Alpha, Step, step_against
+from biograd.rules.parts.random_stream import RandomStream
 from biograd.settings import checked_settings
 
 
-class DirectDifferenceTargetPropagation(OutputStepRule):
+class DirectDifferenceTargetPropagation(BlockRule):
     r"""Difference target propagation with direct linear feedback (DDTP-linear).
 
     .. math:: \hat h_l = h_l + Q_l (\hat h_L - h_L)
@@ -56,8 +64,10 @@ class DirectDifferenceTargetPropagation(OutputStepRule):
         decoders: holds each Q, ``(units, outputs)``, in the order of the chain.
     """
 
-    family: ClassVar[str] = "target propagation"
-
+    family: ClassVar[Family] = "target propagation"
+    error_weights: ClassVar[ErrorWeights] = "learned"
+    forward_passes: ClassVar[Literal["depth"]] = "depth"
+    sends_targets: ClassVar[bool] = True
     default_training: ClassVar[Mapping[str, Any]] = {"feedback_optimizer": {"name": "adam", "lr": 3e-3}}
 
     @checked_settings
@@ -73,52 +83,46 @@ class DirectDifferenceTargetPropagation(OutputStepRule):
         schedule: Schedule = "parallel",
         seed: Seed = 0,
     ) -> None:
-        super().__init__(
-            net, sample, alpha=alpha, step=step, decoder="mirror", noise=noise, schedule=schedule, seed=seed
-        )
-        self._regularization = regularization
+        super().__init__(net, turns=turns(schedule))
+        self._stream = RandomStream(seed)
+        self._step: Step = step
+        self._alpha, self._noise, self._regularization = alpha, noise, regularization
+        places, generator = decoder_places(net, sample), self._stream.next("cpu")
+        self.decoders = nn.ModuleList(DirectMap(place, places[-1], generator) for place in places)
 
-    def _make_decoders(self, places: list[Site], decoder: DecoderChoice) -> nn.ModuleList:
-        """A direct map a hidden block; blocks need no mirror."""
-        del decoder
-        generator = self._stream.next("cpu")
-        return nn.ModuleList(DirectMap(place, places[-1], generator) for place in places)
+    def teaching_signals(self, lesson: Lesson) -> list[Tensor]:
+        r""":math:`2 (h_l - \hat h_l) / B` for every hidden block, the derivative of its local loss."""
+        # h_L − ĥ_L = α ∂ℒ/∂h_L
+        difference = step_against(lesson.error, self._alpha, self._step)
+        # h_l − ĥ_l = Q_l (h_L − ĥ_L)
+        return [direct(difference).mul_(2 / len(lesson.x)) for direct in self.decoders]
+
+    @torch.no_grad()
+    def own_lessons(self, lesson: Lesson) -> Iterator[Root]:
+        """What every Q makes of the difference that noise makes at the output, and every Q for its own size."""
+        hidden, h_L = [h.detach() for h in lesson.hidden], lesson.outputs[-1].detach()
+        noise = self._stream.normal_like(hidden, self._noise)
+        moved = perturbed_outputs(lesson, noise)  # f̄_l(h_l + σε)
+        scale = 2 / (self._noise**2 * len(h_L))
+        for direct, moved_output, epsilon in zip(self.decoders, moved, noise, strict=True):
+            # ‖Q_l (f̄_l(h_l + σε) − h_L) − σε‖² / σ²
+            together, (back,) = decoded(direct, [moved_output - h_L])
+            yield together, (back - epsilon).mul_(scale)
+            if self._regularization:  # λ ‖Q_l‖²
+                Q = direct.get_parameter("Q")
+                yield Q, Q * (2 * self._regularization)
 
     @torch.no_grad()
     def reconstruction_losses(self, net: nn.Module, x: Tensor) -> dict[str, float]:
         r"""Name of every block but the first to :math:`\sum\lVert h - Q h_L\rVert^2 / \sum\lVert h\rVert^2`.
 
-        h is what the block gets; see `DecoderRule.reconstruction_losses`.
+        h is what the block gets; see `biograd.Rule.reconstruction_losses`.
         """
         chain = self.chain(net)
         with without_side_effects(layers_of(chain), x.device):
             *hidden, output = run_detached(chain, x, lambda block: False)
-        errors = [_share(h - direct(output), h) for h, direct in zip(hidden, self.decoders, strict=True)]
+        errors = [relative_error(h, Q(output)) for h, Q in zip(hidden, self.decoders, strict=True)]
         return {block.name: error for block, error in zip(chain[1:], errors, strict=True)}
-
-    def _differences(self, lesson: Lesson) -> list[Tensor]:
-        r""":math:`h_l - \hat h_l = Q_l (h_L - \hat h_L)` of every hidden block."""
-        difference = self.output_difference(lesson)
-        return [direct(difference) for direct in self.decoders]
-
-    @torch.no_grad()
-    def _reconstructions(self, lesson: Lesson) -> Iterator[Root]:
-        """What every Q makes of the difference that noise makes at the output, and every Q for its own size."""
-        hidden, output = [h.detach() for h in lesson.hidden], lesson.outputs[-1].detach()
-        noise = normal_like(hidden, self._noise, self._stream.next(output.device))
-        outputs = perturbed_outputs(lesson, noise)
-        scale = 2 / (self._noise**2 * len(output))
-        for direct, moved, epsilon in zip(self.decoders, outputs, noise, strict=True):
-            told, (back,) = taught(direct, [moved - output])
-            yield told, (back - epsilon).mul_(scale)
-            if self._regularization:
-                Q = direct.get_parameter("Q")
-                yield Q, Q * (2 * self._regularization)
-
-
-def _share(error: Tensor, h: Tensor) -> float:
-    length = h.square().sum().item()
-    return error.square().sum().item() / length if length else math.nan
 
 
 class DirectMap(nn.Module):

@@ -5,9 +5,11 @@ from typing import Annotated, ClassVar
 from annotated_types import Gt
 from torch import Tensor, nn
 
-from biograd.rules.block_rule import BlockRule, Lesson
-from biograd.rules.direct_feedback import DirectFeedback, Form, Rank
-from biograd.rules.feedback_weights import Seed
+from biograd.credit.chain.lesson import Lesson
+from biograd.rules.base import ErrorWeights, Family
+from biograd.rules.block_rule import BlockRule
+from biograd.rules.parts.direct_feedback import DirectFeedback, Form, Rank
+from biograd.rules.parts.feedback_weights import Seed
 from biograd.settings import checked_settings
 
 
@@ -30,7 +32,8 @@ class DirectFeedbackAlignment(BlockRule):
         seed: of B.
     """
 
-    family: ClassVar[str] = "direct feedback"
+    family: ClassVar[Family] = "direct feedback"
+    error_weights: ClassVar[ErrorWeights] = "none"
 
     @checked_settings
     def __init__(
@@ -43,9 +46,10 @@ class DirectFeedbackAlignment(BlockRule):
         scale: Annotated[float, Gt(0)] = 1.0,
         seed: Seed = 0,
     ) -> None:
-        super().__init__(net, sample)
+        super().__init__(net)
         self.direct = DirectFeedback(net, sample, form=form, rank=rank, scale=scale, seed=seed)
 
     def teaching_signals(self, lesson: Lesson) -> list[Tensor]:
-        """``B_l e`` for every hidden block."""
+        """A signal for every hidden block; autograd supplies φ'."""
+        # δ_l = (B_l e) ∘ φ'(a_l)
         return self.direct(lesson.error, lesson.hidden)

@@ -1,15 +1,19 @@
 """Direct random target projection: the label, not the error, goes straight to every hidden block."""
 
+from dataclasses import replace
 from typing import Annotated, ClassVar
 
 import torch.nn.functional as F
 from annotated_types import Gt
 from torch import Tensor, nn
 
+from biograd.credit.chain.lesson import Lesson
 from biograd.errors import UserMistake
-from biograd.rules.block_rule import BlockRule, Lesson
-from biograd.rules.direct_feedback import DirectFeedback, Form, Rank
-from biograd.rules.feedback_weights import Seed
+from biograd.rules.base import Awaited, ErrorWeights, Family
+from biograd.rules.block_rule import BlockRule
+from biograd.rules.examples import CHAINS, Examples
+from biograd.rules.parts.direct_feedback import DirectFeedback, Form, Rank
+from biograd.rules.parts.feedback_weights import Seed
 from biograd.settings import checked_settings
 
 
@@ -29,7 +33,10 @@ class DirectRandomTargetProjection(BlockRule):
         seed: of B.
     """
 
-    family: ClassVar[str] = "direct feedback"
+    family: ClassVar[Family] = "direct feedback"
+    error_weights: ClassVar[ErrorWeights] = "none"
+    waits_for: ClassVar[Awaited] = "label"
+    examples: ClassVar[Examples] = replace(CHAINS, falls_to={"convolutional": 0.8})
 
     @checked_settings
     def __init__(
@@ -42,11 +49,12 @@ class DirectRandomTargetProjection(BlockRule):
         scale: Annotated[float, Gt(0)] = 1.0,
         seed: Seed = 0,
     ) -> None:
-        super().__init__(net, sample)
+        super().__init__(net)
         self.direct = DirectFeedback(net, sample, form=form, rank=rank, scale=scale, seed=seed)
 
     def teaching_signals(self, lesson: Lesson) -> list[Tensor]:
-        """``−B_l t``, over the batch size as the loss is a mean over it."""
+        """A signal for every hidden block; over the batch size, as the loss is a mean over it."""
+        # δ_l = −(B_l t) ∘ φ'(a_l)
         return self.direct(one_hot(lesson.y, lesson.error) / -len(lesson.error), lesson.hidden)
 
 

@@ -2,9 +2,8 @@
 
 import sys
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import ClassVar
 
 import torch
@@ -12,9 +11,10 @@ from torch import Tensor, nn
 
 from biograd.credit.feedback.path import Feedback, FeedbackPath, OnCall, TaughtCall, path_through
 from biograd.credit.feedback.weights import taught_weights
+from biograd.credit.operations import Signed, signed
 from biograd.credit.wrappers import is_compile_wrapper, unwrap
 from biograd.errors import UnsupportedNet
-from biograd.rules.base import Credit, Loss, Rule
+from biograd.rules.base import Credit, Family, Loss, Rule
 
 
 class FeedbackRule(Rule):
@@ -24,20 +24,23 @@ class FeedbackRule(Rule):
     locally connected layers, shared ones too. Biases, normalisation, embeddings, pooling and skip connections
     keep their exact derivative. What cannot be taught is refused or must be named in ``exact``.
 
-    A subclass gives `feedback`: the matrix for one weight.
+    A rule defines `feedback`, and `alongside` where its feedback learns or changes from batch to batch.
 
     Args:
         net: the net to teach.
-        sample: not needed.
         exact: names of parameters or modules that keep their exact derivative.
 
     Raises:
         UnsupportedNet: the net has a layer whose weights cannot be reached (attention, recurrent layers, …).
     """
 
-    family: ClassVar[str] = "feedback"
+    family: ClassVar[Family] = "feedback"
 
-    def __init__(self, net: nn.Module, sample: Tensor | None = None, *, exact: Sequence[str] = ()) -> None:
+    alongside: ClassVar[Callable[..., AbstractContextManager[OnCall | None]] | None] = None
+    """``alongside(weights)``: a context around every batch that is taught, where feedback learns or is drawn anew; what
+    it yields, if that is not None, hears of every taught call. None where nothing of the kind happens."""
+
+    def __init__(self, net: nn.Module, *, exact: Sequence[str] = ()) -> None:
         super().__init__()
         self._exact = tuple(exact)
         self._has_looked = False
@@ -50,18 +53,27 @@ class FeedbackRule(Rule):
         return list(self._shapes)
 
     @abstractmethod
-    def feedback(self, name: str, weight: Tensor) -> Tensor:
-        """The feedback weight of the parameter ``name`` at this moment, in the shape of ``weight``."""
+    def feedback(self, weights: Mapping[str, Tensor]) -> Mapping[str, Feedback]:
+        """What carries errors back in place of each weight at this moment, by the same names.
+
+        A matrix in the weight's shape; or `Signed`, magnitudes for the weight's signs; or a function that makes either,
+        called where an error has to travel further. Called without recording gradients.
+
+        Args:
+            weights: the taught weights by name, detached.
+        """
 
     def feedback_matrices(self, net: nn.Module) -> dict[str, Tensor]:
-        """Name to feedback weight, as errors would travel back through it at this moment; detached."""
+        """See `Rule.feedback_matrices`."""
         with torch.no_grad():
-            return {name: self.feedback(name, weight).detach() for name, weight in self.weights(net).items()}
+            weights = _detached(self.weights(net))
+            feedback = self.feedback(weights)
+            return {name: _matrix(feedback[name], weight).detach() for name, weight in weights.items()}
 
     def carrying_names(self, net: nn.Module, x: Tensor) -> set[str]:
-        """Names of the weights whose feedback carries errors further when the net is shown ``x``.
+        """See `Rule.carrying_names`; the first layer's is not among them unless the input wants a gradient.
 
-        The first layer's carries none unless the input wants a gradient. Runs the net once.
+        Runs the net once.
         """
         calls: list[TaughtCall] = []
         with self.path(net, calls.append):
@@ -76,26 +88,25 @@ class FeedbackRule(Rule):
         attack through the rule's feedback path needs.
         """
         weights = self.weights(net)
-        feedback = self.feedback_matrices(net) if _is_compiled(net) else self._carriers(weights)
+        if _is_compiled(net):
+            feedback = self.feedback_matrices(net)
+        else:
+            with torch.no_grad():
+                feedback = self.feedback(_detached(weights))
         with path_through(unwrap(net), weights, feedback, self._exact, on_call) as path:
             yield path
 
     def assign_credit(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Credit:
         """See `Rule.assign_credit`; ``loss_fn`` itself keeps its exact derivative."""
-        return self.learn(net, x, y, loss_fn)
-
-    def learn(
-        self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss, on_call: OnCall | None = None
-    ) -> Credit:
-        """One forward and one backward through the feedback path; ``on_call`` hears of every taught call."""
         if torch.compiler.is_compiling() and not self._has_looked:
             raise UnsupportedNet(_LOOKS_FIRST)
-        with self.path(net, on_call) as path, self._looking_first():
-            output = path.forward(net, x)
-        path.check(output)
-        self._has_looked = True
-        loss = loss_fn(output, y)
-        path.backward(loss)
+        with nullcontext() if self.alongside is None else self.alongside(self.weights(net)) as on_call:
+            with self.path(net, on_call) as path, self._looking_first():
+                output = path.forward(net, x)
+            path.check(output)
+            self._has_looked = True
+            loss = loss_fn(output, y)
+            path.backward(loss)
         return Credit(loss.detach(), output.detach())
 
     def carry_to_input(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Tensor:
@@ -118,16 +129,6 @@ class FeedbackRule(Rule):
             raise UnsupportedNet(_LOOKS_FIRST) from None
         with stance:
             yield
-
-    def carrier(self, name: str, weight: Tensor) -> Feedback:
-        """What carries errors back: `feedback`, made where an error has to travel further.
-
-        A subclass may give a cheaper form of the same matrix.
-        """
-        return partial(self.feedback, name, weight.detach())
-
-    def _carriers(self, weights: dict[str, nn.Parameter]) -> dict[str, Feedback]:
-        return {name: self.carrier(name, weight) for name, weight in weights.items()}
 
     def weights(self, net: nn.Module) -> dict[str, nn.Parameter]:
         """The taught weights of the net of this call.
@@ -157,24 +158,14 @@ _LOOKS_FIRST = (
 )
 
 
-class WeightTable(nn.Module):
-    """Tensors by the names of a net's parameters, as buffers or as parameters.
+def _detached(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: weight.detach() for name, weight in weights.items()}
 
-    Args:
-        tensors: name to tensor; a name may hold dots, which PyTorch keeps for itself.
-        learned: whether the tensors are parameters.
-    """
 
-    def __init__(self, tensors: dict[str, Tensor], *, learned: bool = False) -> None:
-        super().__init__()
-        for name, tensor in tensors.items():
-            if learned:
-                self.register_parameter(_slot(name), nn.Parameter(tensor))
-            else:
-                self.register_buffer(_slot(name), tensor)
-
-    def __getitem__(self, name: str) -> Tensor:
-        return getattr(self, _slot(name))
+def _matrix(feedback: Feedback, weight: Tensor) -> Tensor:
+    """A feedback weight as a matrix in the weight's shape."""
+    made = feedback if isinstance(feedback, Tensor | Signed) else feedback()
+    return signed(weight, made.magnitude) if isinstance(made, Signed) else made
 
 
 def _is_compiled(net: nn.Module) -> bool:
@@ -182,7 +173,3 @@ def _is_compiled(net: nn.Module) -> bool:
     return any(
         is_compile_wrapper(module) or module._compiled_call_impl is not None for module in net.modules()
     )
-
-
-def _slot(name: str) -> str:
-    return name.replace(".", ":")

@@ -1,5 +1,6 @@
 """Forward-forward learning: every block learns to tell right labels from wrong ones by how active it is."""
 
+from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -7,18 +8,19 @@ import torch.nn.functional as F
 from annotated_types import Gt
 from torch import Tensor, nn
 
-from biograd.credit.chain.blocks import Block, blocks, layers_of, spared
-from biograd.credit.chain.ledger import collect, deliver
+from biograd.credit.chain.blocks import Block, layers_of, spared
+from biograd.credit.chain.ledger import Ledger
+from biograd.credit.chain.lesson import output_error
 from biograd.credit.chain.shapes import output_shapes
 from biograd.credit.side_effects import without_side_effects
 from biograd.errors import UnsupportedNet, UserMistake
 from biograd.layers.label_places import LabelPlaces
 from biograd.layers.length_norm import LengthNorm
-from biograd.rules.base import Credit, Loss
-from biograd.rules.block_rule import output_error
+from biograd.rules.base import Awaited, Credit, ErrorWeights, Family, Loss
 from biograd.rules.blockwise import Blockwise
-from biograd.rules.feedback_weights import Seed
-from biograd.rules.random_stream import RandomStream
+from biograd.rules.examples import LABELLED, Examples
+from biograd.rules.parts.feedback_weights import Seed
+from biograd.rules.parts.random_stream import RandomStream
 from biograd.settings import checked_settings
 
 Goodness = Literal["sum", "mean"]
@@ -40,8 +42,8 @@ class ForwardForward(Blockwise):
 
     by its own parameters alone; nothing crosses between blocks but activity, whose graph is let go block by block. The
     last block is a readout of the net's ordinary output, under the neutral label, and learns from the derivative
-    of the loss; hidden blocks see of it no more than the wrong labels that it makes likely. `predict` classifies by
-    goodness instead.
+    of the loss; hidden blocks see of it no more than the wrong labels that it makes likely. `Rule.predict` classifies
+    by goodness instead.
 
     Blocks are at liberty inside: any layers, convolutions too. θ is the ``threshold`` times the number of units for
     the sum, the threshold itself for the mean. There is no limit in which the rule is backpropagation.
@@ -64,7 +66,14 @@ class ForwardForward(Blockwise):
         UserMistake: at a batch whose targets are no classes.
     """
 
-    family: ClassVar[str] = "local"
+    family: ClassVar[Family] = "local"
+    error_weights: ClassVar[ErrorWeights] = "none"
+    waits_for: ClassVar[Awaited] = "label"
+    forward_passes: ClassVar[int] = 3
+    needs: ClassVar[str] = "classes; places for labels, normalised lengths between blocks"
+    examples: ClassVar[Examples] = replace(
+        LABELLED, falls_to={"convolutional": 0.75, "locally-connected": 0.95}
+    )
 
     @checked_settings
     def __init__(
@@ -77,11 +86,11 @@ class ForwardForward(Blockwise):
         negatives: Negatives = "hard",
         seed: Seed = 0,
     ) -> None:
-        super().__init__(net, sample)
+        super().__init__(net)
         self.goodness_of: Goodness = goodness
         self.threshold, self.negatives = threshold, negatives
         self.stream = RandomStream(seed)
-        chain = blocks(net)
+        chain = self.chain(net)
         _require_normalised(chain)
         classes = label_places(chain).classes
         if sample is not None:
@@ -96,13 +105,13 @@ class ForwardForward(Blockwise):
         output = _neutral_output(chain, x)
         _require_outputs(output.shape[1:], classes)
         loss, error, penalty = output_error(output, y, loss_fn)
-        shown = torch.cat([y, self.wrong_labels(y, output.detach())])
-        gradients: dict[nn.Parameter, Tensor] = {}
+        shown, ledger = torch.cat([y, self.wrong_labels(y, output.detach())]), Ledger()
         with without_side_effects(layers_of(chain), x.device):
             h = torch.cat([x, x])
             for index, block in enumerate(chain[:-1]):
-                h = self._pass(block, h, F.one_hot(shown, classes) if index == 0 else None, gradients)
-        deliver(gradients, (output, error), (penalty, None))
+                h = self._pass(block, h, F.one_hot(shown, classes) if index == 0 else None, ledger)
+        ledger.extend([(output, error), (penalty, torch.ones_like(loss))])
+        ledger.settle()
         return Credit(loss, output.detach())
 
     def carry_to_input(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Tensor:
@@ -115,7 +124,7 @@ class ForwardForward(Blockwise):
         h = _run(chain[0], torch.cat([x, x]), F.one_hot(torch.cat([y, wrong]), classes))
         return torch.autograd.grad(self.local_loss(h), x)[0]
 
-    def predict(self, net: nn.Module, x: Tensor) -> Tensor:
+    def classify(self, net: nn.Module, x: Tensor) -> Tensor:
         """Goodness of every label, ``(batch, classes)``, summed over all hidden blocks but the first.
 
         A net with one hidden block has that one's. Differentiable in x; dropout draws what a forward would and
@@ -136,6 +145,7 @@ class ForwardForward(Blockwise):
 
     def local_loss(self, h: Tensor) -> Tensor:
         """A block's own loss, of its activity ``(2 batch, …)`` with right labels and, behind them, wrong ones."""
+        # ⟨log(1 + e^{θ − g(x, y)}) + log(1 + e^{g(x, ȳ) − θ})⟩
         theta = self.threshold * (h[0].numel() if self.goodness_of == "sum" else 1)
         right, wrong = (self.goodness(h) - theta).chunk(2)
         return -(F.logsigmoid(right) + F.logsigmoid(-wrong)).mean()
@@ -153,18 +163,15 @@ class ForwardForward(Blockwise):
         wrong = logits.scatter(1, y[:, None], -torch.inf).softmax(1)
         return _drawn(wrong, self.stream.next(output.device))
 
-    def _pass(
-        self, block: Block, h: Tensor, labels: Tensor | None, gradients: dict[nn.Parameter, Tensor]
-    ) -> Tensor:
-        """The activity of a block with right labels above and wrong ones below, which adds its gradients on the way."""
+    def _pass(self, block: Block, h: Tensor, labels: Tensor | None, ledger: Ledger) -> Tensor:
+        """The activity of a block with right labels above and wrong ones below, whose gradients go into the ledger."""
         parameters = [p for p in block.parameters() if p.requires_grad]
         with torch.set_grad_enabled(bool(parameters)):
             h = _run(block, h, labels)
             if not parameters:
                 return h
             loss = self.local_loss(h)
-        found = torch.autograd.grad(loss, parameters, allow_unused=True)
-        collect(gradients, parameters, found)
+        ledger.add_gradients(parameters, torch.autograd.grad(loss, parameters, allow_unused=True))
         return h.detach()
 
     def _total_goodness(self, chain: list[Block], x: Tensor, labels: Tensor) -> Tensor:

@@ -1,68 +1,162 @@
 """GAIT-prop: incremental targets, adjusted by the gradient so that orthogonal nets learn as by backpropagation."""
 
 import math
-from typing import Annotated, ClassVar, Literal
+from abc import abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar
 
 import torch
 from annotated_types import Gt
 from torch import Tensor, nn
 
-from biograd.credit.chain.blocks import Block
-from biograd.credit.chain.passages import Passage
-from biograd.errors import UserMistake
-from biograd.rules.feedback_weights import Seed
-from biograd.rules.incremental_rule import IncrementalRule
-from biograd.rules.inverse_rule import Columns, Strategy, Tolerance
-from biograd.rules.orthogonality import Coefficient, Penalty, Period
-from biograd.rules.target_chain import Margin
-from biograd.settings import checked_settings
+from biograd.credit.chain.ledger import Root
+from biograd.credit.chain.lesson import Lesson, through_every_block
+from biograd.rules.base import ErrorWeights, Family
+from biograd.rules.block_rule import BlockRule
+from biograd.rules.examples import CHAINS, Examples
+from biograd.rules.parts.feedback_weights import Seed
+from biograd.rules.parts.inverses import (
+    Columns,
+    Exact,
+    Inverses,
+    InverseStrategy,
+    Kept,
+    Learned,
+    require_batches,
+)
+from biograd.rules.parts.random_stream import RandomStream
+from biograd.rules.parts.target_chain import MARGIN, Margin, TargetChain, refuse_inverse
+from biograd.settings import Strategy, checked_settings
 
-Form = Literal["linearised", "constant", "adaptive"]
+
+@dataclass(frozen=True, kw_only=True)
+class Linearised(Strategy):
+    r"""The limit γ → 0, :math:`e_{l-1} = (e_l D_l) W_l^{-1}`: backpropagation with the inverse for the transpose.
+
+    Any nonlinearity, any precision, no γ.
+
+    Args:
+        columns: ``used``: outputs that `biograd.layers.FirstUnits` leaves behind have no part, and widths may
+            differ (pseudo-inverse); ``all``: as in the papers, every layer but the first square.
+    """
+
+    name: ClassVar[str] = "linearised"
+    columns: Columns = "used"
+
+    def way_back(self, net: nn.Module, inverse: InverseStrategy | None, stream: RandomStream) -> Inverses:
+        """The inverse of each block."""
+        return Inverses(net, inverse or Kept(), self.columns, stream)
+
+    def signals(self, inverses: Inverses, lesson: Lesson) -> list[Tensor]:
+        """What every hidden block receives: its e, times the share of an example in the loss."""
+        require_batches(lesson)
+        e, found = lesson.error, []
+        for place in reversed(range(1, len(lesson.chain))):
+            block, passage = lesson.chain[place], lesson.passages[place]
+            # e_{l−1} = (e_l D_l) W_l⁻¹
+            e = inverses.send(place, block, passage, passage.drive_signal(e))
+            found.append(e)
+        return found[::-1]
 
 
-class GaitProp(IncrementalRule):
+class _Targets(Strategy):
+    """A form with targets, which needs square layers but the first, an invertible nonlinearity and float64."""
+
+    margin: float
+
+    def way_back(self, net: nn.Module, inverse: InverseStrategy | None, stream: RandomStream) -> TargetChain:
+        """The blocks, to be inverted one after another."""
+        del stream
+        refuse_inverse(inverse, self.name)
+        return TargetChain(net, self.margin, f"gait-prop with form={self.name!r}")
+
+    def signals(self, chain: TargetChain, lesson: Lesson) -> list[Tensor]:
+        """What every hidden block receives, :math:`2 m_l (y_l - t_l) / B`."""
+        return chain.signals(lesson, self.step)
+
+    @abstractmethod
+    def step(self, y: Tensor, t: Tensor, derivative: Tensor, m: Tensor) -> tuple[Tensor, Tensor]:
+        """See `biograd.rules.parts.target_chain.Step`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constant(_Targets):
+    """Targets with a constant γ (Ahmad, van Gerven & Ambrogioni 2020), which exhausts float64 after some four layers.
+
+    Args:
+        gamma: γ.
+        margin: targets of tanh are cut to ±(1 − margin).
+    """
+
+    name: ClassVar[str] = "constant"
+    gamma: Annotated[float, Gt(0)] = 1e-3
+    margin: Margin = MARGIN
+
+    def step(self, y: Tensor, t: Tensor, derivative: Tensor, m: Tensor) -> tuple[Tensor, Tensor]:
+        """``y + γ D² (t − y)`` and ``m / γ``."""
+        return _adjusted(y, t, derivative, m, torch.full_like(m, self.gamma))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adaptive(_Targets):
+    r"""Targets with :math:`\gamma_l = \gamma \sqrt{d_l} / \|t_l - y_l\|` for every example, d units in the layer.
+
+    After Dalm et al. 2021, 2023.
+
+    Args:
+        gamma: γ.
+        margin: targets of tanh are cut to ±(1 − margin).
+    """
+
+    name: ClassVar[str] = "adaptive"
+    gamma: Annotated[float, Gt(0)] = 1e-7
+    margin: Margin = MARGIN
+
+    def step(self, y: Tensor, t: Tensor, derivative: Tensor, m: Tensor) -> tuple[Tensor, Tensor]:
+        """``y + γ_l D² (t − y)`` and ``m / γ_l``; no step where there is no error."""
+        length = torch.linalg.vector_norm((t - y).flatten(1), dim=1).view_as(m)
+        gamma = torch.full_like(m, self.gamma)
+        return _adjusted(
+            y, t, derivative, m, torch.where(length > 0, gamma * math.sqrt(y[0].numel()) / length, 1.0)
+        )
+
+
+def _adjusted(y: Tensor, t: Tensor, D: Tensor, m: Tensor, gamma: Tensor) -> tuple[Tensor, Tensor]:
+    # t_{l−1} = g_l(y_l + γ D_l² (t_l − y_l)), m_{l−1} = m_l / γ
+    return y + gamma * D.square() * (t - y), m / gamma
+
+
+class GaitProp(BlockRule):
     r"""GAIT-prop: each block's target is its activity, moved a little along the gradient-adjusted error above.
 
     .. math:: t_{l-1} = g_l\big(y_l + \gamma D_l^2 (t_l - y_l)\big), \qquad t_L = y_L - \tfrac12\,g
 
     with :math:`g_l(y) = (f^{-1}(y) - b_l) W_l^{-1}`, D the derivative of the nonlinearity, g an example's
     derivative of the loss. The local loss is :math:`m_l \|y_l - t_l\|^2` averaged over the batch, with
-    :math:`m_{l-1} = m_l / \gamma`. Three forms:
+    :math:`m_{l-1} = m_l / \gamma`. Its forms are `Linearised`, `Constant` and `Adaptive`.
 
-    - ``linearised``, the limit γ → 0: :math:`e_{l-1} = (e_l D_l) W_l^{-1}`, backpropagation with the transpose
-      replaced by the inverse. Any nonlinearity, any precision, no γ.
-    - ``constant``: γ as it is set (Ahmad, van Gerven & Ambrogioni 2020). Rounding exhausts float64 after about
-      four layers.
-    - ``adaptive``: :math:`\gamma_l = \gamma \sqrt{d_l} / \|t_l - y_l\|` for every example, d units in the layer
-      (Dalm et al. 2021, 2023).
-
-    Where :math:`W^{-1} = W^T` it is backpropagation, in norm too.
+    Where :math:`W^{-1} = W^T` it is backpropagation, in norm too. The penalty ``orthogonality`` keeps weights near
+    that.
 
     Args:
-        net: a chain; targets (not the linearised form) need square layers but the first, an invertible
-            nonlinearity and float64.
+        net: a chain; forms with targets need square layers but the first, an invertible nonlinearity and float64.
         sample: not needed.
-        form: see above.
-        gamma: γ of the target forms, 1e-3 (constant) or 1e-7 (adaptive) unless given; the linearised form has none.
-        inverse: ``exact`` solves anew at every call; ``kept`` corrects an inverse from an earlier call; ``learned``
-            is a linear map that learns from noise. Kept unless given; targets take exact alone.
-        columns: ``used``: outputs that `biograd.layers.FirstUnits` leaves behind have no part, and widths may
-            differ (pseudo-inverse); ``all``: as in the papers, every layer square, auxiliary units with their own
-            activity as target. Used unless given; targets take all alone.
-        tolerance: relative residual behind which a kept inverse is made anew, 1e-3 unless given.
-        margin: targets of tanh are cut to ±(1 − margin), 1e-6 unless given; the linearised form cuts none.
-        orthogonality: λ of the penalty on weights, added to the gradient of the mean loss; 0 for none.
-        penalty: ``off-diagonal`` (first paper) or ``full`` (second); see `orthogonality_gradient`.
-        penalty_every: the penalty comes every so many calls, with so many times the weight.
-        penalty_held: it is computed at every so many calls and added at every call, which suits Adam better.
+        form: ``linearised``, ``constant`` or ``adaptive``.
+        inverse: what stands for :math:`W^{-1}` in the linearised form: ``kept`` unless given, ``exact`` or ``learned``;
+            see `biograd.rules.parts.inverses`. Forms with targets take none.
         seed: of learned inverses.
 
     Raises:
         UnsupportedNet: the net is no chain, or does not have what the form needs.
-        UserMistake: settings that do not go together.
+        UserMistake: an inverse for a form with targets.
     """
 
-    family: ClassVar[str] = "target propagation"
+    family: ClassVar[Family] = "target propagation"
+    error_weights: ClassVar[ErrorWeights] = "all"
+    needs: ClassVar[str] = "linear, convolutional or locally connected layers"
+    sends_targets: ClassVar[bool] = True
+    examples: ClassVar[Examples] = replace(CHAINS, draws=False)
 
     @checked_settings
     def __init__(
@@ -70,50 +164,23 @@ class GaitProp(IncrementalRule):
         net: nn.Module,
         sample: Tensor | None = None,
         *,
-        form: Form = "linearised",
-        gamma: Annotated[float, Gt(0)] | None = None,
-        inverse: Strategy | None = None,
-        columns: Columns | None = None,
-        tolerance: Tolerance | None = None,
-        margin: Margin | None = None,
-        orthogonality: Coefficient = 0.0,
-        penalty: Penalty = "off-diagonal",
-        penalty_every: Period = 1,
-        penalty_held: bool = False,
+        form: Linearised | Constant | Adaptive = Linearised(),
+        inverse: Exact | Kept | Learned | None = None,
         seed: Seed = 0,
     ) -> None:
         del sample
-        super().__init__(
-            net,
-            "gait-prop",
-            form=form,
-            gamma=gamma,
-            inverse=inverse,
-            columns=columns,
-            tolerance=tolerance,
-            margin=margin,
-            orthogonality=orthogonality,
-            penalty=penalty,
-            penalty_every=penalty_every,
-            penalty_held=penalty_held,
-            seed=seed,
-        )
-        if form == "linearised" and margin is not None:
-            raise UserMistake(
-                f"gait-prop: margin {margin:g} goes with the forms with targets; the linearised form cuts none: "
-                "leave it out"
-            )
-        self._form, self._gamma = form, gamma or (1e-3 if form == "constant" else 1e-7)
+        super().__init__(net, way=through_every_block)
+        self._form = form
+        self.way_back = form.way_back(net, inverse, RandomStream(seed))
 
-    def next_target(self, y: Tensor, t: Tensor, derivative: Tensor, m: Tensor) -> tuple[Tensor, Tensor]:
-        """``y + γ D² (t − y)`` and ``m / γ``."""
-        gamma = torch.full_like(m, self._gamma)
-        if self._form == "adaptive":
-            length = torch.linalg.vector_norm((t - y).flatten(1), dim=1).view_as(m)
-            gamma = torch.where(length > 0, gamma * math.sqrt(y[0].numel()) / length, 1.0)
-        return y + gamma * derivative.square() * (t - y), m / gamma
+    def teaching_signals(self, lesson: Lesson) -> list[Tensor]:
+        """What every hidden block receives in the form chosen."""
+        return self._form.signals(self.way_back, lesson)  # pyright: ignore[reportArgumentType]  # the one it made
 
-    def drive_error(self, block: Block, passage: Passage, signal: Tensor) -> Tensor:
-        """``e D``."""
-        del block
-        return passage.drive_signal(signal)
+    def own_lessons(self, lesson: Lesson) -> Iterable[Root]:
+        """What learned inverses learn from noise."""
+        return self.way_back.lessons(lesson)
+
+    def inverse_weights(self, net: nn.Module) -> dict[str, Tensor]:
+        """See `biograd.Rule.inverse_weights`."""
+        return self.way_back.weights(self.chain(net))

@@ -1,51 +1,123 @@
 """Incremental target propagation: small target steps through exact inverses, without the gradient's adjustment."""
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar
 
 from annotated_types import Gt
 from torch import Tensor, nn
 
 from biograd.credit.back.invertible_blocks import Bijection, bijection, nonlinearity_of
-from biograd.credit.chain.blocks import Block, blocks
-from biograd.credit.chain.passages import Passage
-from biograd.rules.feedback_weights import Seed
-from biograd.rules.incremental_rule import IncrementalRule
-from biograd.rules.inverse_rule import Columns, Strategy, Tolerance
-from biograd.rules.orthogonality import Coefficient, Penalty, Period
-from biograd.rules.target_chain import MARGIN, Margin
-from biograd.settings import checked_settings
+from biograd.credit.chain.blocks import Block
+from biograd.credit.chain.ledger import Root
+from biograd.credit.chain.lesson import Lesson, through_every_block
+from biograd.rules.base import ErrorWeights, Family
+from biograd.rules.block_rule import BlockRule
+from biograd.rules.examples import INVERTIBLE, Examples
+from biograd.rules.parts.chains import chain_for_a_rule
+from biograd.rules.parts.feedback_weights import Seed
+from biograd.rules.parts.inverses import (
+    Columns,
+    Exact,
+    Inverses,
+    InverseStrategy,
+    Kept,
+    Learned,
+    require_batches,
+)
+from biograd.rules.parts.random_stream import RandomStream
+from biograd.rules.parts.target_chain import MARGIN, Margin, TargetChain, refuse_inverse
+from biograd.settings import Strategy, checked_settings
 
 
-class IncrementalTargetPropagation(IncrementalRule):
+@dataclass(frozen=True, kw_only=True)
+class Linearised(Strategy):
+    r"""The limit γ → 0, :math:`e_{l-1} = (e_l D_l^{-1}) W_l^{-1}`.
+
+    Args:
+        columns: as for `biograd.rules.gait_prop.Linearised`.
+        margin: the derivative of tanh is taken within ±(1 − margin).
+    """
+
+    name: ClassVar[str] = "linearised"
+    columns: Columns = "used"
+    margin: Margin = MARGIN
+
+    def way_back(self, net: nn.Module, inverse: InverseStrategy | None, stream: RandomStream) -> Inverses:
+        """The inverse of each block."""
+        for block in chain_for_a_rule(net)[1:]:
+            _nonlinearity(block, self.margin)  # whatever its width, it must be invertible unit by unit
+        return Inverses(net, inverse or Kept(), self.columns, stream)
+
+    def signals(self, inverses: Inverses, lesson: Lesson) -> list[Tensor]:
+        """What every hidden block receives: its e, times the share of an example in the loss."""
+        require_batches(lesson)
+        e, found = lesson.error, []
+        for place in reversed(range(1, len(lesson.chain))):
+            block, passage = lesson.chain[place], lesson.passages[place]
+            D = _nonlinearity(block, self.margin).derivative(passage.drive.detach())
+            # e_{l−1} = (e_l D_l⁻¹) W_l⁻¹, with e D⁻¹ as e D divided by D²
+            e = inverses.send(place, block, passage, passage.drive_signal(e) / D.square())
+            found.append(e)
+        return found[::-1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constant(Strategy):
+    """Targets with a constant γ; they need square layers but the first, and float64.
+
+    Args:
+        gamma: γ.
+        margin: targets of tanh are cut to ±(1 − margin).
+    """
+
+    name: ClassVar[str] = "constant"
+    gamma: Annotated[float, Gt(0)] = 1e-3
+    margin: Margin = MARGIN
+
+    def way_back(self, net: nn.Module, inverse: InverseStrategy | None, stream: RandomStream) -> TargetChain:
+        """The blocks, to be inverted one after another."""
+        del stream
+        refuse_inverse(inverse, self.name)
+        return TargetChain(net, self.margin, f"itp with form={self.name!r}")
+
+    def signals(self, chain: TargetChain, lesson: Lesson) -> list[Tensor]:
+        """What every hidden block receives, :math:`2 m_l (y_l - t_l) / B`."""
+        return chain.signals(lesson, self.step)
+
+    def step(self, y: Tensor, t: Tensor, derivative: Tensor, m: Tensor) -> tuple[Tensor, Tensor]:
+        """``(1 − γ) y + γ t`` and ``m / γ``."""
+        del derivative
+        # t_{l−1} = g_l((1 − γ) y_l + γ t_l), m_{l−1} = m_l / γ
+        return (1 - self.gamma) * y + self.gamma * t, m / self.gamma
+
+
+class IncrementalTargetPropagation(BlockRule):
     r"""ITP: each block's target is its activity, moved a little towards what the target above would have it be.
 
     .. math:: t_{l-1} = g_l\big((1 - \gamma) y_l + \gamma t_l\big), \qquad m_{l-1} = m_l / \gamma
 
-    with the terms of `GaitProp`. The form ``linearised`` is the limit γ → 0,
-    :math:`e_{l-1} = (e_l D_l^{-1}) W_l^{-1}`. Against backpropagation it is wrong by :math:`D^{-2}`, also where
-    weights are orthogonal; in linear nets it is GAIT-prop. Reference: Ahmad, van Gerven & Ambrogioni 2020.
+    with the terms of `GaitProp`. Its forms are `Linearised` and `Constant`. Against backpropagation the limit is
+    wrong by :math:`D^{-2}`, also where weights are orthogonal; in linear nets it is GAIT-prop.
+    Reference: Ahmad, van Gerven & Ambrogioni 2020.
 
     Args:
         net: a chain with invertible nonlinearities; targets also need square layers but the first, and float64.
         sample: not needed.
-        form: ``linearised``, or ``constant`` for targets with a constant γ.
-        gamma: γ of targets, 1e-3 unless given; the linearised form has none.
+        form: ``linearised`` or ``constant``.
         inverse: as for `GaitProp`.
-        columns: as for `GaitProp`.
-        tolerance: relative residual behind which a kept inverse is made anew, 1e-3 unless given.
-        margin: targets of tanh are cut to ±(1 − margin).
-        orthogonality: λ of the penalty on weights, added to the gradient of the mean loss; 0 for none.
-        penalty: see `orthogonality_gradient`.
-        penalty_every: the penalty comes every so many calls, with so many times the weight.
-        penalty_held: it is computed at every so many calls and added at every call, which suits Adam better.
         seed: of learned inverses.
 
     Raises:
         UnsupportedNet: the net is no chain, or does not have what the form needs.
-        UserMistake: settings that do not go together.
+        UserMistake: an inverse for a form with targets.
     """
 
-    family: ClassVar[str] = "target propagation"
+    family: ClassVar[Family] = "target propagation"
+    error_weights: ClassVar[ErrorWeights] = "all"
+    needs: ClassVar[str] = "nonlinearities that can be inverted"
+    sends_targets: ClassVar[bool] = True
+    examples: ClassVar[Examples] = replace(INVERTIBLE, draws=False)
 
     @checked_settings
     def __init__(
@@ -53,48 +125,27 @@ class IncrementalTargetPropagation(IncrementalRule):
         net: nn.Module,
         sample: Tensor | None = None,
         *,
-        form: Literal["linearised", "constant"] = "linearised",
-        gamma: Annotated[float, Gt(0)] | None = None,
-        inverse: Strategy | None = None,
-        columns: Columns | None = None,
-        tolerance: Tolerance | None = None,
-        margin: Margin = MARGIN,
-        orthogonality: Coefficient = 0.0,
-        penalty: Penalty = "off-diagonal",
-        penalty_every: Period = 1,
-        penalty_held: bool = False,
+        form: Linearised | Constant = Linearised(),
+        inverse: Exact | Kept | Learned | None = None,
         seed: Seed = 0,
     ) -> None:
         del sample
-        super().__init__(
-            net,
-            "itp",
-            form=form,
-            gamma=gamma,
-            inverse=inverse,
-            columns=columns,
-            tolerance=tolerance,
-            margin=margin,
-            orthogonality=orthogonality,
-            penalty=penalty,
-            penalty_every=penalty_every,
-            penalty_held=penalty_held,
-            seed=seed,
-        )
-        self._margin, self._gamma = margin, gamma or 1e-3
-        for block in blocks(net)[1:]:
-            _bijection(block, margin)  # whatever its width, it must be invertible unit by unit
+        super().__init__(net, way=through_every_block)
+        self._form = form
+        self.way_back = form.way_back(net, inverse, RandomStream(seed))
 
-    def next_target(self, y: Tensor, t: Tensor, derivative: Tensor, m: Tensor) -> tuple[Tensor, Tensor]:
-        """``(1 − γ) y + γ t`` and ``m / γ``."""
-        del derivative
-        return (1 - self._gamma) * y + self._gamma * t, m / self._gamma
+    def teaching_signals(self, lesson: Lesson) -> list[Tensor]:
+        """What every hidden block receives in the form chosen."""
+        return self._form.signals(self.way_back, lesson)  # pyright: ignore[reportArgumentType]  # the one it made
 
-    def drive_error(self, block: Block, passage: Passage, signal: Tensor) -> Tensor:
-        """``e D⁻¹``, as ``e D`` divided by ``D²``."""
-        derivative = _bijection(block, self._margin).derivative(passage.drive.detach())
-        return passage.drive_signal(signal) / derivative.square()
+    def own_lessons(self, lesson: Lesson) -> Iterable[Root]:
+        """What learned inverses learn from noise."""
+        return self.way_back.lessons(lesson)
+
+    def inverse_weights(self, net: nn.Module) -> dict[str, Tensor]:
+        """See `biograd.Rule.inverse_weights`."""
+        return self.way_back.weights(self.chain(net))
 
 
-def _bijection(block: Block, margin: float) -> Bijection:
+def _nonlinearity(block: Block, margin: float) -> Bijection:
     return bijection(nonlinearity_of(block)[0], margin, block.name)

@@ -1,6 +1,7 @@
 """Kolen–Pollack: feedback weights that receive the weights' own updates and forget as they do."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -8,10 +9,10 @@ from annotated_types import Gt
 from torch import Tensor, nn
 
 from biograd.errors import UserMistake
-from biograd.rules.base import Credit, Loss
-from biograd.rules.feedback_rule import FeedbackRule, WeightTable
-from biograd.rules.feedback_weights import Distribution, Seed, draw_beside
-from biograd.rules.random_stream import RandomStream
+from biograd.rules.base import ErrorWeights
+from biograd.rules.feedback_rule import FeedbackRule
+from biograd.rules.parts.feedback_weights import Distribution, Seed, WeightTable, draw_beside
+from biograd.rules.parts.random_stream import RandomStream
 from biograd.settings import checked_settings
 
 _UNFIT = {
@@ -48,6 +49,7 @@ class KolenPollack(FeedbackRule):
         B: the feedback weights by parameter name, learned, in W's own shape.
     """
 
+    error_weights: ClassVar[ErrorWeights] = "learned"
     default_training: ClassVar[Mapping[str, Any]] = {"optimizer": {"name": "adamw", "weight_decay": 1.2}}
 
     @checked_settings
@@ -61,26 +63,28 @@ class KolenPollack(FeedbackRule):
         exact: tuple[str, ...] = (),
         seed: Seed = 0,
     ) -> None:
-        super().__init__(net, sample, exact=exact)
+        del sample
+        super().__init__(net, exact=exact)
         start = draw_beside(self.weights(net), scale, distribution, RandomStream(seed))
         self.B = WeightTable(start, learned=True)
 
-    def feedback(self, name: str, weight: Tensor) -> Tensor:
-        """B of this weight as it is now."""
-        return self.B[name].detach()
+    def feedback(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """B as it is now."""
+        # δ_l = (B_{l+1} δ_{l+1}) ∘ φ'(a_l)
+        return {name: B.detach() for name, B in self.B.by_name().items()}
 
-    def assign_credit(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Credit:
-        """See `Rule.assign_credit`; what is added to W's gradient is added to B's as well."""
-        weights = self.weights(net)
+    @contextmanager
+    def alongside(self, weights: Mapping[str, nn.Parameter]) -> Iterator[None]:
+        """What a batch adds to the gradient of W is added to that of B as well."""
         before = {name: W.grad.clone() for name, W in weights.items() if W.grad is not None}
-        credit = super().assign_credit(net, x, y, loss_fn)
-        for name, W in weights.items():
-            if W.grad is not None:
-                # A copy, never the same tensor: clipping or scaling gradients would act on it twice.
-                _add_gradient(self.B[name], W.grad - before[name] if name in before else W.grad.clone())
-        return credit
+        yield
+        for name, B in self.B.by_name().items():
+            gradient = weights[name].grad
+            if gradient is not None:
+                # ΔB = ΔW. A copy, never the same tensor: clipping or scaling gradients would act on it twice.
+                _add_gradient(B, gradient - before[name] if name in before else gradient.clone())
 
-    def check_optimizer(self, optimizer: torch.optim.Optimizer, steps: float) -> list[str]:
+    def advise_on_optimizer(self, optimizer: torch.optim.Optimizer, steps: float) -> list[str]:
         """Refuse optimisers that move W and B apart, and warn where the two will not meet."""
         kind = type(optimizer).__name__
         if kind in _UNFIT:

@@ -7,22 +7,33 @@ import torch
 from annotated_types import Gt
 from torch import Tensor, nn
 
+from biograd.credit.back.decoders import decoded
 from biograd.credit.chain.blocks import layers_of
+from biograd.credit.chain.ledger import Root
+from biograd.credit.chain.lesson import Lesson
 from biograd.credit.fused import run_fused
 from biograd.credit.side_effects import without_side_effects
-from biograd.rules.block_rule import Lesson, Root
-from biograd.rules.decoder_rule import DecoderChoice, Schedule
-from biograd.rules.feedback_weights import Seed
-from biograd.rules.output_step_rule import Alpha, OutputStepRule, PositiveNoise, Step, normal_like, taught
+from biograd.rules.base import ErrorWeights, Family
+from biograd.rules.block_rule import BlockRule
+from biograd.rules.parts.decoders import (
+    DecoderChoice,
+    Decoders,
+    PositiveNoise,
+    decoder_places,
+)
+from biograd.rules.parts.epoch import Schedule, turns
+from biograd.rules.parts.feedback_weights import Seed
+from biograd.rules.parts.first_target import Alpha, Step, step_against
+from biograd.rules.parts.random_stream import RandomStream, normal_like
 from biograd.settings import checked_settings
 
 
-class LocalDifferenceReconstruction(OutputStepRule):
+class LocalDifferenceReconstruction(BlockRule):
     r"""Difference target propagation whose targets are backpropagation's, by a loss that is local to each block.
 
     Targets come down from :math:`\hat h_L = h_L - \alpha\,\partial\mathcal{L}/\partial h_L` by
-    :math:`\hat h_{l-1} = h_{l-1} + G_l(\hat h_l) - G_l(h_l)`, at the last block too; see `OutputStepRule`. Decoder G
-    of a block F, with x for the block's input and y for its output, is taught
+    :math:`\hat h_{l-1} = h_{l-1} + G_l(\hat h_l) - G_l(h_l)`, at the last block too.
+    Decoder G of a block F, with x for the block's input and y for its output, is taught
 
     .. math:: \mathbb{E} [ -2 \langle \epsilon,\, G(F(x + \epsilon)) - G(F(x)) \rangle
         + \lVert G(y + \eta) - G(y) \rVert^2 ]
@@ -53,8 +64,11 @@ class LocalDifferenceReconstruction(OutputStepRule):
         seed: of the decoders and of the noise.
     """
 
-    family: ClassVar[str] = "target propagation"
-
+    family: ClassVar[Family] = "target propagation"
+    error_weights: ClassVar[ErrorWeights] = "learned"
+    forward_passes: ClassVar[int] = 2
+    needs: ClassVar[str] = "decoders: mirrored layers, or your own"
+    sends_targets: ClassVar[bool] = True
     default_training: ClassVar[Mapping[str, Any]] = {"feedback_optimizer": {"name": "adam", "lr": 3e-3}}
 
     @checked_settings
@@ -72,30 +86,51 @@ class LocalDifferenceReconstruction(OutputStepRule):
         schedule: Schedule = "parallel",
         seed: Seed = 0,
     ) -> None:
-        super().__init__(
-            net, sample, alpha=alpha, step=step, decoder=decoder, noise=noise, schedule=schedule, seed=seed
-        )
+        super().__init__(net, turns=turns(schedule))
+        self._stream = RandomStream(seed)
+        self._step: Step = step
+        self._alpha, self._noise, self._draws = alpha, noise, noise_samples
         self._output_noise = noise if output_noise is None else output_noise
-        self._draws = noise_samples
+        self.decoders = Decoders(decoder_places(net, sample), decoder, self._stream)
+
+    def teaching_signals(self, lesson: Lesson) -> list[Tensor]:
+        r""":math:`2 (h_l - \hat h_l) / B` for every hidden block, the derivative of its local loss."""
+        # ĥ_L = h_L − α ∂ℒ/∂h_L
+        h_L = lesson.outputs[-1].detach()
+        target = h_L - step_against(lesson.error, self._alpha, self._step)
+        # ĥ_{l−1} = h_{l−1} + G_l(ĥ_l) − G_l(h_l), at the last block too
+        return self.decoders.send_down(lesson, h_L, target)
 
     @torch.no_grad()
-    def _reconstructions(self, lesson: Lesson) -> Iterator[Root]:
+    def own_lessons(self, lesson: Lesson) -> Iterator[Root]:
         """What every decoder makes of y, of y where noise came in, and of y with noise behind it."""
         outputs = [h.detach() for h in lesson.outputs]
         copies = [torch.cat([h] * self._draws) for h in outputs]
-        generator = self._stream.next(outputs[-1].device)
-        epsilons = normal_like(copies[:-1], self._noise, generator)
-        etas = normal_like(copies[1:], self._output_noise, generator)
+        epsilons, etas = self._noises(copies)
         above = lesson.chain[1:]
         with without_side_effects(layers_of(above), lesson.x.device):
+            # F(x + ε)
             moved = [run_fused(block, x + e) for block, x, e in zip(above, copies, epsilons, strict=False)]
-        for place, decoder in enumerate(self.decoders):
+        for place, G in enumerate(self.decoders):
             y, noisy = outputs[place + 1], copies[place + 1] + etas[place]
-            told, (clean, _, noisy) = taught(decoder, [y, moved[place], noisy])
-            yield told, self._derivative(clean, noisy, epsilons[place])
+            # −2 ⟨ε, G(F(x + ε)) − G(F(x))⟩ + ‖G(y + η) − G(y)‖²
+            together, (clean, _, noisy) = decoded(G, [y, moved[place], noisy])
+            yield together, self._derivative(clean, noisy, epsilons[place])
+
+    def _noises(self, copies: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """ε at the inputs of all blocks but the first, η at their outputs."""
+        generator = self._stream.next(copies[-1].device)
+        return (
+            normal_like(copies[:-1], self._noise, generator),
+            normal_like(copies[1:], self._output_noise, generator),
+        )
 
     def _derivative(self, clean: Tensor, noisy: Tensor, epsilon: Tensor) -> Tensor:
         """Derivative of a decoder's loss by what it made of y, of the output where ε came in, and of y + η."""
         apart = noisy - torch.cat([clean] * self._draws)
         of_clean = (epsilon - apart).unflatten(0, (self._draws, len(clean))).sum(0)
         return torch.cat([of_clean, -epsilon, apart]).mul_(2 / len(noisy))
+
+    def reconstruction_losses(self, net: nn.Module, x: Tensor) -> dict[str, float]:
+        """See `biograd.Rule.reconstruction_losses`."""
+        return self.decoders.reconstruction_losses(self.chain(net), x)

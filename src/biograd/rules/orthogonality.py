@@ -11,7 +11,7 @@ from biograd.credit.back.inverses import as_matrices, as_weight, has_matrices, n
 from biograd.credit.chain.blocks import Block
 from biograd.errors import UserMistake
 from biograd.layers import LocallyConnected2d
-from biograd.rules.feedback_rule import WeightTable
+from biograd.rules.parts.feedback_weights import WeightTable
 
 Penalty = Literal["off-diagonal", "full"]
 Coefficient = Annotated[float, Ge(0)]

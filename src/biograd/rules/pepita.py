@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -9,17 +10,19 @@ import torch
 from annotated_types import Gt
 from torch import Tensor, nn
 
-from biograd.credit.chain.blocks import Block, blocks, layers_of, run_layers, spared
-from biograd.credit.chain.ledger import collect, deliver
+from biograd.credit.chain.blocks import Block, layers_of, run_layers, spared
+from biograd.credit.chain.ledger import Ledger
+from biograd.credit.chain.lesson import output_error
 from biograd.credit.chain.shapes import output_shapes
 from biograd.credit.side_effects import random_state, without_side_effects
 from biograd.errors import UnsupportedNet
 from biograd.layers.local.locally_connected import LocallyConnected2d
-from biograd.rules.base import Credit, Loss
-from biograd.rules.block_rule import output_error
+from biograd.rules.base import Credit, ErrorWeights, Family, Loss
 from biograd.rules.blockwise import Blockwise
-from biograd.rules.feedback_weights import Distribution, Seed, draw_like
-from biograd.rules.random_stream import RandomStream
+from biograd.rules.examples import CHAINS, Examples
+from biograd.rules.parts.chains import suggesting_rules_for_any_net
+from biograd.rules.parts.feedback_weights import Distribution, Seed, draw_like
+from biograd.rules.parts.random_stream import RandomStream
 from biograd.settings import checked_settings
 
 ReadoutError = Literal["modulated", "standard"]
@@ -61,7 +64,11 @@ class Pepita(Blockwise):
         UnsupportedNet: a hidden block that opens with something else, as residual units do.
     """
 
-    family: ClassVar[str] = "local"
+    family: ClassVar[Family] = "local"
+    error_weights: ClassVar[ErrorWeights] = "none"
+    forward_passes: ClassVar[int] = 2
+    needs: ClassVar[str] = "linear, convolutional or locally connected layers"
+    examples: ClassVar[Examples] = replace(CHAINS, learning_rate=0.003, falls_to={"convolutional": 0.92})
 
     default_training: ClassVar[dict[str, Any]] = {
         "optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.9},
@@ -79,9 +86,9 @@ class Pepita(Blockwise):
         readout_error: ReadoutError = "modulated",
         seed: Seed = 0,
     ) -> None:
-        super().__init__(net, sample)
+        super().__init__(net)
         self.readout_error: ReadoutError = readout_error
-        chain = blocks(net)
+        chain = self.chain(net)
         _require_taught(chain)
         outputs, inputs = math.prod(output_shapes(chain, sample)[-1]), _inputs(chain, sample)
         like = next(net.parameters()).detach().new_empty((inputs, outputs))
@@ -97,12 +104,14 @@ class Pepita(Blockwise):
         with torch.no_grad():
             activities, output = _first_pass(chain, x)
         loss, error, penalty = output_error(output, y, loss_fn)
-        gradients: dict[nn.Parameter, Tensor] = {}
+        ledger = Ledger()
         with without_side_effects(layers_of(chain), x.device, start):
-            modulated = _second_pass(chain, self.modulate(x, error), activities, gradients)
+            modulated = _second_pass(chain, self.modulate(x, error), activities, ledger)
             if self.readout_error == "modulated":
                 error = output_error(modulated, y, loss_fn)[1]
-        deliver(gradients, (modulated, error), (penalty, None))
+        # ΔW_L = eᵉ (hᵉ_{L−1})ᵀ
+        ledger.extend([(modulated, error), (penalty, torch.ones_like(loss))])
+        ledger.settle()
         return Credit(loss, output)
 
     def carry_to_input(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Tensor:
@@ -150,10 +159,8 @@ def _first_pass(chain: Sequence[Block], x: Tensor) -> tuple[list[Tensor], Tensor
     return activities, run_layers(_behind_leading(chain[-1]), h)
 
 
-def _second_pass(
-    chain: Sequence[Block], x: Tensor, activities: Sequence[Tensor], gradients: dict[nn.Parameter, Tensor]
-) -> Tensor:
-    """The modulated output, with the graph of the last block alone; hidden blocks add their gradients on the way."""
+def _second_pass(chain: Sequence[Block], x: Tensor, activities: Sequence[Tensor], ledger: Ledger) -> Tensor:
+    """The modulated output, with the graph of the last block alone; gradients of hidden blocks go into the ledger."""
     h, leading = spared(chain[0], x), chain[0].leading
     for (block, above), activity in zip(pairwise(chain), activities, strict=True):
         parameters = [p for p in _parameters((*leading, *_weighing(block))) if p.requires_grad]
@@ -161,8 +168,9 @@ def _second_pass(
             drive = run_layers((*leading, *_weighing(block)), h)
         signal, h = _difference(block, above, drive, activity)
         if parameters:
+            # ΔW_l = (h_l − hᵉ_l) (hᵉ_{l−1})ᵀ
             found = torch.autograd.grad(drive, parameters, signal, allow_unused=True)
-            collect(gradients, parameters, found)
+            ledger.add_gradients(parameters, found)
         leading = ()
     with torch.enable_grad():
         return run_layers((*leading, *_behind_leading(chain[-1])), h)
@@ -216,7 +224,8 @@ def _inputs(chain: Sequence[Block], sample: Tensor | None) -> int:
 def _require_taught(chain: Sequence[Block]) -> None:
     for block in chain[:-1]:
         if not isinstance(block.opening, _TAUGHT):
-            raise UnsupportedNet(
-                f"pepita teaches linear, convolutional and locally connected layers; {block.name!r} is a "
-                f"{type(block.opening).__name__}. Rules for any net: bp, fa, usf, brsf, frsf, kp, wm"
-            )
+            with suggesting_rules_for_any_net():
+                raise UnsupportedNet(
+                    f"pepita teaches linear, convolutional and locally connected layers; {block.name!r} is a "
+                    f"{type(block.opening).__name__}"
+                )

@@ -1,10 +1,14 @@
 """Only the last block learns: the baseline that every rule must beat."""
 
+from dataclasses import replace
 from typing import ClassVar
 
 from torch import Tensor, nn
 
-from biograd.rules.block_rule import BlockRule, Lesson
+from biograd.credit.chain.lesson import Lesson
+from biograd.rules.base import Awaited, ErrorWeights, Family
+from biograd.rules.block_rule import BlockRule
+from biograd.rules.examples import CHAINS, Examples
 
 
 class Shallow(BlockRule):
@@ -15,12 +19,15 @@ class Shallow(BlockRule):
         sample: not needed.
     """
 
-    family: ClassVar[str] = "baseline"
-
+    family: ClassVar[Family] = "baseline"
+    error_weights: ClassVar[ErrorWeights] = "none"
+    waits_for: ClassVar[Awaited] = "nothing"
     teaches_hidden_layers: ClassVar[bool] = False
+    examples: ClassVar[Examples] = replace(CHAINS, falls_to={"convolutional": 0.7, "locally-connected": 0.9})
 
     def __init__(self, net: nn.Module, sample: Tensor | None = None) -> None:
-        super().__init__(net, sample)
+        del sample
+        super().__init__(net)
 
     def teaching_signals(self, lesson: Lesson) -> list[None]:
         """Nothing for any hidden block."""

@@ -1,17 +1,25 @@
 """Sign-concordant feedback: the error travels back through the signs of the weights."""
 
-from collections.abc import Mapping
-from typing import Annotated
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Annotated, ClassVar
 
 import torch
 from annotated_types import Gt
 from torch import Tensor, nn
 
 from biograd.credit.operations import Signed
-from biograd.rules.base import Credit, Loss
-from biograd.rules.feedback_rule import FeedbackRule, WeightTable
-from biograd.rules.feedback_weights import Distribution, Seed, draw_beside, draw_like, root_mean_square
-from biograd.rules.random_stream import RandomStream, keyed_generator
+from biograd.rules.base import ErrorWeights
+from biograd.rules.feedback_rule import FeedbackRule
+from biograd.rules.parts.feedback_weights import (
+    Distribution,
+    Seed,
+    WeightTable,
+    draw_beside,
+    draw_like,
+    root_mean_square,
+)
+from biograd.rules.parts.random_stream import RandomStream, keyed_generators
 from biograd.settings import checked_settings
 
 
@@ -29,6 +37,8 @@ class UniformSignConcordant(FeedbackRule):
         exact: names of parameters or modules that keep their exact derivative.
     """
 
+    error_weights: ClassVar[ErrorWeights] = "signs"
+
     @checked_settings
     def __init__(
         self,
@@ -38,16 +48,14 @@ class UniformSignConcordant(FeedbackRule):
         scale: Annotated[float, Gt(0)] = 1.0,
         exact: tuple[str, ...] = (),
     ) -> None:
-        super().__init__(net, sample, exact=exact)
+        del sample
+        super().__init__(net, exact=exact)
         self.magnitude = _scales(self.weights(net), scale)
 
-    def feedback(self, name: str, weight: Tensor) -> Tensor:
-        """Sign of the weight times the kept magnitude."""
-        return torch.copysign(self.magnitude[name], weight)
-
-    def carrier(self, name: str, weight: Tensor) -> Signed:
-        """The same, made only when an error comes back."""
-        return Signed(self.magnitude[name])
+    def feedback(self, weights: Mapping[str, Tensor]) -> Mapping[str, Signed]:
+        """The kept magnitude for the signs of each weight."""
+        # B = sign(W)ᵀ s
+        return {name: Signed(s) for name, s in self.magnitude.by_name().items()}
 
 
 class FixedRandomSignConcordant(FeedbackRule):
@@ -68,6 +76,8 @@ class FixedRandomSignConcordant(FeedbackRule):
         M: the magnitudes by parameter name, fixed.
     """
 
+    error_weights: ClassVar[ErrorWeights] = "signs"
+
     @checked_settings
     def __init__(
         self,
@@ -79,17 +89,15 @@ class FixedRandomSignConcordant(FeedbackRule):
         exact: tuple[str, ...] = (),
         seed: Seed = 0,
     ) -> None:
-        super().__init__(net, sample, exact=exact)
+        del sample
+        super().__init__(net, exact=exact)
         drawn = draw_beside(self.weights(net), scale, distribution, RandomStream(seed))
         self.M = WeightTable({name: M.abs() for name, M in drawn.items()})
 
-    def feedback(self, name: str, weight: Tensor) -> Tensor:
-        """Sign of the weight times its fixed magnitude."""
-        return torch.copysign(self.M[name], weight)
-
-    def carrier(self, name: str, weight: Tensor) -> Signed:
-        """The same, made only when an error comes back."""
-        return Signed(self.M[name])
+    def feedback(self, weights: Mapping[str, Tensor]) -> Mapping[str, Signed]:
+        """The fixed magnitudes for the signs of each weight."""
+        # B = (sign(W) ∘ |M|)ᵀ
+        return {name: Signed(M) for name, M in self.M.by_name().items()}
 
 
 class BatchwiseRandomSignConcordant(FeedbackRule):
@@ -107,6 +115,8 @@ class BatchwiseRandomSignConcordant(FeedbackRule):
         seed: of M; with the number of batches so far it determines each draw.
     """
 
+    error_weights: ClassVar[ErrorWeights] = "signs"
+
     @checked_settings
     def __init__(
         self,
@@ -118,21 +128,30 @@ class BatchwiseRandomSignConcordant(FeedbackRule):
         exact: tuple[str, ...] = (),
         seed: Seed = 0,
     ) -> None:
-        super().__init__(net, sample, exact=exact)
+        del sample
+        super().__init__(net, exact=exact)
         self._distribution: Distribution = distribution
         self._seed, self._batches = seed, 0
-        self._index = {name: index for index, name in enumerate(self.names)}
         self.spread = _scales(self.weights(net), scale)
 
-    def feedback(self, name: str, weight: Tensor) -> Tensor:
-        """Sign of the weight times the magnitude of this batch: of the last one that was learned from."""
-        generator = keyed_generator(weight.device, self._seed, self._batches, self._index[name])
-        return torch.copysign(draw_like(weight, self.spread[name], self._distribution, generator), weight)
+    def feedback(self, weights: Mapping[str, Tensor]) -> Mapping[str, Callable[[], Tensor]]:
+        """The signs of each weight with the magnitudes of this batch: of the last one that was learned from."""
+        spreads, kind = self.spread.by_name(), self._distribution
+        devices = [weights[name].device for name in spreads]
+        generators = keyed_generators(devices, self._seed, self._batches)
+        # B = (sign(W) ∘ |M|)ᵀ, M drawn where an error comes back
+        return {
+            name: lambda W=weights[name], spread=spread, draw=draw: torch.copysign(
+                draw_like(W, spread, kind, draw), W
+            )
+            for (name, spread), draw in zip(spreads.items(), generators, strict=True)
+        }
 
-    def assign_credit(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Credit:
-        """See `Rule.assign_credit`; every call has magnitudes of its own."""
+    @contextmanager
+    def alongside(self, weights: Mapping[str, nn.Parameter]) -> Iterator[None]:
+        """Every batch has magnitudes of its own."""
         self._batches += 1
-        return super().assign_credit(net, x, y, loss_fn)
+        yield
 
     def get_extra_state(self) -> Tensor:
         """Seed and number of batches so far, ``(2,)`` int64."""

@@ -1,21 +1,37 @@
 """Simplified difference target propagation: the label itself is the first target, and no gradient crosses a layer."""
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 from torch import Tensor, nn
 
-from biograd.rules.class_target_rule import ClassTargetRule
-from biograd.rules.decoder_rule import DecoderChoice, InverseLoss, Noise, Schedule
-from biograd.rules.feedback_weights import Seed
+from biograd.credit.chain.ledger import Root
+from biograd.credit.chain.lesson import Lesson
+from biograd.rules.base import ErrorWeights, Family
+from biograd.rules.block_rule import BlockRule
+from biograd.rules.parts.decoders import (
+    DecoderChoice,
+    Decoders,
+    InverseLoss,
+    Noise,
+    Reconstruction,
+    class_probabilities,
+    decoder_places,
+)
+from biograd.rules.parts.epoch import Schedule, turns
+from biograd.rules.parts.feedback_weights import Seed
+from biograd.rules.parts.first_target import ClassTargets
+from biograd.rules.parts.random_stream import RandomStream
 from biograd.settings import checked_settings
 
 
-class SimplifiedDifferenceTargetPropagation(ClassTargetRule):
+class SimplifiedDifferenceTargetPropagation(BlockRule):
     r"""Simplified DTP, :math:`\hat h_{l-1} = h_{l-1} - g_l(h_l) + g_l(\hat h_l)` from the top down.
 
     The difference rule holds at the last hidden block too: :math:`h_L` are the softmax probabilities of the net's
     output there, :math:`\hat h_L` the label as a distribution (one-hot), and :math:`g_L` a decoder like the
-    others. No gradient crosses a layer; the last block learns from the loss. See `DecoderRule` for the losses.
+    others. No gradient crosses a layer; the last block learns from the loss. See
+    `biograd.rules.parts.decoders.Reconstruction` for the decoders' loss.
     Defaults are the best settings that the paper prints for the parallel schedule on its fully connected MNIST net;
     for the alternating one ``noise`` is 0.118. Reference: Bartunov et al. 2018.
 
@@ -31,7 +47,11 @@ class SimplifiedDifferenceTargetPropagation(ClassTargetRule):
         seed: of the decoders and of the noise.
     """
 
-    family: ClassVar[str] = "target propagation"
+    family: ClassVar[Family] = "target propagation"
+    error_weights: ClassVar[ErrorWeights] = "learned"
+    forward_passes: ClassVar[int] = 2
+    needs: ClassVar[str] = "classes; decoders: mirrored layers, or your own"
+    sends_targets: ClassVar[bool] = True
 
     @checked_settings
     def __init__(
@@ -45,15 +65,26 @@ class SimplifiedDifferenceTargetPropagation(ClassTargetRule):
         schedule: Schedule = "parallel",
         seed: Seed = 0,
     ) -> None:
-        super().__init__(
-            net,
-            sample,
-            decoder=decoder,
-            noise=noise,
-            inverse_loss=inverse_loss,
-            schedule=schedule,
-            seed=seed,
-        )
+        super().__init__(net, turns=turns(schedule))
+        stream = RandomStream(seed)
+        self.decoders = Decoders(decoder_places(net, sample), decoder, stream)
+        self._reconstruction = Reconstruction(noise, inverse_loss, stream)
+        self._labels = ClassTargets()
 
-    def auxiliary_outputs(self, h: Tensor) -> None:
-        """None: the last decoder reads class probabilities alone."""
+    def teaching_signals(self, lesson: Lesson) -> list[Tensor]:
+        r""":math:`2 (h_l - \hat h_l) / B` for every hidden block, the derivative of its local loss."""
+        # h_L = p, the softmax probabilities; ĥ_L = t, the label as a distribution
+        output = lesson.outputs[-1].detach()
+        p, t = output.softmax(1), self._labels.of(lesson.y, output)
+        # ĥ_{l−1} = h_{l−1} − g_l(h_l) + g_l(ĥ_l), at the last block too
+        return self.decoders.send_down(lesson, p, t)
+
+    def own_lessons(self, lesson: Lesson) -> Iterator[Root]:
+        r"""Decoders learn :math:`\lVert h_{l-1} - g_l(f_l(h_{l-1} + \epsilon))\rVert^2`, the last one of p."""
+        if not self.turns.hidden:  # `teaching_signals` has not seen the labels
+            self._labels.look(lesson.y, lesson.outputs[-1])
+        return self._reconstruction.lessons(self.decoders, lesson, class_probabilities)
+
+    def reconstruction_losses(self, net: nn.Module, x: Tensor) -> dict[str, float]:
+        """See `biograd.Rule.reconstruction_losses`."""
+        return self.decoders.reconstruction_losses(self.chain(net), x, class_probabilities)

@@ -1,17 +1,22 @@
 """SoftHebb: neurons that compete softly for each input, and learn what they win without any label."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
 import torch
 from annotated_types import Ge, Gt, MinLen
 from torch import Tensor, nn
 
-from biograd.credit.chain.blocks import Block, blocks
+from biograd.credit.chain.blocks import Block
+from biograd.credit.chain.moment import Moment, gradients_of_drive
 from biograd.errors import UnsupportedNet, UserMistake
 from biograd.layers.local.locally_connected import LocallyConnected2d
-from biograd.rules.base import Loss, Rule
-from biograd.rules.local_rule import LocalRule, Moment
+from biograd.rules.base import Awaited
+from biograd.rules.examples import WEIGHTS_ALONE, Examples
+from biograd.rules.local_rule import LocalRule
+from biograd.rules.parts.chains import chain_for_a_rule
+from biograd.rules.parts.epoch import HiddenFirst
 from biograd.settings import checked_settings
 
 PerBlock = Annotated[tuple[Annotated[float, Gt(0)], ...], MinLen(1)]
@@ -58,7 +63,9 @@ class SoftHebb(LocalRule):
         UserMistake: as many numbers as neither 1 nor the hidden blocks are.
     """
 
-    family: ClassVar[str] = "local"
+    waits_for: ClassVar[Awaited] = "nothing"
+    needs: ClassVar[str] = "hidden layers without biases"
+    examples: ClassVar[Examples] = replace(WEIGHTS_ALONE, falls_to={"mlp": 0.85, "locally-connected": 0.92})
 
     default_training: ClassVar[Mapping[str, Any]] = {
         "optimizer": {"name": "sgd", "lr": 0.05, "momentum": 0.9}
@@ -77,36 +84,19 @@ class SoftHebb(LocalRule):
         normalize: bool = True,
         unsupervised_epochs: Annotated[int, Ge(0)] = 0,
     ) -> None:
-        super().__init__(net, sample)
-        *hidden, _ = blocks(net)
+        del sample
+        super().__init__(net, turns=HiddenFirst(unsupervised_epochs))
+        *hidden, _ = chain_for_a_rule(net)
         for block in hidden:
             _require_weights_alone(block)
         self.temperature = _for_each(hidden, temperature, "temperature")
         self.hidden_rate = _for_each(hidden, hidden_rate, "hidden_rate")
         self.rate_power, self.anti_hebbian, self.normalize = rate_power, anti_hebbian, normalize
-        self.unsupervised_epochs = unsupervised_epochs
-        self._epoch = 0
-
-    def begin_epoch(self, epoch: int) -> None:
-        """With ``unsupervised_epochs``, the last block's turn comes after so many epochs.
-
-        A loop written by hand calls this before each.
-        """
-        self._epoch = epoch
-
-    @property
-    def teaches_hidden(self) -> bool:
-        """Whether this epoch teaches the hidden layers."""
-        return not self.unsupervised_epochs or self._epoch < self.unsupervised_epochs
-
-    @property
-    def teaches_output(self) -> bool:
-        """Whether this epoch teaches the last block."""
-        return self._epoch >= self.unsupervised_epochs
 
     def drive_signal(self, moment: Moment) -> Tensor:
         r""":math:`-\hat y`, over as many as it is the mean of."""
         u = moment.drive.movedim(_axis(moment.block), -1)  # (batch, positions …, neurons)
+        # y = softmax(u / τ); ŷ = y of the most active, −y of the others
         signal = torch.softmax(u / self.temperature[moment.index], -1)
         winners = u.argmax(-1, keepdim=True)
         if self.anti_hebbian:
@@ -122,25 +112,21 @@ class SoftHebb(LocalRule):
         As :math:`u_k = W_k \cdot x` at every position, the mean of :math:`\hat y_k u_k` is :math:`W_k` times that of
         :math:`\hat y_k x`.
         """
-        if not self.teaches_hidden:
-            return [None] * len(parameters)
-        (away,) = super().block_gradients(moment, parameters)  # minus the mean of ŷ x
+        with torch.no_grad():
+            signal = self.drive_signal(moment)
+        (away,) = gradients_of_drive(moment, parameters, signal)  # minus the mean of ŷ x
         assert away is not None
         with torch.no_grad():
             W, inputs = parameters[0], _incoming(moment.block)
+            # −ΔW_k ∝ −mean(ŷ_k (x − u_k W_k))
             gradient = away - (W * away).sum(inputs, keepdim=True) * W
             if self.normalize:
                 gradient /= gradient.abs().amax().clamp_min(torch.finfo(gradient.dtype).tiny)
+            # η |‖W_k‖ − 1|^q
             off = torch.linalg.vector_norm(W, dim=inputs, keepdim=True).sub_(1).abs_()
             return [gradient.mul_(off.pow_(self.rate_power).mul_(self.hidden_rate[moment.index]))]
 
-    def carry_to_input(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Tensor:
-        """See `Rule.input_gradient`: hidden layers are told nothing of the loss, so that none of it goes on."""
-        if len(self.chain(net)) == 1:
-            return super().carry_to_input(net, x, y, loss_fn)
-        return Rule.carry_to_input(self, net, x, y, loss_fn)
-
-    def check_optimizer(self, optimizer: torch.optim.Optimizer, steps: float) -> list[str]:
+    def advise_on_optimizer(self, optimizer: torch.optim.Optimizer, steps: float) -> list[str]:
         """Warn of optimisers that undo the rate of each neuron, and of decay that works against norms of 1."""
         del steps
         found = []
@@ -155,14 +141,6 @@ class SoftHebb(LocalRule):
                 "softhebb: weight decay pulls the norms of hidden neurons below 1; the rule needs none"
             )
         return found
-
-    def get_extra_state(self) -> Tensor:
-        """The epoch, as `begin_epoch` was told it, a scalar int64."""
-        return torch.tensor(self._epoch)
-
-    def set_extra_state(self, state: Tensor) -> None:
-        """Go on from the state of `get_extra_state`."""
-        self._epoch = int(state)
 
 
 def _is_local(block: Block) -> bool:

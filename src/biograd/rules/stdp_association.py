@@ -1,19 +1,25 @@
 """Local learning from spike timing, association and competition: no error is propagated."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, ClassVar
 
 import torch
 from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
-from biograd.credit.chain.blocks import Block, blocks
+from biograd.credit.chain.blocks import Block
+from biograd.credit.chain.moment import Moment, gradients_of_drive
 from biograd.credit.chain.shapes import output_shapes
 from biograd.errors import UnsupportedNet, UserMistake
 from biograd.layers.local.locally_connected import LocallyConnected2d
-from biograd.rules.feedback_weights import Seed
-from biograd.rules.local_rule import LocalRule, Moment
-from biograd.rules.random_stream import RandomStream
+from biograd.rules.base import Awaited
+from biograd.rules.examples import CHAINS, Examples
+from biograd.rules.local_rule import LocalRule
+from biograd.rules.parts.chains import chain_for_a_rule, suggesting_rules_for_any_net
+from biograd.rules.parts.feedback_weights import Seed
+from biograd.rules.parts.random_stream import RandomStream
 from biograd.settings import checked_settings
 
 GROUP_SIZE = 10
@@ -61,7 +67,11 @@ class StdpAssociation(LocalRule):
         UserMistake: at a batch whose targets are no classes.
     """
 
-    family: ClassVar[str] = "local"
+    waits_for: ClassVar[Awaited] = "label"
+    needs: ClassVar[str] = "classes; linear, convolutional or locally connected layers"
+    examples: ClassVar[Examples] = replace(
+        CHAINS, falls_to={"convolutional": 0.85, "locally-connected": 0.85}
+    )
 
     @checked_settings
     def __init__(
@@ -75,9 +85,9 @@ class StdpAssociation(LocalRule):
         group_size: Annotated[int, Ge(1)] | None = None,
         seed: Seed = 0,
     ) -> None:
-        super().__init__(net, sample)
+        super().__init__(net)
         self.beta, self.teaching_scale, self.competition = beta, teaching_scale, competition
-        *hidden, _ = chain = blocks(net)
+        *hidden, _ = chain = chain_for_a_rule(net)
         classes, stream = _classes(output_shapes(chain, sample)[-1]), RandomStream(seed)
         for index, block in enumerate(hidden):
             groups = _groups(_neurons(block), classes, group_size)
@@ -95,15 +105,23 @@ class StdpAssociation(LocalRule):
         """See `LocalRule.drive_signal`: the equation with its sign turned, as optimisers descend."""
         codes = self.codes(moment.index)
         z = moment.drive.movedim(_axis(moment.block), -1)  # (batch, positions …, neurons)
-        wanted = teaching_current(moment.y, codes, len(z))
         grouped, neurons = in_groups(z, codes.shape[1]), z.shape[-1]  # (batch, positions …, places, groups)
+        # −(r* − σ(z))
+        wanted = teaching_current(moment.y, codes, len(z))
         signal = torch.sigmoid(grouped).sub_(wanted.view(len(z), *(1,) * (grouped.dim() - 2), -1))
+        # s n_g softmax(β z), the mean over the batch
         if self.competition:
             first = torch.softmax(in_groups(self.beta * z, codes.shape[1]), -2)  # 0 · −∞ would be no number
             signal *= first.mul_(_sizes(neurons, codes.shape[1], z) * (self.teaching_scale / len(z)))
         else:
             signal *= self.teaching_scale / len(z)
         return signal.flatten(-2)[..., :neurons].movedim(-1, _axis(moment.block))
+
+    def block_gradients(self, moment: Moment, parameters: list[nn.Parameter]) -> Sequence[Tensor | None]:
+        """See `LocalRule.block_gradients`: the signal times the input h, as the drive depends on the parameters."""
+        with torch.no_grad():
+            signal = self.drive_signal(moment)
+        return gradients_of_drive(moment, parameters, signal)
 
 
 def draw_codes(classes: int, groups: int, generator: torch.Generator) -> Tensor:
@@ -183,10 +201,11 @@ def _neurons(block: Block) -> int:
         return opening.out_features
     if isinstance(opening, _CHANNELS_FIRST):
         return opening.out_channels
-    raise UnsupportedNet(
-        f"stdp-association teaches linear, convolutional and locally connected layers; {block.name!r} is a "
-        f"{type(opening).__name__}. Rules for any net: bp, fa, usf, brsf, frsf, kp, wm"
-    )
+    with suggesting_rules_for_any_net():
+        raise UnsupportedNet(
+            f"stdp-association teaches linear, convolutional and locally connected layers; {block.name!r} is a "
+            f"{type(opening).__name__}"
+        )
 
 
 def _axis(block: Block) -> int:

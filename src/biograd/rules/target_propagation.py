@@ -1,18 +1,19 @@
 """Target propagation: each block's target is what the inverse of the block above makes of that block's own."""
 
-from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from torch import Tensor, nn
 
-from biograd.rules.block_rule import Lesson
-from biograd.rules.inverse_rule import InverseRule
-from biograd.rules.orthogonality import Coefficient, Penalty, Period
-from biograd.rules.target_chain import MARGIN, Margin, TargetChain
+from biograd.credit.chain.lesson import Lesson, through_every_block
+from biograd.rules.base import ErrorWeights, Family
+from biograd.rules.block_rule import BlockRule
+from biograd.rules.examples import SQUARE, Examples
+from biograd.rules.parts.target_chain import MARGIN, Margin, TargetChain
 from biograd.settings import checked_settings
 
 
-class TargetPropagation(InverseRule):
+class TargetPropagation(BlockRule):
     r"""Target propagation through exact inverses: whole targets go down, not steps towards them.
 
     .. math:: t_{l-1} = g_l(t_l), \qquad g_l(y) = (f^{-1}(y) - b_l) W_l^{-1}, \qquad t_L = y_L - \tfrac12\,g
@@ -26,46 +27,33 @@ class TargetPropagation(InverseRule):
         net: a chain of square layers (the first may have any shape) with invertible nonlinearities.
         sample: not needed.
         margin: targets of tanh are cut to ±(1 − margin).
-        orthogonality: λ of the penalty on weights, added to the gradient of the mean loss; 0 for none.
-        penalty: see `orthogonality_gradient`.
-        penalty_every: the penalty comes every so many calls, with so many times the weight.
-        penalty_held: it is computed at every so many calls and added at every call, which suits Adam better.
 
     Raises:
-        UnsupportedNet: the net is no chain, or a block cannot be undone.
+        UnsupportedNet: the net is no chain, or a block cannot be inverted.
     """
 
-    family: ClassVar[str] = "target propagation"
+    family: ClassVar[Family] = "target propagation"
+    error_weights: ClassVar[ErrorWeights] = "all"
+    needs: ClassVar[str] = "square layers, nonlinearities that can be inverted"
+    sends_targets: ClassVar[bool] = True
+    examples: ClassVar[Examples] = replace(SQUARE, draws=False)
 
     @checked_settings
-    def __init__(
-        self,
-        net: nn.Module,
-        sample: Tensor | None = None,
-        *,
-        margin: Margin = MARGIN,
-        orthogonality: Coefficient = 0.0,
-        penalty: Penalty = "off-diagonal",
-        penalty_every: Period = 1,
-        penalty_held: bool = False,
-    ) -> None:
+    def __init__(self, net: nn.Module, sample: Tensor | None = None, *, margin: Margin = MARGIN) -> None:
         del sample
-        super().__init__(
-            net,
-            orthogonality=orthogonality,
-            penalty=penalty,
-            penalty_every=penalty_every,
-            penalty_held=penalty_held,
-            seed=0,
-        )
-        self._targets = TargetChain(net, margin, _next_target, precise=None)
+        super().__init__(net, way=through_every_block)
+        self._chain = TargetChain(net, margin, precise=None)
 
-    def teaching_signals(self, lesson: Lesson) -> Sequence[Tensor]:
-        """``2 (y − t) / batch`` of every hidden block."""
-        return self._targets.signals(lesson)
+    def teaching_signals(self, lesson: Lesson) -> list[Tensor]:
+        """``2 (y − t) / B`` of every hidden block."""
+        return self._chain.signals(lesson, _whole_target)
+
+    def inverse_weights(self, net: nn.Module) -> dict[str, Tensor]:
+        """See `biograd.Rule.inverse_weights`."""
+        return self._chain.weights(self.chain(net))
 
 
-def _next_target(y: Tensor, t: Tensor, derivative: Tensor, m: Tensor) -> tuple[Tensor, Tensor]:
-    """The target itself is undone, and every local loss has the same weight."""
+def _whole_target(y: Tensor, t: Tensor, derivative: Tensor, m: Tensor) -> tuple[Tensor, Tensor]:
     del y, derivative
+    # t_{l−1} = g_l(t_l), and every local loss has the same weight
     return t, m

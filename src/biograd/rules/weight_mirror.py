@@ -1,7 +1,9 @@
 """Weight mirror: feedback weights learn to be the transpose of the weights from noise alone."""
 
 import math
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Annotated, ClassVar
 
 import torch
 from annotated_types import Gt, Le
@@ -9,10 +11,10 @@ from torch import Tensor, nn
 
 from biograd.credit.feedback.path import TaughtCall
 from biograd.credit.operations import Linear, Operation
-from biograd.rules.base import Credit, Loss
-from biograd.rules.feedback_rule import FeedbackRule, WeightTable
-from biograd.rules.feedback_weights import Distribution, Seed, draw_beside
-from biograd.rules.random_stream import RandomStream
+from biograd.rules.base import ErrorWeights
+from biograd.rules.feedback_rule import FeedbackRule
+from biograd.rules.parts.feedback_weights import Distribution, Seed, WeightTable, draw_beside
+from biograd.rules.parts.random_stream import RandomStream
 from biograd.settings import checked_settings
 
 Fraction = Annotated[float, Gt(0), Le(1)]
@@ -50,6 +52,9 @@ class WeightMirror(FeedbackRule):
         B: the feedback weights by parameter name, changed in mirror phases alone.
     """
 
+    error_weights: ClassVar[ErrorWeights] = "learned"
+    forward_passes: ClassVar[int] = 2
+
     @checked_settings
     def __init__(
         self,
@@ -67,7 +72,8 @@ class WeightMirror(FeedbackRule):
         exact: tuple[str, ...] = (),
         seed: Seed = 0,
     ) -> None:
-        super().__init__(net, sample, exact=exact)
+        del sample
+        super().__init__(net, exact=exact)
         self._rates = (mirror_rate, mirror_decay, anneal_to)
         self._noise, self._every, self._phases = noise, every, phases
         self._steps = self._mirrored = 0
@@ -75,20 +81,21 @@ class WeightMirror(FeedbackRule):
         self._stream = RandomStream(seed)
         self.B = WeightTable(draw_beside(self.weights(net), scale, distribution, self._stream))
 
-    def feedback(self, name: str, weight: Tensor) -> Tensor:
-        """B of this weight as it is now."""
-        return self.B[name]
+    def feedback(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """B as it is now."""
+        # δ_l = (B_{l+1} δ_{l+1}) ∘ φ'(a_l)
+        return self.B.by_name()
 
-    def assign_credit(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Credit:
-        """See `Rule.assign_credit`; a mirror phase follows every ``every``-th call."""
+    @contextmanager
+    def alongside(self, weights: Mapping[str, nn.Parameter]) -> Iterator["_Calls"]:
+        """A mirror phase follows every ``every``-th batch."""
         try:
-            credit = self.learn(net, x, y, loss_fn, self._calls)
+            yield self._calls
             self._steps += 1
             if self._steps % self._every == 0:
-                self._mirror(self.weights(net), self._calls.made)
+                self._mirror(weights, self._calls.made)
         finally:
             self._calls.made.clear()
-        return credit
 
     def get_extra_state(self) -> Tensor:
         """Steps taken and mirror phases done, ``(2,)`` int64."""
@@ -99,14 +106,17 @@ class WeightMirror(FeedbackRule):
         self._steps, self._mirrored = (int(value) for value in state)
 
     @torch.no_grad()
-    def _mirror(self, weights: dict[str, nn.Parameter], calls: list[TaughtCall]) -> None:
+    def _mirror(self, weights: Mapping[str, nn.Parameter], calls: list[TaughtCall]) -> None:
         """``phases`` mirror phases of every layer that was called, with as much noise as it had inputs."""
+        B = self.B.by_name()
         for _ in range(self._phases):
             rate, decay = self._rates_now()
-            for name, operation, shape, _ in calls:
+            generators = self._stream.take([weights[call.name].device for call in calls])
+            for (name, operation, shape, _), generator in zip(calls, generators, strict=True):
                 with torch.autocast(weights[name].device.type, enabled=False):
-                    correlation = self._correlate(weights[name], operation, shape)
-                self.B[name].mul_(1 - decay).add_(correlation, alpha=rate)
+                    correlation = self._correlate(weights[name], operation, shape, generator)
+                # B ← (1 − λ) B + η ⟨y xᵀ⟩
+                B[name].mul_(1 - decay).add_(correlation, alpha=rate)
             self._mirrored += 1
 
     def _rates_now(self) -> tuple[float, float]:
@@ -114,15 +124,15 @@ class WeightMirror(FeedbackRule):
         factor = max(anneal_to, 1 / (1 + decay * self._mirrored))
         return rate * factor, decay * factor
 
-    def _correlate(self, weight: Tensor, operation: Operation, shape: torch.Size) -> Tensor:
+    def _correlate(
+        self, weight: Tensor, operation: Operation, shape: torch.Size, generator: torch.Generator
+    ) -> Tensor:
         """Mean of y xᵀ in the weight's shape: how each output answers the noise at each of its inputs."""
-        generator = self._stream.next(weight.device)
         x = torch.randn(shape, generator=generator, device=weight.device, dtype=weight.dtype).mul_(
             self._noise
         )
-        return _products(operation, operation.forward(x, weight, None), x, weight) / self._pairs(
-            weight, operation, shape
-        )
+        y = operation.forward(x, weight, None)
+        return _products(operation, y, x, weight) / self._pairs(weight, operation, shape)
 
     @staticmethod
     def _pairs(weight: Tensor, operation: Operation, shape: torch.Size) -> Tensor | int:

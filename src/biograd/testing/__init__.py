@@ -3,16 +3,14 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from biograd.rules.examples import CHAINS, Examples, Task, teacher
 from biograd.testing import gradients, learning, states, traces
 from biograd.testing.subject import Factory, Subject
-from biograd.testing.tasks import CONVOLUTIONAL, LOCALLY_CONNECTED, MLP, NOISY, Task, teacher
 
 __all__ = [
-    "CONVOLUTIONAL",
-    "LOCALLY_CONNECTED",
-    "MLP",
-    "NOISY",
+    "CHAINS",
     "Check",
+    "Examples",
     "Subject",
     "Task",
     "all_checks",
@@ -69,12 +67,9 @@ def check_rule(
     factory: Factory | str,
     *,
     settings: Mapping[str, Any] | None = None,
-    task: Task = MLP,
-    noisy_task: Task = NOISY,
+    examples: Examples | None = None,
+    kind: str = "mlp",
     steps: int = 150,
-    learning_rate: float = 0.01,
-    falls_to: float = 0.6,
-    draws: bool = True,
 ) -> None:
     """Run the whole contract of a learning rule; return if it holds.
 
@@ -82,13 +77,10 @@ def check_rule(
         factory: a class derived from `biograd.Rule`, another callable ``factory(net, sample, **settings)``, a
             registered name, or ``path/to/file.py:Name``.
         settings: the rule's settings, by name.
-        task: a net that the rule teaches and what it is shown; for rules that need special nets. It must be the
-            same for the same weights (no dropout) and have at least one hidden layer.
-        noisy_task: one with dropout and buffers.
-        steps: how many steps of Adam the rule gets to learn ``task`` in.
-        learning_rate: of these steps.
-        falls_to: the share of its first value that the loss has to fall below.
-        draws: whether the rule, with these settings, draws random numbers from its setting ``seed``, if it has it.
+        examples: nets that the rule teaches, and what it is to reach on them; those that the rule declares
+            (`biograd.Rule.examples`) unless given.
+        kind: of the net among them: ``mlp``, ``convolutional`` or ``locally-connected``.
+        steps: how many steps of Adam the rule gets to learn in.
 
     Raises:
         AssertionError: at the first check that fails; it says what was expected, and a note names the check.
@@ -96,6 +88,6 @@ def check_rule(
     Example:
         >>> check_rule("fa", settings={"scale": 0.5})
     """
-    subject = Subject(factory, settings or {}, task, noisy_task, steps, learning_rate, falls_to, draws)
+    subject = Subject(factory, settings or {}, examples, kind, steps)
     for check in all_checks():
         check(subject)

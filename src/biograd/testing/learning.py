@@ -16,7 +16,7 @@ def check_learns(subject: Subject) -> None:
     trial = subject.trial()
     with torch.no_grad():
         first = float(trial.task.loss_fn(trial.net(trial.x), trial.y))
-    losses = trial.train(subject.steps, subject.learning_rate)
+    losses = trial.train(subject.steps, subject.examples.learning_rate)
     last = sum(losses[-10:]) / 10
     require(
         last < subject.falls_to * first,
@@ -67,7 +67,7 @@ def check_describes_its_settings(subject: Subject) -> None:
     if not inspect.isclass(constructor):
         return
     signature = inspect.signature(constructor)
-    for setting in describe(constructor):
+    for setting in (one for one in describe(constructor) if one.strategy is None):
         parameter = signature.parameters[setting.name]
         require(parameter.annotation is not parameter.empty, f"setting {setting.name!r} has no annotation")
         require(parameter.default is not parameter.empty, f"setting {setting.name!r} has no default")

@@ -118,7 +118,7 @@ def check_draws_from_a_generator_of_its_own(subject: Subject) -> None:
     first, second = _taught(subject, global_seed=1), _taught(subject, global_seed=2)
     names = differing(gradients(net=first.net, rule=first.rule), gradients(net=second.net, rule=second.rule))
     require(not names, f"gradients depend on the global random number generator: {names}")
-    if subject.has_seed and subject.draws:
+    if subject.has_seed and subject.examples.draws:
         other = _taught(subject, global_seed=1, seed=77)
         same = not differing(gradients(net=first.net), gradients(net=other.net))
         require(not same, "the setting seed changes nothing")

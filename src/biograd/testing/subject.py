@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from biograd.rules import REGISTRY
 from biograd.rules.base import Credit, Rule
-from biograd.testing.tasks import MLP, NOISY, Task
+from biograd.rules.examples import CHAINS, Examples, Task
 
 Factory = Callable[..., Rule]
 """``factory(net, sample, **settings)`` makes the rule; a class derived from `Rule` is one."""
@@ -24,23 +24,39 @@ class Subject:
     Attributes:
         factory: what makes the rule, or the name it is registered under, or ``path/to/file.py:Name``.
         settings: the rule's settings, by name.
-        task: a net that the rule teaches; the same for the same weights (no dropout, no batch statistics),
-            with at least one hidden layer.
-        noisy_task: one with dropout and buffers, to see that both end as a forward would have left them.
-        steps: how many steps of Adam the rule gets to learn ``task`` in.
-        learning_rate: of these steps.
-        falls_to: the share of its first value that the loss has to fall below.
-        draws: whether the rule, with these settings, draws random numbers from its seed.
+        own_examples: nets that the rule teaches, None for those that it declares.
+        kind: which of them it is checked on.
+        steps: how many steps of Adam the rule gets to learn in.
     """
 
     factory: Factory | str
     settings: Mapping[str, Any] = field(default_factory=dict)
-    task: Task = MLP
-    noisy_task: Task = NOISY
+    own_examples: Examples | None = None
+    kind: str = "mlp"
     steps: int = 150
-    learning_rate: float = 0.01
-    falls_to: float = 0.6
-    draws: bool = True
+
+    @property
+    def examples(self) -> Examples:
+        """Nets that the rule teaches, and what it is to reach on them."""
+        if self.own_examples is not None:
+            return self.own_examples
+        made_by_a_rule = inspect.isclass(self.constructor) and issubclass(self.constructor, Rule)
+        return self.constructor.examples if made_by_a_rule else CHAINS
+
+    @property
+    def task(self) -> Task:
+        """The net that it is checked on, the same for the same weights."""
+        return self.examples.tasks[self.kind]
+
+    @property
+    def noisy_task(self) -> Task:
+        """A net with dropout, to see that random numbers and buffers end as a forward would have left them."""
+        return self.examples.tasks["noisy"]
+
+    @property
+    def falls_to(self) -> float:
+        """The share of its first value that the loss has to fall below."""
+        return self.examples.falls_to.get(self.kind, 0.6)
 
     @property
     def constructor(self) -> Factory:

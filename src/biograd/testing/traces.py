@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from biograd.errors import UnsupportedNet
+from biograd.rules.examples import Task
 from biograd.testing.snapshots import Traces, buffers, differing, gradients
 from biograd.testing.subject import Subject, Trial, contract_check, make_net, require
-from biograd.testing.tasks import Task
 
 
 @contract_check

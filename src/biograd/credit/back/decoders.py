@@ -95,6 +95,13 @@ def make_decoders(places: Sequence[Site], decoder: str | Decoder, seed: int) -> 
         return nn.ModuleList(_made(name, make, site) for site in places)
 
 
+def decoded(decoder: nn.Module, given: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """What a decoder makes of several batches, one behind the other with its graph, and each of them without."""
+    with torch.enable_grad():
+        together = decoder(torch.cat([*given]))
+    return together, list(together.detach().split([len(batch) for batch in given]))
+
+
 def _name(decoder: Decoder) -> str:
     return getattr(decoder, "__name__", type(decoder).__name__)
 

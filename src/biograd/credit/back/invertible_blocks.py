@@ -138,7 +138,7 @@ class InvertibleBlock:
         """Values of the units that are passed on, put beside those that auxiliary units have in ``of``."""
         return used if self.passed_on is None else torch.cat([used, of[:, self.passed_on :]], dim=1)
 
-    def undo(self, activity: Tensor, x: Tensor) -> Tensor:
+    def invert(self, activity: Tensor, x: Tensor) -> Tensor:
         r"""The layer's input that would give this activity: :math:`g(y) = (f^{-1}(y) - b) W^{-1}`.
 
         Where patches overlap, their answers add up to c times the input, c counting the patches at each place; so

@@ -1,60 +1,71 @@
-"""Gradients that were computed one by one, added to ``.grad`` in one backward, as autograd would have done."""
+"""Who receives which derivative of one batch: all of it goes to ``.grad`` in one backward."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+Root = tuple[Tensor | None, Tensor | None]
+"""A tensor that the backward begins at, and its derivative; None teaches nothing."""
 
-def delivery(gradients: dict[nn.Parameter, Tensor]) -> Tensor | None:
-    """A zero whose backward adds each gradient to its parameter's ``.grad``; None where there is nothing to add.
 
-    One backward from it hands all of them over, so that hooks on parameters (that average gradients over processes,
-    say) see each once. Where ``.grad`` is None it takes a gradient's memory over, without a copy.
+class Ledger:
+    """Derivatives of one batch: by tensors with a graph, and by parameters that were computed already.
 
-    Args:
-        gradients: by parameter, in its shape; emptied, so that nothing else holds on to them. Parameters that
-            need no gradient are left out.
+    One backward hands all of them over, so that hooks on parameters (that average gradients over processes, say) see
+    each once.
 
     Example:
-        >>> w = nn.Parameter(torch.zeros(2))
-        >>> delivery({w: torch.ones(2)}).backward()
-        >>> delivery({w: torch.ones(2)}).backward()
+        >>> w, ledger = nn.Parameter(torch.zeros(2)), Ledger()
+        >>> ledger.add_gradients([w], [torch.ones(2)])
+        >>> ledger.add(3 * w, torch.ones(2))
+        >>> ledger.settle()
         >>> w.grad
-        tensor([2., 2.])
+        tensor([4., 4.])
     """
-    taught = {parameter: gradient for parameter, gradient in gradients.items() if parameter.requires_grad}
-    gradients.clear()
-    if not taught:
-        return None
-    with torch.enable_grad():
-        return _Delivery.apply(_Parcel(taught), *taught)  # pyright: ignore[reportReturnType]
 
+    def __init__(self) -> None:
+        self._roots: list[tuple[Tensor, Tensor]] = []
+        self._gradients: dict[nn.Parameter, Tensor] = {}
 
-def collect(
-    gradients: dict[nn.Parameter, Tensor], parameters: Sequence[nn.Parameter], found: Sequence[Tensor | None]
-) -> None:
-    """Add what was found to the gradients of parameters, which several blocks may share; None adds nothing."""
-    for parameter, gradient in zip(parameters, found, strict=True):
-        if gradient is not None:
-            before = gradients.get(parameter)
-            gradients[parameter] = gradient if before is None else before + gradient
+    def add(self, output: Tensor | None, derivative: Tensor | None) -> None:
+        """Let a tensor's graph learn from its derivative, in its shape; None, or no graph, teaches nothing."""
+        if output is not None and derivative is not None and output.requires_grad:
+            self._roots.append((output, derivative))
 
+    def extend(self, roots: Iterable[Root]) -> None:
+        """`add` each pair of a tensor and its derivative."""
+        for output, derivative in roots:
+            self.add(output, derivative)
 
-def deliver(gradients: dict[nn.Parameter, Tensor], *roots: tuple[Tensor | None, Tensor | None]) -> None:
-    """One backward that hands over gradients and begins at other roots too.
+    def add_gradients(self, parameters: Sequence[nn.Parameter], found: Sequence[Tensor | None]) -> None:
+        """Take gradients that were computed already, each in its parameter's shape; None adds nothing.
 
-    Args:
-        gradients: see `delivery`.
-        *roots: a tensor and the derivative it is told, None for a scalar's 1; left out where the tensor is None or
-            has no graph.
-    """
-    told = [(delivery(gradients), None), *roots]
-    told = [(root, signal) for root, signal in told if root is not None and root.requires_grad]
-    if told:
-        torch.autograd.backward([root for root, _ in told], [signal for _, signal in told])
+        Gradients of a parameter that several blocks share add up. Where ``.grad`` is None it takes a gradient's memory
+        over, without a copy.
+        """
+        for parameter, gradient in zip(parameters, found, strict=True):
+            if gradient is not None and parameter.requires_grad:
+                before = self._gradients.get(parameter)
+                self._gradients[parameter] = gradient if before is None else before + gradient
+
+    def settle(self) -> None:
+        """Run the one backward."""
+        roots = [*self._handing_over(), *self._roots]
+        self._roots = []
+        if roots:
+            torch.autograd.backward([output for output, _ in roots], [signal for _, signal in roots])
+
+    def _handing_over(self) -> list[tuple[Tensor, Tensor]]:
+        """A zero whose backward adds each gradient to its parameter's ``.grad``, if there are any."""
+        gradients, self._gradients = self._gradients, {}
+        if not gradients:
+            return []
+        with torch.enable_grad():
+            root: Tensor = _HandOver.apply(_Parcel(gradients), *gradients)  # pyright: ignore[reportAssignmentType]
+        return [(root, torch.ones_like(root))]
 
 
 class _Parcel:
@@ -68,7 +79,7 @@ class _Parcel:
         return tuple(gradients.values())
 
 
-class _Delivery(torch.autograd.Function):
+class _HandOver(torch.autograd.Function):
     """A zero whose derivative by each parameter is what lies in the parcel."""
 
     @staticmethod

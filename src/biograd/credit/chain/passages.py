@@ -1,4 +1,4 @@
-"""A batch's way up a chain: every block runs on a detached input, and all learn in one backward."""
+"""A batch's way up a chain: every block runs on the detached output of the one before."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -46,13 +46,13 @@ class Passage:
     output: Tensor
 
     def drive_signal(self, signal: Tensor) -> Tensor:
-        """What the drive is told when the output is told ``signal``: its derivative through the layers between."""
+        """A signal at the output, carried back to the drive through the layers between."""
         if self.drive is self.output:
             return signal
         return torch.autograd.grad(self.output, self.drive, signal, retain_graph=True)[0]
 
     def entry_signal(self, signal: Tensor) -> Tensor:
-        """What the block's input is told when the opening layer's input is told ``signal``."""
+        """A signal at the opening layer's input, carried back to the block's input through the layers that lead it."""
         if self.input is self.entry:
             return signal
         return torch.autograd.grad(self.input, self.entry, signal, retain_graph=True)[0]
@@ -95,15 +95,3 @@ def _run_unharmed(layers: Sequence[nn.Module], drive: Tensor, name: str) -> Tens
             "let it make a new tensor"
         )
     return output
-
-
-def teach(outputs: Sequence[Tensor], signals: Sequence[Tensor | None]) -> None:
-    """Add to ``.grad`` in one backward from all outputs that were recorded and have a signal.
-
-    Args:
-        outputs: what `run_detached` gave.
-        signals: derivative that each output is told, in the output's shape; None teaches nothing.
-    """
-    taught = [(h, s) for h, s in zip(outputs, signals, strict=True) if s is not None and h.requires_grad]
-    if taught:
-        torch.autograd.backward([h for h, _ in taught], [s for _, s in taught])

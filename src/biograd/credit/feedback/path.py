@@ -31,7 +31,7 @@ from biograd.credit.operations import PARSERS, Call, Operation, Signed
 from biograd.credit.wrappers import unwrap
 from biograd.errors import UnsupportedNet
 
-Feedback = Tensor | Signed | Callable[[], Tensor]
+Feedback = Tensor | Signed | Callable[[], Tensor | Signed]
 """A feedback weight, magnitudes for the weight's signs, or what makes a feedback weight: called at most once, and
 only where an error has to travel further."""
 
@@ -193,7 +193,7 @@ class FeedbackPath(TorchFunctionMode):
         output = taught_product(call.x, call.weight, call.bias, matrix, call.operation)
         return output if call.batched else output.squeeze(0)
 
-    def _made(self, call: Call, feedback: Callable[[], Tensor]) -> Tensor:
+    def _made(self, call: Call, feedback: Callable[[], Tensor | Signed]) -> Tensor | Signed:
         """The matrix of a call; where no error travels further down, any tensor of its shape."""
         if not call.x.requires_grad:
             return call.weight.detach()
@@ -322,11 +322,15 @@ def _fitting(name: str, weight: Tensor, feedback: Mapping[str, Feedback]) -> Fee
     B = feedback.get(name)
     if B is None:
         raise UnsupportedNet(f"no feedback weight for {name!r}; there are: {', '.join(feedback)}")
-    if isinstance(B, Tensor):
-        return _checked(name, weight, B)
+    if isinstance(B, _READY):
+        return _ready(name, weight, B)
+    return lambda: _ready(name, weight, B())
+
+
+def _ready(name: str, weight: Tensor, B: Tensor | Signed) -> Tensor | Signed:
     if isinstance(B, Signed):
         return Signed(_checked(name, weight, B.magnitude, scalar=True))
-    return lambda: _checked(name, weight, B())
+    return _checked(name, weight, B)
 
 
 def _checked(name: str, weight: Tensor, B: Tensor, *, scalar: bool = False) -> Tensor:

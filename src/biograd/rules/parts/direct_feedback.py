@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from biograd.credit.chain.blocks import blocks
 from biograd.credit.chain.shapes import output_shapes
 from biograd.errors import UnsupportedNet, UserMistake
-from biograd.rules.feedback_weights import draw_like
-from biograd.rules.random_stream import RandomStream
+from biograd.rules.parts.feedback_weights import draw_like
+from biograd.rules.parts.random_stream import RandomStream
 
 Form = Literal["full", "low-rank", "tiled"]
 Rank = Annotated[int, Gt(0)]
@@ -121,7 +121,7 @@ class DirectFeedback(nn.Module):
         self.blocks = nn.ModuleList(make[form](units) for units in shapes[:-1])
 
     def forward(self, source: Tensor, hidden: Sequence[Tensor]) -> list[Tensor]:
-        """What every hidden block is told of ``source``, a tensor in the shape of the net's output."""
+        """The projection of ``source``, a tensor in the shape of the net's output, to every hidden block."""
         e = source if self._is_flat else source.flatten(1)
         return [projection(e, h) for projection, h in zip(self.blocks, hidden, strict=True)]
 

@@ -1,4 +1,4 @@
-"""How feedback weights are drawn: at the scale of the weights they stand beside."""
+"""Feedback weights: how they are drawn, at the scale of the weights they stand beside, and where a rule keeps them."""
 
 import math
 from collections.abc import Mapping
@@ -6,12 +6,41 @@ from typing import Annotated, Literal
 
 import torch
 from annotated_types import Ge
-from torch import Tensor
+from torch import Tensor, nn
 
-from biograd.rules.random_stream import RandomStream
+from biograd.rules.parts.random_stream import RandomStream
 
 Distribution = Literal["uniform", "normal"]
 Seed = Annotated[int, Ge(0)]
+
+
+class WeightTable(nn.Module):
+    """Tensors by the names of a net's parameters, as buffers or as parameters.
+
+    Args:
+        tensors: name to tensor; a name may hold dots, which PyTorch keeps for itself.
+        learned: whether the tensors are parameters.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor], *, learned: bool = False) -> None:
+        super().__init__()
+        self._names = list(tensors)
+        for name, tensor in tensors.items():
+            if learned:
+                self.register_parameter(_slot(name), nn.Parameter(tensor))
+            else:
+                self.register_buffer(_slot(name), tensor)
+
+    def __getitem__(self, name: str) -> Tensor:
+        return getattr(self, _slot(name))
+
+    def by_name(self) -> dict[str, Tensor]:
+        """Name to tensor."""
+        return {name: self[name] for name in self._names}
+
+
+def _slot(name: str) -> str:
+    return name.replace(".", ":")
 
 
 def root_mean_square(weight: Tensor) -> float:

@@ -1,0 +1,153 @@
+"""What a batch leaves in a chain on its way up, for a rule to make teaching signals of."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from biograd.credit.chain.blocks import Block, blocks, layers_of, spared
+from biograd.credit.chain.passages import Passage, run_detached, run_through
+from biograd.credit.fused import run_fused
+from biograd.credit.graph import leaves_read, nodes_below
+from biograd.credit.side_effects import without_side_effects
+from biograd.errors import UnsupportedNet
+
+Record = Callable[[Block], bool]
+"""Whether a block's graph is wanted."""
+
+Way = Callable[[list[Block], Tensor, Record], tuple[list[Tensor], list[Passage]]]
+"""A way to run a chain: outputs of all blocks, and passages through those that the way is made for."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a batch left in a chain on its way up.
+
+    Attributes:
+        chain: the blocks.
+        x: the batch, ``(batch, …)``.
+        outputs: what each block gave, ``(batch, …)``, with its own graph, which ends at the block's input.
+        passages: a batch's way through blocks; which ones depends on the `Way`.
+        error: derivative of the loss by the last output, in its shape; for the mean over a batch of B
+            examples, 1/B of each example's own.
+        y: the targets.
+        loss: the loss, detached.
+        penalty: the loss with its graph where ``loss_fn`` reads parameters too, else None.
+    """
+
+    chain: list[Block]
+    x: Tensor
+    outputs: list[Tensor]
+    passages: list[Passage]
+    error: Tensor
+    y: Tensor
+    loss: Tensor
+    penalty: Tensor | None
+
+    @classmethod
+    def of(
+        cls, chain: list[Block], x: Tensor, y: Tensor, loss_fn: Callable, way: Way, record: Record
+    ) -> "Lesson":
+        """Run a batch up a chain in one of the ways below."""
+        outputs, passages = way(chain, x, record)
+        loss, error, penalty = output_error(outputs[-1], y, loss_fn)
+        return cls(chain, x, outputs, passages, error, y, loss, penalty)
+
+    @property
+    def hidden(self) -> list[Tensor]:
+        """The outputs of all blocks but the last."""
+        return self.outputs[:-1]
+
+
+def plainly(chain: list[Block], x: Tensor, record: Record) -> tuple[list[Tensor], list[Passage]]:
+    """A `Way` without passages."""
+    return run_detached(chain, x, record), []
+
+
+def through_every_block(chain: list[Block], x: Tensor, record: Record) -> tuple[list[Tensor], list[Passage]]:
+    """A `Way` with the passage through each block."""
+    passages = run_through(chain, x, record)
+    return [passage.output for passage in passages], passages
+
+
+def through_the_last_block(
+    chain: list[Block], x: Tensor, record: Record
+) -> tuple[list[Tensor], list[Passage]]:
+    """A `Way` with one passage, through the last block as a whole, for the gradient by its input."""
+    if not record(chain[-1]):
+        return plainly(chain, x, record)
+    *hidden, last = chain
+    outputs = run_detached(hidden, x, record)
+    with torch.enable_grad():
+        entry = outputs[-1].detach().requires_grad_()
+        output = last(spared(last, entry))
+    return [*outputs, output], [Passage(entry, entry, output, output)]
+
+
+def perturbed_outputs(lesson: Lesson, noise: Sequence[Tensor]) -> list[Tensor]:
+    r""":math:`\bar f_l(h_l + \epsilon_l)`: the net's output with noise in one hidden block at a time, in order."""
+    above = lesson.chain[1:]
+    with without_side_effects(layers_of(above), lesson.x.device), torch.no_grad():
+        found = []
+        for place, (h, epsilon) in enumerate(zip(lesson.hidden, noise, strict=True)):
+            x = h.detach() + epsilon
+            for block in above[place:]:
+                x = run_fused(block, x)
+            found.append(x)
+    return found
+
+
+def output_error(output: Tensor, y: Tensor, loss_fn: Callable) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The loss and its derivative by the output, both detached, and the loss with its graph if that reaches further.
+
+    It does where ``loss_fn`` reads parameters too, to penalise weights, say; None where it reads the output alone.
+
+    Args:
+        output: the net's output, ``(batch, …)``.
+        y: the targets.
+        loss_fn: a differentiable scalar loss.
+    """
+    with torch.enable_grad():
+        leaf = output.detach().requires_grad_()
+        loss = loss_fn(leaf, y)
+        reaches_further = any(read is not leaf for node in nodes_below(loss) for read in leaves_read(node))
+        (error,) = torch.autograd.grad(loss, leaf, retain_graph=reaches_further)
+    return loss.detach(), error, loss if reaches_further else None
+
+
+def signal_at_input(lesson: Lesson, signal: Tensor) -> Tensor:
+    """A signal at the first block's output, carried on through that block to its input, in the input's shape."""
+    first, x = lesson.chain[0], lesson.x
+    output = first(spared(first, x.requires_grad_()))
+    return torch.autograd.grad(output, x, signal)[0]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The blocks that a rule was made for: names and shapes alone, so that it holds nothing of a net."""
+
+    blocks: tuple[tuple[str, tuple[tuple[int, ...], ...]], ...]
+
+    @classmethod
+    def of(cls, chain: list[Block]) -> "Layout":
+        """That of a chain."""
+        return cls(tuple((block.name, tuple(tuple(p.shape) for p in block.parameters())) for block in chain))
+
+    def chain_of(self, net: nn.Module) -> list[Block]:
+        """The blocks of a net of this layout.
+
+        Raises:
+            UnsupportedNet: it has another.
+        """
+        chain = blocks(net)
+        here = Layout.of(chain)
+        if here != self:
+            raise UnsupportedNet(
+                f"the rule was made for another net, with the blocks {self}; this one has {here}; make the rule for "
+                "the net it teaches"
+            )
+        return chain
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {shapes[0] if shapes else ()}" for name, shapes in self.blocks)

@@ -1,0 +1,1 @@
+"""What several rules have in common: parts that a rule *has*."""

@@ -1,0 +1,185 @@
+"""Decoders of a chain: they send differences down, and learn to invert the blocks."""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import Ge, Gt
+from torch import Tensor, nn
+
+from biograd.credit.back.decoders import Site, make_decoders, sites
+from biograd.credit.chain.blocks import Block, layers_of
+from biograd.credit.chain.ledger import Root
+from biograd.credit.chain.lesson import Lesson
+from biograd.credit.chain.passages import run_detached
+from biograd.credit.fused import run_fused
+from biograd.credit.side_effects import without_side_effects
+from biograd.errors import UnsupportedNet
+from biograd.rules.parts.chains import chain_for_a_rule
+from biograd.rules.parts.random_stream import RandomStream
+
+InverseLoss = Literal["noise-preserving", "de-noising"]
+DecoderChoice = str | Callable
+Noise = Annotated[float, Ge(0)]
+PositiveNoise = Annotated[float, Gt(0)]
+Regularization = Annotated[float, Ge(0)]
+Read = Callable[[Tensor, Tensor], Tensor]
+"""What the last block's decoder reads, of the block's output and of its input."""
+
+
+class Decoders(nn.ModuleList):
+    r"""Decoders :math:`g_l` of blocks, in the order of the chain; each a module with weights of its own.
+
+    Args:
+        places: the blocks that have one; see `decoder_places`.
+        decoder: how they are made: a registered name, or a `biograd.credit.back.decoders.Decoder`.
+        stream: what they are drawn from.
+
+    Raises:
+        UnsupportedNet: a block has no decoder of the kind asked for.
+    """
+
+    def __init__(self, places: Sequence[Site], decoder: DecoderChoice, stream: RandomStream) -> None:
+        super().__init__(make_decoders(places, decoder, stream.next("cpu").initial_seed()))
+
+    def send_down(self, lesson: Lesson, h: Tensor, target: Tensor) -> list[Tensor]:
+        r"""The signals :math:`2 (h_l - \hat h_l) / B` of all hidden blocks, by the difference rule from the top down.
+
+        .. math:: h_{l-1} - \hat h_{l-1} = g_l(h_l) - g_l(\hat h_l)
+
+        Args:
+            lesson: a batch of B.
+            h: what the last block's decoder reads, :math:`h_L`.
+            target: the same of the target, :math:`\hat h_L`.
+        """
+        return self.send_difference_down(lesson, _difference(self[-1], h, target))
+
+    def send_difference_down(self, lesson: Lesson, first: Tensor) -> list[Tensor]:
+        r"""`send_down` from the last hidden block on, of which ``first`` is :math:`h_{L-1} - \hat h_{L-1}`."""
+        found = [first]
+        for index in reversed(range(1, len(lesson.hidden))):
+            h = lesson.outputs[index].detach()
+            # h_{l−1} − ĥ_{l−1} = g_l(h_l) − g_l(ĥ_l)
+            found.append(_difference(self[index - 1], h, h - found[-1]))
+        return [difference.mul_(2 / len(lesson.x)) for difference in found[::-1]]
+
+    def reconstruction_losses(
+        self, chain: list[Block], x: Tensor, read: Read | None = None
+    ) -> dict[str, float]:
+        """See `biograd.Rule.reconstruction_losses`; ``read`` as for `Reconstruction`."""
+        losses = {}
+        with without_side_effects([*layers_of(chain), *self], x.device), torch.no_grad():
+            outputs = run_detached(chain, x, lambda block: False)
+            for index, decoder in enumerate(self, start=1):
+                h, z = outputs[index - 1], outputs[index]
+                back = decoder(read(z, h) if read and index == len(chain) - 1 else z)
+                losses[chain[index].name] = relative_error(h, back)
+        return losses
+
+
+class Reconstruction(nn.Module):
+    r"""Teaches decoders :math:`\lVert t - g_l(f_l(\tilde h))\rVert^2` with :math:`\tilde h = h_{l-1} + \epsilon`.
+
+    :math:`\epsilon \sim N(0, \sigma^2)`; t is :math:`\tilde h` (noise-preserving) or :math:`h_{l-1}` (de-noising). Sums
+    over units, means over the batch. Where f(h̃) is computed, layers with dropout or batch statistics run as they do in
+    the forward pass, and leave no trace of it.
+
+    Args:
+        noise: σ; at 0 decoders learn from the activities alone.
+        inverse_loss: what decoders learn to give back.
+        stream: what the noise is drawn from.
+    """
+
+    def __init__(self, noise: float, inverse_loss: InverseLoss, stream: RandomStream) -> None:
+        super().__init__()
+        self._noise, self._preserves_noise, self._stream = noise, inverse_loss == "noise-preserving", stream
+
+    def lessons(self, decoders: Decoders, lesson: Lesson, read: Read | None = None) -> Iterator[Root]:
+        """What every decoder makes of a noisy input's output, and the derivative of its loss by it.
+
+        Args:
+            decoders: of the blocks from the second one on.
+            lesson: a batch.
+            read: what the last block's decoder reads, of the block's output and its input; the output unless given.
+        """
+        given, wanted = self._noisy_outputs(decoders, lesson, read)
+        with torch.enable_grad():
+            recovered = [g(z) for g, z in zip(decoders, given, strict=True)]  # g(f(h̃))
+        for back, t in zip(recovered, wanted, strict=True):
+            yield back, (back.detach() - t).mul_(2 / len(lesson.x))  # 2 (g(f(h̃)) − t) / B
+
+    def noisy(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        r""":math:`\tilde h = h + \epsilon` for every input of a batch, all noise from one draw."""
+        noise = self._stream.normal_like(inputs, self._noise, as_in_memory=True)
+        return [h + e for h, e in zip(inputs, noise, strict=True)]
+
+    @torch.no_grad()
+    def _noisy_outputs(
+        self, decoders: Decoders, lesson: Lesson, read: Read | None
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """What decoders read where their blocks get h̃, and t."""
+        inverted = list(itertools.islice(enumerate(lesson.chain), 1, len(decoders) + 1))
+        inputs = [lesson.outputs[index - 1].detach() for index, _ in inverted]
+        if not self._noise or not inverted:
+            outputs = [lesson.outputs[index].detach() for index, _ in inverted]
+            return self._read(outputs, inputs, lesson, read), inputs
+        noisy = self.noisy(inputs)
+        with without_side_effects(layers_of(block for _, block in inverted), lesson.x.device):
+            outputs = [run_fused(block, h) for (_, block), h in zip(inverted, noisy, strict=True)]
+            return self._read(outputs, noisy, lesson, read), noisy if self._preserves_noise else inputs
+
+    def _read(
+        self, outputs: list[Tensor], inputs: list[Tensor], lesson: Lesson, read: Read | None
+    ) -> list[Tensor]:
+        if read is None or len(outputs) < len(lesson.chain) - 1:
+            return outputs
+        return [*outputs[:-1], read(outputs[-1], inputs[-1])]
+
+
+def _difference(decoder: nn.Module, h: Tensor, target: Tensor) -> Tensor:
+    r""":math:`g(h) - g(\hat h)`: how far the block below is from its target."""
+    if h.dim() > 2:  # joining maps would copy them into another layout
+        return decoder(h) - decoder(target)
+    both = decoder(torch.cat([h, target]))
+    return both[: len(h)] - both[len(h) :]
+
+
+def class_probabilities(output: Tensor, h: Tensor) -> Tensor:
+    """A `Read`: the softmax of the net's output."""
+    del h
+    return output.softmax(1)
+
+
+def decoder_places(net: nn.Module, sample: Tensor | None, auxiliary: int = 0) -> list[Site]:
+    """The blocks of a chain from the second one on.
+
+    Args:
+        net: a chain of two blocks or more.
+        sample: one input, batch of one; not needed where the first layer is linear.
+        auxiliary: how many numbers the last block's decoder gets beside the net's outputs.
+
+    Raises:
+        UnsupportedNet: no chain of two blocks, or auxiliary outputs beside something else than a vector.
+    """
+    chain = chain_for_a_rule(net)
+    if len(chain) < 2:
+        raise UnsupportedNet(
+            f"the net has one block, {chain[0].name!r}, and no hidden one to set a target for: add a hidden layer, or "
+            "use the rule bp"
+        )
+    *rest, last = sites(chain, sample)
+    if auxiliary and len(last.given) > 1:
+        raise UnsupportedNet(
+            f"the net gives {tuple(last.given)} for an example, and auxiliary outputs go beside a plain vector of "
+            "classes: end the net in pooling or nn.Flatten, or use the rule sdtp"
+        )
+    return [*rest, replace(last, auxiliary=auxiliary)]
+
+
+def relative_error(h: Tensor, back: Tensor) -> float:
+    r""":math:`\sum\lVert h - back\rVert^2 / \sum\lVert h\rVert^2`, nan where h is all zero."""
+    error, length = (h - back).square().sum().item(), h.square().sum().item()
+    return error / length if length else math.nan

@@ -1,0 +1,107 @@
+"""Rules whose epochs differ: the number of the epoch, and whose turn it is."""
+
+from abc import ABC, abstractmethod
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Schedule = Literal["parallel", "alternating"]
+
+
+class Epoch(nn.Module):
+    """The number of the epoch, from 0, as `biograd.Rule.begin_epoch` was told it; part of what a rule saves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.number = 0
+
+    def get_extra_state(self) -> Tensor:
+        """The number, a scalar int64."""
+        return torch.tensor(self.number)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Go on from the state of `get_extra_state`."""
+        self.number = int(state)
+
+
+class Turns(nn.Module, ABC):
+    """Interface: what an epoch teaches."""
+
+    @property
+    @abstractmethod
+    def hidden(self) -> bool:
+        """Whether hidden blocks learn."""
+
+    @property
+    @abstractmethod
+    def output(self) -> bool:
+        """Whether the last block learns."""
+
+    @property
+    @abstractmethod
+    def own(self) -> bool:
+        """Whether the rule's own parameters (decoders) learn."""
+
+
+class Together(Turns):
+    """Everything learns all along: the schedule that papers call *parallel*."""
+
+    hidden = output = own = True  # pyright: ignore[reportAssignmentType]
+
+
+class Alternating(Turns):
+    """Epochs 0, 2, … teach the decoders, those between the net; one without decoders learns in every epoch.
+
+    An epoch is one pass over the data, whichever it teaches.
+
+    Args:
+        has_decoders: whether there are any.
+    """
+
+    def __init__(self, has_decoders: bool) -> None:
+        super().__init__()
+        self.epoch = Epoch()
+        self._has_decoders = has_decoders
+
+    @property
+    def own(self) -> bool:
+        """Whether this epoch teaches the decoders."""
+        return self.epoch.number % 2 == 0
+
+    @property
+    def hidden(self) -> bool:
+        """Whether this epoch teaches the net."""
+        return not (self.own and self._has_decoders)
+
+    output = hidden
+
+
+class HiddenFirst(Turns):
+    """Some epochs teach the hidden blocks alone, those after them the last block alone; at 0 all learn all along.
+
+    Args:
+        epochs: how many.
+    """
+
+    own = False  # pyright: ignore[reportAssignmentType]
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__()
+        self.epoch = Epoch()
+        self._epochs = epochs
+
+    @property
+    def hidden(self) -> bool:
+        """Whether this epoch teaches the hidden blocks."""
+        return not self._epochs or self.epoch.number < self._epochs
+
+    @property
+    def output(self) -> bool:
+        """Whether this epoch teaches the last block."""
+        return self.epoch.number >= self._epochs
+
+
+def turns(schedule: Schedule, *, has_decoders: bool = True) -> Turns:
+    """The turns that net and decoders take in one of the schedules of target propagation."""
+    return Together() if schedule == "parallel" else Alternating(has_decoders)

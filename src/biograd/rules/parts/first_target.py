@@ -1,0 +1,81 @@
+"""The first target: a small step against the gradient, or the label."""
+
+from typing import Annotated, Literal
+
+import torch
+import torch.nn.functional as F
+from annotated_types import Gt
+from torch import Tensor
+
+from biograd.errors import UserMistake
+
+Alpha = Annotated[float, Gt(0)]
+Step = Literal["sum", "mean"]
+
+_TOLERANCE = 1e-3
+
+
+def step_against(gradient: Tensor, alpha: float, step: Step) -> Tensor:
+    r""":math:`h - \hat h = \alpha\,\partial\mathcal{L} / \partial h`, in the shape of ``gradient``.
+
+    Args:
+        gradient: derivative of the mean loss over a batch, ``(batch, …)``.
+        alpha: α.
+        step: whether α multiplies each example's own gradient (``sum``: that of the loss summed over the batch), or
+            that of the mean (``mean``), smaller by the batch size.
+    """
+    return gradient * (alpha * len(gradient) if step == "sum" else alpha)
+
+
+class ClassTargets:
+    """Labels as first targets; the values of the first batch's are looked at, which waits for the device.
+
+    Raises:
+        UserMistake: at a batch whose targets are no classes.
+    """
+
+    def __init__(self) -> None:
+        self._has_looked = False
+
+    def of(self, y: Tensor, output: Tensor) -> Tensor:
+        """The labels as distributions; see `class_distributions`."""
+        distributions = class_distributions(y, output, check=not self._has_looked)
+        self._has_looked = True
+        return distributions
+
+    def look(self, y: Tensor, output: Tensor) -> None:
+        """Refuse targets that are no classes also where a batch has no use for them."""
+        if not self._has_looked:
+            self.of(y, output)
+
+
+def class_distributions(y: Tensor, output: Tensor, *, check: bool = False) -> Tensor:
+    """Targets as distributions over the classes, in the shape and dtype of the output.
+
+    Args:
+        y: class indices ``(batch, …)``, or distributions in the output's shape.
+        output: of the net, ``(batch, classes, …)``.
+        check: whether to look at the values of distributions too, which waits for the device.
+
+    Raises:
+        UserMistake: targets that are neither, or an output for fewer than two classes.
+    """
+    if output.dim() < 2 or output.shape[1] < 2:
+        raise UserMistake(
+            "the rule needs an output with a value a class, (batch, classes, …), and got "
+            f"{tuple(output.shape)}: use two outputs and cross-entropy, or the rule dtp"
+        )
+    if y.shape == output.shape[:1] + output.shape[2:] and not y.is_floating_point() and not y.is_complex():
+        return F.one_hot(y.long(), output.shape[1]).movedim(-1, 1).to(output.dtype)
+    if y.shape == output.shape and y.is_floating_point() and not (check and _is_no_distribution(y)):
+        return y.to(output.dtype)
+    raise UserMistake(
+        f"the rule needs classes to aim at, indices {tuple(output.shape[:1] + output.shape[2:])} or distributions "
+        f"{tuple(output.shape)} that add up to 1, and got {tuple(y.shape)} of {y.dtype}: for other targets use "
+        "the rule dtp"
+    )
+
+
+def _is_no_distribution(y: Tensor) -> bool:
+    is_off = ((y.sum(1) - 1).abs() > _TOLERANCE).any() | (y < 0).any()
+    return bool(torch.logical_or(is_off, y.isnan().any()))

@@ -1,0 +1,147 @@
+"""Targets that go down a chain of invertible blocks."""
+
+from collections.abc import Callable
+from typing import Annotated, NamedTuple
+
+import torch
+from annotated_types import Gt, Lt
+from torch import Tensor, nn
+
+from biograd.credit.back.invertible_blocks import InvertibleBlock
+from biograd.credit.chain.blocks import Block
+from biograd.credit.chain.lesson import Lesson
+from biograd.errors import NotFinite, UnsupportedNet, UserMistake
+from biograd.rules.parts.chains import chain_for_a_rule
+from biograd.rules.parts.inverses import InverseStrategy, inverted_weights, require_batches
+
+Margin = Annotated[float, Gt(0), Lt(1)]
+MARGIN = 1e-6
+"""By which targets of tanh stay within its range, unless another is given."""
+Step = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""``(y, t, f′, m)`` of a block's units gives what is inverted to give the target below, and the m below.
+
+y: a block's activity, ``(batch, units, …)``; t: its target; f′: at its drive; m: weight of each example in the block's
+local loss, ``(batch, 1, …)``.
+"""
+
+
+class Target(NamedTuple):
+    """A block's activity, its target and the weight of its local loss.
+
+    Attributes:
+        activity: y of all units, auxiliary ones included, ``(batch, units, …)``.
+        target: t in the same shape.
+        weight: m of each example, ``(batch, 1, …)``.
+        passed_on: how many units the block passes on, None for all.
+    """
+
+    activity: Tensor
+    target: Tensor
+    weight: Tensor
+    passed_on: int | None
+
+
+class TargetChain:
+    r"""Targets from :math:`t_L = y_L - \frac12 g` down, one block inverted after another.
+
+    Args:
+        net: a chain of invertible blocks; see `biograd.credit.back.invertible_blocks.InvertibleBlock`.
+        margin: see `biograd.credit.back.invertible_blocks.bijection`.
+        precise: what needs float64, for the message; None where float32 will do.
+
+    Raises:
+        UnsupportedNet: a block cannot be inverted, or the net is not in float64 where it must be.
+    """
+
+    def __init__(self, net: nn.Module, margin: float, precise: str | None) -> None:
+        self._margin, self._precise = margin, precise
+        self._take_apart(chain_for_a_rule(net))
+
+    def signals(self, lesson: Lesson, step: Step) -> list[Tensor]:
+        """2 m (y − t) / B for every hidden block, for the units that it passes on.
+
+        Args:
+            lesson: a batch of B, with passages.
+            step: what the rule makes of a target before the block is inverted.
+
+        Raises:
+            NotFinite: a target is not.
+        """
+        found = self.targets(lesson, step)[1:]
+        signals = [2 / len(lesson.x) * (m * (y - t))[:, :passed_on] for y, t, m, passed_on in reversed(found)]
+        return [signal.reshape(h.shape) for signal, h in zip(signals, lesson.hidden, strict=True)]
+
+    def targets(self, lesson: Lesson, step: Step) -> list[Target]:
+        """Activities and targets of all blocks, from the output down to the first; arguments as for `signals`."""
+        require_batches(lesson)
+        parts = self._take_apart(lesson.chain)
+        ys = [
+            part.activity(passage.drive).detach()
+            for part, passage in zip(parts, lesson.passages, strict=True)
+        ]
+        found = [_first_target(parts[-1], ys[-1], lesson)]
+        for place in range(len(parts) - 1, 0, -1):
+            part, passage = parts[place], lesson.passages[place]
+            derivative = part.nonlinearity.derivative(passage.drive.detach())  # D_l
+            moved, m = step(ys[place], found[-1].target, derivative, found[-1].weight)
+            back = part.invert(moved, passage.input.detach())  # g_l(…) = (f⁻¹(…) − b) W⁻¹
+            found.append(_completed(parts[place - 1], ys[place - 1], back, m))
+        _require_finite(lesson.chain, found)
+        return found
+
+    def lessons(self, lesson: Lesson) -> tuple[()]:
+        """Nothing learns: blocks are inverted exactly."""
+        del lesson
+        return ()
+
+    def weights(self, chain: list[Block]) -> dict[str, Tensor]:
+        """See `biograd.Rule.inverse_weights`."""
+        return inverted_weights(chain, {})
+
+    def _take_apart(self, chain: list[Block]) -> list[InvertibleBlock]:
+        dtype = next(chain[0].parameters()).dtype
+        if self._precise is not None and dtype != torch.float64:
+            raise UnsupportedNet(
+                f"{self._precise} moves targets by less than {dtype} can tell: train in float64 (--precision float64, "
+                "net.double()), or take the linearised form"
+            )
+        return [
+            InvertibleBlock.of(block, self._margin, is_first=place == 0) for place, block in enumerate(chain)
+        ]
+
+
+def refuse_inverse(inverse: InverseStrategy | None, form: str) -> None:
+    """Refuse the choice of an inverse for a form with targets, which inverts whole blocks exactly.
+
+    Raises:
+        UserMistake: there is one.
+    """
+    if inverse is not None:
+        raise UserMistake(
+            f"form {form!r} inverts whole blocks exactly, got inverse {inverse.name!r}: leave inverse out, or take the "
+            "form linearised"
+        )
+
+
+def _first_target(top: InvertibleBlock, y: Tensor, lesson: Lesson) -> Target:
+    r""":math:`t_L = y_L - \frac12 g`, g an example's own derivative of the loss."""
+    used = y if top.passed_on is None else y[:, : top.passed_on]
+    t = top.completed(used - lesson.error.view_as(used) * (len(lesson.x) / 2), y)
+    return Target(y, t, t.new_ones((len(t), *[1] * (t.dim() - 1))), top.passed_on)
+
+
+def _completed(below: InvertibleBlock, y: Tensor, back: Tensor, m: Tensor) -> Target:
+    """The target of a block's units: for those that it passes on what came back, for others their own activity."""
+    used = y if below.passed_on is None else y[:, : below.passed_on]
+    t = below.completed(back.reshape(used.shape), y)
+    return Target(y, t, m.reshape(len(t), *[1] * (t.dim() - 1)), below.passed_on)
+
+
+def _require_finite(chain: list[Block], found: list[Target]) -> None:
+    finite = torch.stack([(t * m).isfinite().all() for _, t, m, _ in found])
+    if not finite.all():
+        first = chain[len(chain) - 1 - int(finite.logical_not().nonzero()[0])]
+        raise NotFinite(
+            f"the target of the block {first.name!r} is not finite: look for inputs or a loss that are not, "
+            "lower the learning rate, or keep the weights nearer to orthogonal (the penalty orthogonality)"
+        )
