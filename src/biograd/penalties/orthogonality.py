@@ -46,9 +46,6 @@ class Orthogonality(Penalty):
         UserMistake: ``held`` without an ``every`` above 1, or a net without a weight for it.
         UnsupportedNet: a weight is computed from others, a layer has no matrix, or the net is no chain where
             ``columns`` is ``used``.
-
-    Attributes:
-        Buffers ``held:NAME``: what is held for the weight NAME, in its shape; none unless ``held``.
     """
 
     @checked_settings
@@ -73,7 +70,8 @@ class Orthogonality(Penalty):
             raise UserMistake(
                 "orthogonality: the net has no linear, convolutional or locally connected layer behind its first"
             )
-        self._strength, self._kind, self._every, self._holds = strength, kind, every, held
+        self._strength, self._every, self._holds = strength, every, held
+        self._kind: Kind = kind
         self._used = _used_units_of(net) if columns == "used" else {}
         self._shapes = {_weight(name): tuple(net.get_parameter(_weight(name)).shape) for name in names}
         self._layers = {_weight(name): name for name in names}
