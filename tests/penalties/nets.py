@@ -55,13 +55,14 @@ def grouped() -> Case:
 
 
 class Branching(nn.Module):
-    """No chain: a skip connection, a normalisation, an embedding and a layer that is used under two names."""
+    """No chain: a skip connection, a normalisation, an embedding and two layers that share a weight."""
 
     def __init__(self) -> None:
         super().__init__()
         self.embed = nn.Embedding(7, 4)
         self.body = nn.Linear(4, 4)
-        self.again = self.body
+        self.again = nn.Linear(4, 4)
+        self.again.weight = self.body.weight
         self.norm = nn.LayerNorm(4)
         self.head = nn.Linear(4, 3)
 

@@ -153,10 +153,11 @@ def test_it_goes_on_with_the_same_bits_after_its_state_was_saved_and_loaded(made
 
 @pytest.mark.parametrize("kind", ["full", "off-diagonal"])
 def test_under_autocast_it_is_the_same(kind):
-    net = nets.square().net.float()
+    net, case = nets.square().net.float(), nets.square()
     with torch.autocast("cpu", torch.bfloat16):
         inside = added(make_penalty(net, kind=kind), net)
-    assert all(torch.equal(inside[name], g) for name, g in added(make_penalty(net, kind=kind), net).items())
+    for name, gradient in slow(case, kind).items():
+        torch.testing.assert_close(inside[name].double(), gradient, rtol=1e-5, atol=1e-5)
 
 
 def test_compiled_and_data_parallel_wrappers_are_seen_through():

@@ -172,6 +172,10 @@ def test_it_goes_on_with_the_same_bits(step, penalty, make_config, stop_after, b
     assert bits(tmp_path / "stopped") == bits(tmp_path / "whole")
 
 
+def test_trying_the_configuration_is_no_step(make_config):
+    assert build(make_config(penalty=HELD)).penalty.state_dict()["_extra_state"] == 0
+
+
 def test_a_checkpoint_without_the_state_of_the_penalty_is_refused(make_config, tmp_path):
     setup = build(make_config(penalty=HELD))
     state = checkpoint.capture(setup, checkpoint.Position())
