@@ -58,15 +58,14 @@ class Settings(Directive):
         settings = row(name, registry.find(name))["settings"]
         if not settings:
             return [nodes.paragraph(text="None.")]
-        lines = [
-            [_code(s["name"]), _code(_spell(s["default"])), _text(s["range"]), _text(s["meaning"])]
-            for s in settings
-        ]
+        lines = [[_code(s["name"]), _default(s), _text(s["range"]), _text(s["meaning"])] for s in settings]
         return [_table([_text(head) for head in ("setting", "default", "range", "meaning")], lines)]
 
 
-def _spell(default: object) -> str:
-    return "none" if default in (None, (), []) else str(default)
+def _default(setting: dict) -> nodes.Node:
+    if setting["required"]:
+        return _text("must be given")
+    return _code("none" if setting["default"] in (None, (), []) else str(setting["default"]))
 
 
 def _code(text: str) -> nodes.literal:

@@ -32,6 +32,7 @@ def row(name: str, constructor: Callable[..., Any]) -> dict[str, Any]:
         {
             "name": setting.name,
             "default": None if setting.default is inspect.Parameter.empty else setting.default,
+            "required": setting.default is inspect.Parameter.empty,
             "range": setting.type,
             "meaning": meanings.get(setting.name, ""),
         }
