@@ -6,7 +6,7 @@ from latex2mathml.converter import convert
 from sphinx.application import Sphinx
 
 import biograd
-from biograd import rules
+from biograd import penalties, rules
 from biograd.cli.describe import row
 
 project = "biograd"
@@ -45,28 +45,31 @@ html_show_sphinx = html_show_copyright = False
 
 
 class Settings(Directive):
-    """``{settings} fa`` is the table of a rule's settings, read from its signature and docstring."""
+    """``{settings} fa`` is the table of a rule's settings, read from its signature and docstring.
 
-    required_arguments = 1
+    ``{settings} decay penalties`` is that of a penalty.
+    """
+
+    required_arguments, optional_arguments = 1, 1
 
     def run(self) -> list[nodes.Node]:
-        name = self.arguments[0]
-        settings = row(name, rules.REGISTRY.find(name))["settings"]
+        name, *package = self.arguments
+        registry = {(): rules.REGISTRY, ("penalties",): penalties.REGISTRY}[tuple(package)]
+        settings = row(name, registry.find(name))["settings"]
         if not settings:
             return [nodes.paragraph(text="None.")]
-        lines = [
-            [_code(s["name"]), _code(_spell(s["default"])), _text(s["range"]), _text(_meaning(s))]
-            for s in settings
-        ]
+        lines = [[_code(s["name"]), _default(s), _text(s["range"]), _text(_meaning(s))] for s in settings]
         return [_table([_text(head) for head in ("setting", "default", "range", "meaning")], lines)]
 
 
-def _meaning(setting: dict[str, str]) -> str:
+def _meaning(setting: dict) -> str:
     return f"{setting['of']}: {setting['meaning']}" if "of" in setting else setting["meaning"]
 
 
-def _spell(default: object) -> str:
-    return "none" if default in (None, (), []) else str(default)
+def _default(setting: dict) -> nodes.Node:
+    if setting["required"]:
+        return _text("must be given")
+    return _code("none" if setting["default"] in (None, (), []) else str(setting["default"]))
 
 
 def _code(text: str) -> nodes.literal:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import biograd
-from biograd import data, nets, rules
+from biograd import data, nets, penalties, rules
 from biograd.settings import describe
 
 SOURCE = Path(biograd.__file__).parent
@@ -26,9 +26,10 @@ ARROWS = {
     "data": FOUNDATION,
     "credit": {"layers"},
     "rules": {"credit"},
+    "penalties": {"credit"},
     "diagnostics": {"rules"},
     "records": FOUNDATION,
-    "training": {"nets", "data", "rules", "diagnostics", "records"},
+    "training": {"nets", "data", "rules", "penalties", "diagnostics", "records"},
     "bench": {"training"},
     "robustness": {"training"},
     "studies": {"robustness"},
@@ -133,7 +134,7 @@ def test_every_name_of_the_package_can_be_had_and_is_documented(name):
 
 @pytest.mark.parametrize(
     ("registry", "name"),
-    [(part.REGISTRY, name) for part in (rules, nets, data) for name in part.REGISTRY.names()],
+    [(part.REGISTRY, name) for part in (rules, nets, data, penalties) for name in part.REGISTRY.names()],
     ids=lambda value: value if isinstance(value, str) else value.kind,
 )
 def test_every_setting_is_explained_where_the_command_line_looks(registry, name):

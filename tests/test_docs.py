@@ -19,6 +19,7 @@ RUNNABLE = [
     "docs/index.md",
     "docs/adding-a-rule.md",
     "docs/diagnostics.md",
+    "docs/penalties.md",
     "docs/robustness.md",
 ]
 

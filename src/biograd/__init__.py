@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 _LAZY = {
     "Credit": "biograd.rules.base",
     "Rule": "biograd.rules.base",
+    "Penalty": "biograd.penalties.base",
     "BiogradError": "biograd.errors",
     "UserMistake": "biograd.errors",
     "UnsupportedNet": "biograd.errors",
@@ -45,6 +46,7 @@ _MODULES = {
     "errors",
     "layers",
     "nets",
+    "penalties",
     "records",
     "report",
     "robustness",

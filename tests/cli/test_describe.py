@@ -58,10 +58,11 @@ def test_the_row_holds_the_same():
     assert row["settings"][0] == {
         "name": "widths",
         "default": (3, 4),
+        "required": False,
         "range": "int, …",
         "meaning": "of the hidden layers.",
     }
-    assert row["settings"][2]["default"] is None
+    assert (row["settings"][2]["default"], row["settings"][2]["required"]) == (None, True)
 
 
 def test_an_inherited_docstring_is_not_taken_for_its_own():

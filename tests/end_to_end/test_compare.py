@@ -40,6 +40,18 @@ def test_calling_it_again_keeps_goes_on_and_adds(biograd, folder: Path):
     assert Run.load("c/fa-seed0").status == "done"
 
 
+def test_a_penalty_holds_for_all_rules_and_is_in_the_report(biograd, folder: Path):
+    penalty = "--penalty decay --penalty.strength 0.1 --penalty.weights 2.*"
+    ended = biograd(f"{COMPARE} --rules bp,fa --seeds 1 {penalty}")
+    assert (ended.code, ended.err) == (0, "")
+    assert [run.config["penalty"]["settings"] for run in find_runs("c")] == 2 * [
+        {"strength": 0.1, "weights": ["2.*"]}
+    ]
+    page = (folder / "c" / "report.html").read_text()
+    assert "penalty.strength" in page
+    assert "--penalty decay --penalty.strength 0.1 --penalty.weights" in page
+
+
 def test_seeds_are_counted_from_the_first(biograd, folder: Path):
     rows = biograd(f"{COMPARE} --rules bp --seeds 2 --seed 5 --json").row["rows"]
     assert [row["seed"] for row in rows] == [5, 6]

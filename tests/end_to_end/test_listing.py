@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from biograd import data, nets, rules
+from biograd import data, nets, penalties, rules
 
 
-@pytest.mark.parametrize(("command", "registry"), [("rules", rules), ("nets", nets), ("data", data)])
+@pytest.mark.parametrize(
+    ("command", "registry"), [("rules", rules), ("nets", nets), ("data", data), ("penalties", penalties)]
+)
 def test_every_name_is_listed_with_one_line(biograd, folder: Path, command, registry):
     rows = biograd(f"{command} --json").row[command]
     assert [row["name"] for row in rows] == registry.names()
@@ -18,7 +20,11 @@ def test_every_name_is_listed_with_one_line(biograd, folder: Path, command, regi
 
 @pytest.mark.parametrize(
     ("command", "name"),
-    [*(("rules", name) for name in rules.names()), *(("data", name) for name in data.names())],
+    [
+        *(("rules", name) for name in rules.names()),
+        *(("data", name) for name in data.names()),
+        *(("penalties", name) for name in penalties.names()),
+    ],
 )
 def test_every_setting_of_a_name_is_told_with_its_meaning(biograd, folder: Path, command, name):
     row = biograd(f"{command} {name} --json").row
@@ -27,7 +33,7 @@ def test_every_setting_of_a_name_is_told_with_its_meaning(biograd, folder: Path,
     text = biograd(f"{command} {name}").out
     assert "\\" not in text
     assert ":math:" not in text
-    section = command.removesuffix("s")
+    section = {"penalties": "penalty"}.get(command, command.removesuffix("s"))
     for setting in row["settings"]:
         assert f"--{section}.{setting['name'].replace('_', '-')} " in text
 
@@ -58,6 +64,15 @@ def test_a_rule_tells_under_what_training_it_works(biograd, folder: Path):
     assert "--optimizer.name" in biograd("rules kp").out
     assert "its seed comes from --seed" in biograd("rules kp").out
     assert "its seed comes from --seed" not in biograd("rules usf").out
+
+
+def test_a_penalty_from_a_file(biograd, folder: Path):
+    (folder / "lasso.py").write_text(
+        "from biograd import Penalty\n\n\nclass Lasso(Penalty):\n"
+        "    def __init__(self, net, *, strength: float = 1.0): ...\n    def add_gradient(self, net): ...\n"
+    )
+    assert biograd("penalties lasso.py:Lasso --json").row["settings"][0]["name"] == "strength"
+    assert "is no penalty" in biograd("penalties mine.py:Scaled").mistake
 
 
 def test_data_that_is_there_is_told_from_data_that_is_not(biograd, folder: Path):

@@ -124,6 +124,7 @@ def test_a_run_from_before_a_setting_was_recorded_shares_a_cell_with_its_default
         "label": None,
         "loss": "cross-entropy",
         "feedback_optimizer": {"name": "shared", "settings": {}},
+        "penalty": {"name": "none", "settings": {}},
     }
     (cell,) = summarize([run(0, 0.9), run(1, 0.8, **recorded)])
     assert (cell.label, cell.seeds) == ("", [0, 1])

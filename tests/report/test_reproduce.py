@@ -27,6 +27,7 @@ TRAININGS = [
         "deterministic": False,
         "device": "cpu",
         "diagnostics_every": 7,
+        "penalty": {"name": "decay", "strength": 0.1, "weights": ["1.*", "3.weight"]},
     },
 ]
 

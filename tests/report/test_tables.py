@@ -54,6 +54,21 @@ def test_a_column_without_any_value_is_left_out(cells):
     assert "configuration" not in [column.title for column in summary_columns(cells)]
 
 
+def test_runs_of_one_rule_under_several_penalties_are_told_apart(make_run, tmp_path):
+    for number, penalty in enumerate(("none", "decay", "decay")):
+        settings = {"strength": 10.0**-number} if penalty == "decay" else {}
+        make_run(tmp_path / f"{number}", "fa", penalty={"name": penalty, "settings": settings})
+    cells = summarize(find_runs(tmp_path))
+    assert [cell.label for cell in cells] == [
+        "penalty=decay, penalty.strength=0.01",
+        "penalty=decay, penalty.strength=0.1",
+        "penalty=none, penalty.strength=default",
+    ]
+    assert brief_name_of(cells[0]) == "fa (penalty=decay, strength=0.01)"
+    shown = {one.name: [value.text for value in one.values] for one in configuration(cells) if one.differs}
+    assert shown["penalty"] == ["decay", "none"]
+
+
 def test_a_table_of_one_task_names_it_once_and_fits_a_terminal(make_run, tmp_path):
     for rule, seed in (("bp", 0), ("bp", 1), ("shallow", 0), ("shallow", 1)):
         make_run(tmp_path / f"{rule}{seed}", rule, seed, final=0.9 + seed / 30)

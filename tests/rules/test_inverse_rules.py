@@ -11,9 +11,10 @@ from torch import nn
 import biograd
 from biograd import nets
 from biograd.credit import blocks
+from biograd.credit.back.used_units import used_units
 from biograd.errors import NotFinite
 from biograd.layers import FirstUnits, InvertibleConv2d, LocallyConnected2d
-from biograd.rules.parts.inverses import Kept, used_units
+from biograd.rules.parts.inverses import Kept
 from biograd.testing.snapshots import Traces, buffers
 from tests.rules.small import Task, assert_same, create, gradients
 

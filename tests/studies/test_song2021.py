@@ -21,10 +21,10 @@ def test_the_decay_is_of_the_output_layer_alone_and_absent_at_zero():
     net = nets.create("two-layer", (1, 28, 28), 10)
     assert net.get_parameter(OUTPUT_WEIGHT).shape == (10, 1000)
     for cell in STUDY.cells:
-        settings = configuration(cell, "full", 0, {"device": "cpu"}).rule.settings
+        penalty = configuration(cell, "full", 0, {"device": "cpu"}).penalty
         decay = float(cell.label.removeprefix("lambda-"))
-        assert settings.get("decay", 0.0) == decay
-        assert settings.get("decayed", ()) == ((OUTPUT_WEIGHT,) if decay else ())
+        assert penalty.name == ("decay" if decay else "none")
+        assert penalty.settings == ({"strength": decay, "weights": (OUTPUT_WEIGHT,)} if decay else {})
 
 
 def test_lambdas_differ_in_nothing_but_the_decay():
@@ -32,7 +32,7 @@ def test_lambdas_differ_in_nothing_but_the_decay():
         cells = [cell for cell in STUDY.cells if cell.name.startswith(f"epochs-{epochs}/")]
         configs = [configuration(cell, "full", 0, {"device": "cpu"}).to_json() for cell in cells]
         for config in configs:
-            config["rule"] = config["label"] = None
+            config["penalty"] = config["label"] = None
         assert len(cells) == len(DECAYS)
         assert all(config == configs[0] for config in configs)
 

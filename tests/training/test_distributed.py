@@ -30,6 +30,8 @@ def plan(tmp_path_factory):
     configs = {rule: RunConfig.from_sources({"rule": rule, "batch_size": 10, **exact}) for rule in RULES}
     for name, size in {"uneven": 9, "too few": 19}.items():
         configs[name] = RunConfig.from_sources({"rule": "brsf", "batch_size": size, **exact})
+    full = {"name": "orthogonality", "strength": 0.1, "kind": "full", "every": 2, "held": True}
+    configs["penalty"] = RunConfig.from_sources({"rule": "bp", "batch_size": 19, "penalty": full, **exact})
     rule = f"{nets.with_name('small_rules.py')}:Alternating"
     moving = {"name": "sgd", "lr": 0.1, "momentum": 0.9}
     phases = {"rule": rule, "batch_size": 9, "epochs": 4, "optimizer": moving, "feedback_optimizer": moving}
@@ -54,7 +56,7 @@ def folder(plan, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", [*RULES, "uneven", "too few", "phases"])
+@pytest.mark.parametrize("name", [*RULES, "uneven", "too few", "penalty", "phases"])
 def test_two_processes_train_as_one_does_on_the_same_batches(name, plan, folder):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)

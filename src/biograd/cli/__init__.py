@@ -11,6 +11,7 @@ from biograd.cli import (
     data,
     demo,
     nets,
+    penalties,
     report,
     reproduce,
     resume,
@@ -22,7 +23,21 @@ from biograd.cli import (
 from biograd.cli.exits import DONE, guarded, replace_unprintable_signs
 from biograd.cli.parsing import Parser, parse
 
-_COMMANDS = (demo, train, resume, compare, reproduce, robustness, theory, bench, report, rules, data, nets)
+_COMMANDS = (
+    demo,
+    train,
+    resume,
+    compare,
+    reproduce,
+    robustness,
+    theory,
+    bench,
+    report,
+    rules,
+    penalties,
+    data,
+    nets,
+)
 
 _EPILOG = """\
 Begin with `biograd demo`: it needs no network and takes less than a minute.

@@ -32,6 +32,7 @@ def row(name: str, constructor: Callable[..., Any]) -> dict[str, Any]:
             "name": setting.name,
             **({"of": setting.strategy.name} if setting.strategy else {}),
             "default": None if setting.default is inspect.Parameter.empty else setting.default,
+            "required": setting.default is inspect.Parameter.empty,
             "range": setting.type,
             "meaning": _meaning(setting, constructor),
         }

@@ -7,7 +7,7 @@ from typing import Any
 
 from biograd.cli.parsing import Settings
 
-SECTIONS = ("rule", "net", "data", "optimizer", "feedback_optimizer", "schedule")
+SECTIONS = ("rule", "net", "data", "optimizer", "feedback_optimizer", "schedule", "penalty")
 """What takes a name, and settings of its own: ``--rule fa --rule.scale 0.5``."""
 
 
@@ -57,6 +57,13 @@ TASK = (
 )
 TRAINING = (
     Flag("loss", "LOSS", "what is minimised", "cross-entropy or squared-error", "cross-entropy"),
+    Flag(
+        "penalty",
+        "NAME",
+        "on the net's weights, minimised beside the loss",
+        f"a name of `biograd penalties` {_FILE}",
+        "none",
+    ),
     Flag("epochs", "N", "passes over the training part", "≥ 1", "10"),
     Flag("batch-size", "N", "examples a step", "≥ 1", "100"),
     Flag("lr", "RATE", "learning rate", "> 0", "0.001"),

@@ -20,10 +20,12 @@ settings of what is named, checked against their ranges (`biograd rules NAME` an
   --optimizer.NAME VALUE   --optimizer.weight-decay 1e-2     as the class in torch.optim takes them
   --feedback-optimizer.NAME VALUE   --feedback-optimizer.lr 5e-3   the same; without a name, Adam's
   --schedule.NAME VALUE    cosine: minimum, interval; step: every, at, factor, interval
+  --penalty.NAME VALUE     --penalty.strength 0.1
 `-` and `_` are the same in a name, and --rule.scale=0.5 is --rule.scale 0.5.
 
 Defaults < what a rule needs to work (`biograd rules NAME` shows it) < FILE < flags. Naming another rule,
-net, data set, optimizer, feedback optimizer or schedule on the command line drops the file's settings for the first.
+net, data set, optimizer, feedback optimizer, schedule or penalty on the command line drops the file's settings for the
+first.
 """
 
 _EPILOG = f"""\
@@ -31,6 +33,7 @@ examples:
   biograd train --rule fa --data digits --net mlp
   biograd train --rule dfa --data mnist --net mlp --net.widths 800,800 --epochs 5 --lr 5e-4
   biograd train --rule kp --data cifar10 --net resnet20 --schedule cosine --device cuda --out runs/kp
+  biograd train --rule gait-prop --data digits --net square --penalty orthogonality --penalty.strength 0.1
   biograd train --rule my_rule.py:MyRule --data iris --net mlp --json
   biograd train --config run.toml --seed 3
 

@@ -15,7 +15,7 @@ NOT_PART_OF_A_CELL = ("seed", "label", "data_dir", "checkpoint_every", "checkpoi
 compared before."""
 
 
-BEFORE_THEY_WERE_RECORDED = {"loss": "cross-entropy", "feedback_optimizer": "shared"}
+BEFORE_THEY_WERE_RECORDED = {"loss": "cross-entropy", "feedback_optimizer": "shared", "penalty": "none"}
 """What settings were in runs older than the setting, so that those share a cell with later ones."""
 
 

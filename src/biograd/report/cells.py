@@ -34,7 +34,7 @@ def name_of(cell: Cell) -> str:
 
 def brief_name_of(cell: Cell) -> str:
     """The name where space is short: ``fa (lr=0.1)`` for ``fa (optimizer.lr=0.1)``."""
-    return re.sub(r"\b(rule|net|data|optimizer|schedule)\.", "", name_of(cell))
+    return re.sub(r"\b(rule|net|data|optimizer|schedule|penalty)\.", "", name_of(cell))
 
 
 def short(name: str) -> str:

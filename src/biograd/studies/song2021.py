@@ -64,9 +64,10 @@ def _cells() -> Iterable[Cell]:
 
 def _configuration(decay: float) -> dict[str, Any]:
     """Of one λ; the rule's feedback has the deviation of the output weights, which is 1."""
-    decayed = {"decay": decay, "decayed": (OUTPUT_WEIGHT,)} if decay else {}
+    penalty = {"name": "decay", "strength": decay, "weights": (OUTPUT_WEIGHT,)} if decay else "none"
     return {
-        "rule": {"name": "fa", "distribution": "normal", **decayed},
+        "rule": {"name": "fa", "distribution": "normal"},
+        "penalty": penalty,
         "data": "mnist",
         "net": {"name": "two-layer", "width": 1000},
         "optimizer": {"name": "sgd", "lr": 0.01},

@@ -94,6 +94,7 @@ def capture(setup: RunSetup, position: Position) -> dict[str, Any]:
         "rule": setup.rule.state_dict(),
         **{name: optimizer.state_dict() for name, optimizer in _optimizers(setup).items()},
         **{name: schedule.scheduler.state_dict() for name, schedule in _schedules(setup).items()},
+        **_penalty(setup),
         "position": asdict(position),
     }
 
@@ -106,6 +107,7 @@ def restore(state: Mapping[str, Any], setup: RunSetup) -> Position:
     """
     fill(setup.net, state["net"], "net")
     fill(setup.rule, state["rule"], "rule")
+    fill(setup.penalty, state.get("penalty", {}), "penalty")
     for name, optimizer in _optimizers(setup).items():
         fill_optimizer(optimizer, state[name])
     for name, schedule in _schedules(setup).items():
@@ -120,6 +122,12 @@ def _optimizers(setup: RunSetup) -> dict[str, torch.optim.Optimizer]:
 
 def _schedules(setup: RunSetup) -> dict[str, Schedule]:
     return dict(zip(("schedule", "feedback_schedule"), setup.schedules, strict=False))
+
+
+def _penalty(setup: RunSetup) -> dict[str, Any]:
+    """The state of the penalty, under its name, where it has one."""
+    state = setup.penalty.state_dict()
+    return {"penalty": state} if state else {}
 
 
 def fill(module: nn.Module, state: Mapping[str, Tensor], owner: str) -> None:

@@ -20,9 +20,9 @@ from pydantic import (
     field_validator,
 )
 
-from biograd import data, nets, records, rules
+from biograd import data, nets, penalties, records, rules
 from biograd.errors import UserMistake
-from biograd.settings import validate
+from biograd.settings import spelled, validate
 from biograd.training import config_layers, losses, optimizers, schedules
 from biograd.training.precision import Precision
 
@@ -89,6 +89,8 @@ class RunConfig(BaseModel):
         schedule: of the learning rates. Default: cosine, from each rate to zero over the training, step by step.
         loss: what is minimised and recorded: ``cross-entropy``, or ``squared-error`` to the one-hot label. Accuracy
             is that of the largest output under both.
+        penalty: on the net's weights, minimised beside the loss under any rule; it has no part in the loss that is
+            recorded, nor in what diagnostics measure of the rule. Default: none.
         epochs: passes over the training part.
         batch_size: examples a step; the last batch of an epoch may be smaller.
         seed: what everything random of the run derives from.
@@ -118,6 +120,7 @@ class RunConfig(BaseModel):
     feedback_optimizer: Choice = Choice(name=config_layers.SHARED)
     schedule: Choice = Choice(name="cosine")
     loss: losses.Name = "cross-entropy"
+    penalty: Choice = Choice(name="none")
     epochs: Annotated[Count, Field(gt=0)] = 10
     batch_size: Annotated[Count, Field(gt=0)] = 100
     seed: Annotated[Count, Field(ge=0, lt=2**63)] = 0
@@ -149,8 +152,8 @@ class RunConfig(BaseModel):
     ) -> "RunConfig":
         """Put a configuration together: defaults < the rule's ``default_training`` < file < its table < flags.
 
-        Flags win key by key. Where a source names another rule, data set, net, optimiser or schedule than
-        the sources below it, their settings for the first are dropped.
+        Flags win key by key. Where a source names another rule, data set, net, optimiser, schedule or
+        penalty than the sources below it, their settings for the first are dropped.
 
         Args:
             flags: nested names to values, ``{"rule": {"name": "fa", "scale": "0.5"}, "lr": 0.1}``; text
@@ -254,7 +257,7 @@ def _anchored(name: str) -> str:
 
 
 def _check_by(kind: str, find: Callable[[str], Any]) -> Callable[[str, dict[str, Any]], dict[str, Any]]:
-    return lambda name, settings: validate(find(name), settings, f"{kind} {name!r}")
+    return lambda name, settings: spelled(validate(find(name), settings, f"{kind} {name!r}"))
 
 
 def _check_feedback_optimizer(name: str, settings: dict[str, Any]) -> dict[str, Any]:
@@ -271,6 +274,7 @@ _CHECKS = {
     "data": _check_by("data", data.REGISTRY.find),
     "net": _check_by("net", nets.REGISTRY.find),
     "schedule": _check_by("schedule", schedules.REGISTRY.find),
+    "penalty": _check_by("penalty", penalties.REGISTRY.find),
     "optimizer": optimizers.check,
     "feedback_optimizer": _check_feedback_optimizer,
 }

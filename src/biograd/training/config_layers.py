@@ -10,7 +10,7 @@ from typing import Any
 
 from biograd.errors import UserMistake
 
-CHOICES = ("rule", "data", "net", "optimizer", "feedback_optimizer", "schedule")
+CHOICES = ("rule", "data", "net", "optimizer", "feedback_optimizer", "schedule", "penalty")
 """The keys that hold a name and its settings; in a layer, flat: ``{"name": "fa", "scale": 0.5}``."""
 
 SHARED = "shared"

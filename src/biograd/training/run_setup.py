@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from biograd import data, nets, rules
+from biograd import data, nets, penalties, rules
 from biograd.credit.isolation import isolated
 from biograd.data import Batches, DataSet
 from biograd.errors import NotFinite, UserMistake
+from biograd.penalties.base import Penalty
 from biograd.rules.base import Rule
 from biograd.training import losses, optimizers, precision, schedules, user_code
 from biograd.training.config import RunConfig
@@ -33,6 +34,7 @@ class RunSetup:
         device: where net, rule and batches are.
         net: initialised from the run's seed.
         rule: made for the net.
+        penalty: made for the net; one that adds nothing where the configuration names none.
         optimizer: one group that holds the net's parameters and, unless they have an optimiser of their own,
             the rule's after them.
         feedback_optimizer: of the rule's parameters, None where they are in ``optimizer``.
@@ -48,6 +50,7 @@ class RunSetup:
     device: torch.device
     net: nn.Module
     rule: Rule
+    penalty: Penalty
     optimizer: torch.optim.Optimizer
     feedback_optimizer: torch.optim.Optimizer | None
     schedule: Schedule
@@ -104,6 +107,7 @@ def build(config: RunConfig, device: torch.device | None = None) -> RunSetup:
     training, validation, test = _batches(config, dataset, device)
     net = make_net(config, dataset).to(device)
     rule = make_rule(config, net, precision.cast(training.sample(), config.precision)).to(device)
+    penalty = make_penalty(config, net)
     optimizer, feedback_optimizer = make_optimizers(config, net, rule)
     schedule, feedback_schedule = (
         _make_schedule(config, one, len(training)) for one in (optimizer, feedback_optimizer)
@@ -117,6 +121,7 @@ def build(config: RunConfig, device: torch.device | None = None) -> RunSetup:
         device,
         net,
         rule,
+        penalty,
         optimizer,
         feedback_optimizer,
         schedule,
@@ -155,6 +160,8 @@ def _rehearse(setup: RunSetup) -> None:
             except NotFinite:
                 return  # the run itself records how it ends
             user_code.require_credit(name, credit, net, rule)
+        with user_code.blamed("penalty", setup.config.penalty.name):
+            copy.deepcopy(setup.penalty).add_gradient(net)
 
 
 def _rehearse_net(setup: RunSetup, x: Tensor, y: Tensor) -> None:
@@ -237,6 +244,14 @@ def make_rule(config: RunConfig, net: nn.Module, sample: Tensor) -> Rule:
         settings.setdefault("seed", derive(config.seed, "rule"))
     with user_code.blamed("rule", name, user_code.CHECK):
         return rules.create(name, net, sample=sample, **settings)
+
+
+def make_penalty(config: RunConfig, net: nn.Module) -> Penalty:
+    """The penalty of a configuration for its net, on the net's device."""
+    name = config.penalty.name
+    user_code.require_penalty(name, penalties.REGISTRY.find(name))
+    with user_code.blamed("penalty", name):
+        return penalties.create(name, net, **config.penalty.settings)
 
 
 def make_optimizers(

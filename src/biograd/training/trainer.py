@@ -62,7 +62,7 @@ class Trainer:
         self._saved = -math.inf
         groups = [group for optimizer in setup.optimizers for group in optimizer.param_groups]
         self._parameters = [p for group in groups for p in group["params"]]
-        ranks.share_state(setup.net, setup.rule)
+        ranks.share_state(setup.net, setup.rule, setup.penalty)
 
     def run(self, progress: bool | None = None) -> Scores:
         """Train to the end and read the test set, once.
@@ -121,6 +121,7 @@ class Trainer:
         with self._average.over(share):
             if share:
                 self._teach(mine, targets)
+        self.setup.penalty.add_gradient(self.setup.net)
         if self.config.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self._parameters, self.config.clip_norm)
         for optimizer in self.setup.optimizers:
@@ -152,7 +153,7 @@ class Trainer:
         """Validate, write the epoch's row, and make a checkpoint that holds no unfinished epoch."""
         self.position.epoch += 1
         self.position.batch = 0
-        self.ranks.share_state(self.setup.net, self.setup.rule)
+        self.ranks.share_state(self.setup.net, self.setup.rule, self.setup.penalty)
         row = self._row()
         self._move_schedules("epoch")
         self._tally = Tally(self.setup.device)
@@ -197,7 +198,7 @@ class Trainer:
 
     def _save(self) -> None:
         setup, rank = self.setup, self.ranks
-        rank.share_state(setup.net, setup.rule)
+        rank.share_state(setup.net, setup.rule, setup.penalty)
         self.position.seconds = self.clock.seconds
         random = random_state(setup.device)
         state = {

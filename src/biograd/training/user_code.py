@@ -1,4 +1,4 @@
-"""Nets, rules and studies of users: what is wrong with them is one line, where a fault of ours is a traceback."""
+"""What users bring (nets, rules, penalties, studies): what is wrong with it is one line, our own fault a traceback."""
 
 import contextlib
 import inspect
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from biograd.errors import BiogradError, UserMistake
+from biograd.penalties.base import Penalty
 from biograd.rules.base import Credit, Rule
 
 CHECK = "try it with biograd.testing.check_rule"
@@ -25,7 +26,7 @@ def blamed(kind: str, name: str, expected: str = "") -> Iterator[None]:
     """Tell what a user's own part raises inside in one line; with a name that is registered, do nothing.
 
     Args:
-        kind: ``"net"``, ``"rule"`` or ``"study"``.
+        kind: ``"net"``, ``"rule"``, ``"penalty"`` or ``"study"``.
         name: the one in the configuration.
         expected: what the line adds.
 
@@ -57,7 +58,7 @@ def require_rule(name: str, constructor: Callable[..., Any]) -> None:
         raise UserMistake(f"rule {name!r} is no rule: expected a class derived from biograd.Rule; {CHECK}")
     if missing := ", ".join(sorted(getattr(constructor, "__abstractmethods__", ()))):
         raise UserMistake(f"rule {name!r} must define {missing}(self, net, x, y, loss_fn); {CHECK}")
-    if not _takes_two(constructor):
+    if not _takes(constructor, 2):
         raise UserMistake(
             f"rule {name!r} takes {inspect.signature(constructor)}, expected (net, sample, *, settings); {CHECK}"
         )
@@ -75,9 +76,27 @@ def require_net(name: str, constructor: Callable[..., Any]) -> None:
         not issubclass(constructor, nn.Module) or issubclass(constructor, Rule)
     ):
         raise UserMistake(f"net {name!r} is no net: expected a torch.nn.Module or a function that makes one")
-    if not _takes_two(constructor):
+    if not _takes(constructor, 2):
         raise UserMistake(
             f"net {name!r} takes {inspect.signature(constructor)}, expected (input_shape, outputs, *, settings)"
+        )
+
+
+def require_penalty(name: str, constructor: Callable[..., Any]) -> None:
+    """Refuse a user's own constructor that can make no penalty.
+
+    Raises:
+        UserMistake: a class not derived from Penalty, without ``add_gradient``, or that takes no (net).
+    """
+    if not is_users_own(name):
+        return
+    if inspect.isclass(constructor) and not issubclass(constructor, Penalty):
+        raise UserMistake(f"penalty {name!r} is no penalty: expected a class derived from biograd.Penalty")
+    if missing := ", ".join(sorted(getattr(constructor, "__abstractmethods__", ()))):
+        raise UserMistake(f"penalty {name!r} must define {missing}(self, net)")
+    if not _takes(constructor, 1):
+        raise UserMistake(
+            f"penalty {name!r} takes {inspect.signature(constructor)}, expected (net, *, settings)"
         )
 
 
@@ -121,10 +140,10 @@ def require_credit(name: str, credit: Any, net: nn.Module, rule: Rule) -> None:
         )
 
 
-def _takes_two(constructor: Callable[..., Any]) -> bool:
-    """Whether it can be called with two arguments by position; one that does not say is taken to."""
+def _takes(constructor: Callable[..., Any], count: int) -> bool:
+    """Whether it can be called with so many arguments by position; one that does not say is taken to."""
     try:
-        inspect.signature(constructor).bind_partial(None, None)
+        inspect.signature(constructor).bind_partial(*[None] * count)
     except TypeError:
         return False
     except ValueError:  # built in, without a signature

@@ -177,7 +177,7 @@ def singular(name: str) -> NotFinite:
     """What is raised where a weight has no inverse."""
     return NotFinite(
         f"the weight of {name!r} is singular or not finite, and the rule goes back through its inverse: lower the "
-        "learning rate, raise the rule's orthogonality, or start from orthogonal weights"
+        "learning rate, add the penalty orthogonality or make it stronger, or start from orthogonal weights"
     )
 
 

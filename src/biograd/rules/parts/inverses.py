@@ -19,11 +19,11 @@ from biograd.credit.back.inverses import (
     weight_matrices,
 )
 from biograd.credit.back.invertible_blocks import require_square
+from biograd.credit.back.used_units import used_units
 from biograd.credit.chain.blocks import Block
 from biograd.credit.chain.ledger import Root
 from biograd.credit.chain.lesson import Lesson
 from biograd.credit.chain.passages import Passage
-from biograd.layers import FirstUnits
 from biograd.rules.parts.chains import chain_for_a_rule, suggesting_rules_for_any_net
 from biograd.rules.parts.random_stream import RandomStream
 from biograd.settings import Strategy
@@ -157,31 +157,3 @@ def require_batches(lesson: Lesson) -> None:
     """
     for block, passage in zip(lesson.chain[1:], lesson.passages[1:], strict=True):
         require_batch(block.opening, passage.drive)
-
-
-_UNIT_BY_UNIT = (
-    *(
-        nn.Identity,
-        nn.ReLU,
-        nn.LeakyReLU,
-        nn.PReLU,
-        nn.ELU,
-        nn.GELU,
-        nn.SiLU,
-        nn.Softplus,
-        nn.Tanh,
-        nn.Sigmoid,
-    ),
-    *(nn.Hardtanh, nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd),
-)
-
-
-def used_units(block: Block) -> int | None:
-    """How many units the block passes on, None for all; counted where what comes before `FirstUnits` mixes no units."""
-    for layer in block.following:
-        if isinstance(layer, FirstUnits):
-            out = weight_matrices(block.opening).shape[-1]
-            return layer.count if layer.count < out and getattr(block.opening, "groups", 1) == 1 else None
-        if not isinstance(layer, _UNIT_BY_UNIT):
-            return None
-    return None
