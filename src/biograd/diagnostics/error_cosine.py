@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from biograd.credit import unwrap
 from biograd.credit.isolation import isolated
 from biograd.rules.base import Loss, Rule
-from biograd.rules.feedback_rule import FeedbackRule
 
 
 def error_cosines(net: nn.Module, rule: Rule, x: Tensor, y: Tensor, loss_fn: Loss) -> dict[str, float]:
@@ -37,13 +36,14 @@ def error_cosines(net: nn.Module, rule: Rule, x: Tensor, y: Tensor, loss_fn: Los
 
     Returns:
         Name of the weight that the error came back through, to the mean over the examples that have an error in both,
-        in float64; nan where none has. The first layer's is left out: its error goes nowhere. Empty for rules without a
-        feedback path of their own.
+        in float64; nan where none has. The first layer's is left out: its error goes nowhere. Empty for rules without
+        feedback weights (`Rule.feedback_matrices`).
     """
-    if not isinstance(rule, FeedbackRule):
+    net = unwrap(net)
+    names = list(copy.deepcopy(rule).feedback_matrices(net))  # should it draw, this copy draws
+    if not names:
         return {}
-    net, rule = unwrap(net), copy.deepcopy(rule)
-    names = rule.names
+    rule = copy.deepcopy(rule)
     sent = _errors(net, names, loss_fn, lambda x, y: rule.assign_credit(net, x, y, loss_fn), x, y)
     reference = _errors(net, names, loss_fn, lambda x, y: loss_fn(net(x), y).backward(), x, y)
     return {name: _mean_cosine(sent[name], reference[name]) for name in sent if name in reference}

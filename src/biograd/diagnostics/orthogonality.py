@@ -3,7 +3,6 @@
 import copy
 import math
 from collections.abc import Iterable
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -13,15 +12,6 @@ from biograd.credit.isolation import isolated
 from biograd.rules.base import Rule
 
 _LOCALLY_CONNECTED = 6  # dimensions: position (2), kernel (2), channels in and out
-
-
-@runtime_checkable
-class HasInverses(Protocol):
-    """A rule that carries errors or targets back through inverses of the net's weights."""
-
-    def inverse_weights(self, net: nn.Module) -> dict[str, Tensor]:
-        """Parameter name to the matrix that is inverted, ``(fan_in, out)``, or ``(…, fan_in, out)`` if several."""
-        ...
 
 
 def orthogonality(weight: Tensor) -> float:
@@ -62,7 +52,7 @@ def orthogonality(weight: Tensor) -> float:
 
 
 def orthogonalities(net: nn.Module, rule: Rule) -> dict[str, float]:
-    """`orthogonality` of each matrix whose inverse the rule uses, as the rule inverts it.
+    """`orthogonality` of each matrix whose inverse the rule uses, as `Rule.inverse_weights` shows it.
 
     Where it is 0 the inverse of W (the pseudo-inverse if W is not square) is its transpose, and what is carried back
     through it is what backpropagation carries. Net and rule are left as they were. Cost: that of `orthogonality` for
@@ -76,8 +66,6 @@ def orthogonalities(net: nn.Module, rule: Rule) -> dict[str, float]:
         Parameter name to value, averaged where the rule inverts several matrices of one parameter (a locally
         connected layer has one a position). Empty for rules that invert no weight.
     """
-    if not isinstance(rule, HasInverses):
-        return {}
     net, rule = unwrap(net), copy.deepcopy(rule)
     with isolated(net), torch.no_grad():
         matrices = rule.inverse_weights(net)

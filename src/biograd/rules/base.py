@@ -113,6 +113,83 @@ class Rule(nn.Module, ABC):
             "gradients, or from another run"
         )
 
+    def feedback_matrices(self, net: nn.Module) -> dict[str, Tensor]:
+        """The weights that errors travel back through now, signs, magnitudes and all; empty for a rule without.
+
+        Args:
+            net: the net, as in `assign_credit`.
+
+        Returns:
+            Parameter name to its feedback weight, detached, in the shape of the parameter.
+        """
+        del net
+        return {}
+
+    def carrying_names(self, net: nn.Module, x: Tensor) -> set[str]:
+        """Which of `feedback_matrices` carry errors further on a batch; empty for a rule without.
+
+        Args:
+            net: the net, as in `assign_credit`.
+            x: a batch of inputs, on which the net may be run.
+
+        Returns:
+            Names of parameters; not the first layer's, below which no error goes.
+        """
+        del net, x
+        return set()
+
+    def inverse_weights(self, net: nn.Module) -> dict[str, Tensor]:
+        """The weights that signals go back through the inverse of; empty for a rule without.
+
+        Args:
+            net: the net, as in `assign_credit`.
+
+        Returns:
+            Parameter name to what is inverted, detached: a matrix ``(fan_in, out)``, or several,
+            ``(…, fan_in, out)``.
+        """
+        del net
+        return {}
+
+    def targets(
+        self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        r"""What blocks gave on a batch, and what they should have given; empty for a rule that sets no targets.
+
+        A target :math:`\hat h` is that of the local loss :math:`\lVert h - \hat h\rVert^2` with weight one: a rule
+        that takes a smaller step and gives its loss more weight shows the target that amounts to the same update.
+        Nothing is taught.
+
+        Args:
+            net: the net, as in `assign_credit`.
+            x: a batch of inputs.
+            y: its targets, as ``loss_fn`` takes them.
+            loss_fn: as in `assign_credit`.
+
+        Returns:
+            Block name to the block's output h and its target, both ``(batch, …)`` and of one shape.
+        """
+        del net, x, y, loss_fn
+        return {}
+
+    def reconstruction_losses(self, net: nn.Module, x: Tensor) -> dict[str, float]:
+        r"""How well decoders get back what their blocks were given; empty for a rule without decoders.
+
+        .. math:: \frac{\sum_i \lVert h_{l-1,i} - g_l(h_{l,i})\rVert^2}{\sum_i \lVert h_{l-1,i}\rVert^2}
+
+        over the examples i of the batch, for the decoder :math:`g_l` of a block that was given :math:`h_{l-1}` and
+        gave :math:`h_l`; without noise, whatever the decoder is trained on.
+
+        Args:
+            net: the net, as in `assign_credit`.
+            x: a batch of inputs.
+
+        Returns:
+            Block name to that share, nan where :math:`h_{l-1}` is all zero.
+        """
+        del net, x
+        return {}
+
     def begin_epoch(self, epoch: int) -> None:
         """Take note that the epoch of this number begins; the training loop says so before its first step.
 
