@@ -6,8 +6,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from biograd.credit import blocks
-from biograd.credit.fused import FusedLinear, FusedTanh, fused_linear, fused_tanh, run_fused
+from biograd.credit.fused import run_fused
 from biograd.layers import onednn
+from biograd.layers.fused import FusedLinear, FusedTanh, fused_linear, fused_tanh
 
 LARGE = (160, 128, 112)  # batch, in, out: enough multiplications
 SMALL = (3, 5, 4)

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from biograd.credit import unwrap
 from biograd.credit.isolation import isolated
+from biograd.layers.weight_layout import layout_of
 from biograd.rules.base import Rule
 
-_LOCALLY_CONNECTED = 6  # dimensions: position (2), kernel (2), channels in and out
+_MOST = 6  # axes of a weight: position (2), kernel (2), channels in and out
 
 
 def orthogonality(weight: Tensor) -> float:
@@ -42,13 +43,11 @@ def orthogonality(weight: Tensor) -> float:
         >>> orthogonality(torch.eye(3)[:2]), orthogonality(torch.zeros(4, 4)), orthogonality(2 * torch.eye(5))
         (0.0, 1.0, 3.0)
     """
-    if not 2 <= weight.dim() <= _LOCALLY_CONNECTED:
+    if not 2 <= weight.dim() <= _MOST:
         raise ValueError(
             f"a weight of shape {tuple(weight.shape)} is no matrix; give one of 2 to 6 dimensions"
         )
-    if weight.dim() == _LOCALLY_CONNECTED:
-        return _mean_deviation(weight.detach().flatten(2, 4).flatten(0, 1))
-    return _mean_deviation([weight.detach().flatten(1)])
+    return _mean_deviation(layout_of(weight).filters(weight.detach()))
 
 
 def orthogonalities(net: nn.Module, rule: Rule) -> dict[str, float]:

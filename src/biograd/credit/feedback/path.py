@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from biograd.credit.calls import Call
 from biograd.credit.feedback.recomputation import CHECKPOINTING, NoForward, watchers_of_saved_tensors
 from biograd.credit.feedback.taught_product import is_taught, taught_product
 from biograd.credit.feedback.weights import embedding_weights, exact_tensors, taught_weights
@@ -27,7 +27,8 @@ from biograd.credit.graph import (
     refuse_invisible,
     tensors_in,
 )
-from biograd.credit.operations import PARSERS, Call, Operation, Signed
+from biograd.credit.kinds import EXACT_FUNCTIONS, PARSERS
+from biograd.credit.operations import Operation, Signed
 from biograd.credit.wrappers import unwrap
 from biograd.errors import UnsupportedNet
 
@@ -64,12 +65,8 @@ _SUMS: frozenset[Any] = frozenset(
     {torch.Tensor.add, torch.Tensor.__add__, torch.Tensor.__radd__, torch.Tensor.__iadd__, torch.add}
     | {torch.Tensor.add_, torch.Tensor.sub, torch.Tensor.__sub__, torch.sub}
 )
-_KEEP_EXACT: frozenset[Any] = frozenset(
-    {F.embedding, F.embedding_bag, F.layer_norm, F.group_norm, F.batch_norm, F.instance_norm, F.rms_norm}
-    | _SUMS
-    | _NEW
-)
-"""Functions whose derivative for the input does not depend on the parameter, or that are norms."""
+_HARMLESS = _SUMS | _NEW
+"""Functions whose derivative for the input does not depend on the weight."""
 
 _TAKE_A_FORM: frozenset[Any] = frozenset(
     {torch.Tensor.to, torch.Tensor.type_as, torch.Tensor.view_as, torch.Tensor.expand_as}
@@ -238,7 +235,7 @@ class FeedbackPath(TorchFunctionMode):
         if func in _TAKE_A_FORM and used is not args[0]:
             return
         made = [tensor for tensor in tensors_in(result) if tensor is not used]
-        if func in _KEEP_EXACT:
+        if func in _HARMLESS or func in EXACT_FUNCTIONS:
             made = [result] if _is_still_a_weight(func, used, args, result) else []
         elif torch.is_grad_enabled() and any(tensor.requires_grad for tensor in made):
             raise UnsupportedNet(self._refusal(self._watched[used], _name(func)))
