@@ -41,6 +41,7 @@ __all__ = [
     "has_filters",
     "has_neurons",
     "incoming_axes",
+    "input_shape",
     "is_silent",
     "is_unit_by_unit",
     "kind_of",
@@ -150,6 +151,14 @@ def incoming_axes(layer: nn.Module) -> tuple[int, ...]:
     matrices = _weight(layer).matrices
     assert matrices is not None
     return matrices.layout.incoming(layer.get_parameter("weight"))
+
+
+def input_shape(layer: nn.Module) -> tuple[int, ...] | None:
+    """The shape of one example that a layer takes; None where it takes several, as convolutions do."""
+    kind = nearest_kind(layer)
+    if kind is None or kind.weight is None or kind.weight.input_shape is None:
+        return None
+    return kind.weight.input_shape(layer)
 
 
 def _weight(layer: nn.Module) -> Weight:

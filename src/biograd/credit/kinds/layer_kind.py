@@ -67,6 +67,7 @@ class Weight:
         neurons: how they are counted; None where one has no weights of its own.
         matrices: how the weight is read; None where it cannot be.
         mirror: makes the transposed layer; None where there is none.
+        input_shape: of a layer, the shape of one example that it takes; None where the layer does not tell.
     """
 
     function: Callable[..., Tensor]
@@ -74,6 +75,7 @@ class Weight:
     neurons: Neurons | None = None
     matrices: Matrices | None = None
     mirror: Mirror | None = None
+    input_shape: Callable[[Any], tuple[int, ...]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -72,6 +72,7 @@ LINEAR = LayerKind(
         neurons=Neurons(axis=-1, count=lambda layer: layer.out_features),
         matrices=Matrices(layout=OUTPUTS_FIRST, multiplies_rows=True),
         mirror=transposed_linear,
+        input_shape=lambda layer: (layer.in_features,),
     ),
 )
 
