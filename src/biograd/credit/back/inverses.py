@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from biograd.credit.calls import Call
-from biograd.credit.kinds import KINDS, Matrices, kind_of, nearest_kind
+from biograd.credit.kinds import KINDS, Matrices, kind_of, nearest_weight
 from biograd.errors import NotFinite, UnsupportedNet, UserMistake
 
 
@@ -89,11 +89,10 @@ def multiplies_rows(layer: nn.Module) -> bool:
 
 
 def _matrices(layer: nn.Module) -> Matrices:
-    kind = nearest_kind(layer)
-    assert kind is not None
-    assert kind.weight is not None
-    assert kind.weight.matrices is not None
-    return kind.weight.matrices
+    weight = nearest_weight(layer)
+    assert weight is not None
+    assert weight.matrices is not None
+    return weight.matrices
 
 
 def carry(layer: nn.Module, delta: Tensor, x: Tensor, weight: Tensor) -> Tensor:
@@ -118,10 +117,9 @@ def apply(layer: nn.Module, x: Tensor, weight: Tensor) -> Tensor:
 
 
 def _call(layer: nn.Module, x: Tensor, weight: Tensor) -> Call:
-    kind = nearest_kind(layer)
+    kind = nearest_weight(layer)
     assert kind is not None
-    assert kind.weight is not None
-    return kind.weight.parse(x, weight, None, *_matrices(layer).arguments(layer))
+    return kind.parse(x, weight, None, *_matrices(layer).arguments(layer))
 
 
 def pseudo_inverse(W: Tensor, name: str) -> Tensor:
@@ -257,7 +255,7 @@ class KeptInverse(Inverse):
         self.residual: Tensor
         self.age: Tensor
         self._limit = math.sqrt(tolerance / 2)  # up to 1.4 ρ² was seen to be left
-        self._place: int | None = None  # where the weights lie; unknown after copying or loading a state
+        self._address: int | None = None  # where the weights lie; unknown after copying or loading a state
 
     def forward(self, layer: nn.Module, delta: Tensor, x: Tensor) -> Tensor:
         """See `Inverse.forward`."""
@@ -278,8 +276,8 @@ class KeptInverse(Inverse):
         return carry(layer, delta, x, as_weight(layer, self.X.mT, weight))
 
     def _refresh_if_asked(self, layer: nn.Module, weight: Tensor) -> None:
-        elsewhere = self._place not in (None, weight.data_ptr())
-        self._place = weight.data_ptr()
+        elsewhere = self._address not in (None, weight.data_ptr())
+        self._address = weight.data_ptr()
         residual = self.residual.item()  # of the call before
         if not math.isfinite(residual):
             self.residual = torch.ones_like(self.residual)  # whoever goes on all the same begins anew
@@ -311,11 +309,11 @@ class KeptInverse(Inverse):
         return torch.where(self.residual >= 1, 0.0, corrected)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_place": None}
+        return {**self.__dict__, "_address": None}
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
-        self._place = None
+        self._address = None
 
 
 class LearnedInverse(Inverse):

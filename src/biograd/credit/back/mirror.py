@@ -7,7 +7,7 @@ from torch import nn
 
 from biograd.credit.back.decoders import Site
 from biograd.credit.chain.blocks import Block
-from biograd.credit.kinds import nearest_kind
+from biograd.credit.kinds import nearest_kind, nearest_weight
 from biograd.errors import UnsupportedNet
 from biograd.layers.fused import FusedLinear, FusedTanh
 from biograd.layers.weight_layout import layout_of
@@ -27,24 +27,24 @@ def mirror(site: Site) -> nn.Sequential:
     Raises:
         UnsupportedNet: a block that is not made of such layers, such as a residual unit.
     """
-    place = site.block.layers.index(site.block.opening)
-    channels, behind = _behind(site, place)
-    opening = _transposed(site, place, channels)
+    index = site.block.layers.index(site.block.opening)
+    channels, behind = _undone_behind(site, index)
+    opening = _transposed(site, index, channels)
     _initialize(opening[0])
-    leading = [layer for index in reversed(range(place)) for layer in _before(site, index)]
+    leading = [layer for before in reversed(range(index)) for layer in _undone_before(site, before)]
     nonlinearity = own_nonlinearity(site.below)
     if isinstance(opening[0], FusedLinear) and isinstance(nonlinearity, FusedTanh):
         opening[0].tanh, nonlinearity = True, None  # what follows moves units alone
     return nn.Sequential(*behind, *opening, *leading, *filter(None, [nonlinearity]))
 
 
-def _behind(site: Site, place: int) -> tuple[int, list[nn.Module]]:
+def _undone_behind(site: Site, opening: int) -> tuple[int, list[nn.Module]]:
     """Channels, and layers that lead from the block's outputs back to the size right behind its opening layer.
 
     Channels that were not passed on (`FirstUnits`) are not made up: the opening layer is mirrored without them.
     """
     channels, layers = site.given[0], []
-    for index in reversed(range(place + 1, len(site.block.layers))):
+    for index in reversed(range(opening + 1, len(site.block.layers))):
         before, after = site.shapes[index], site.shapes[index + 1]
         positions = before[1:].numel()
         if before[1:] == after[1:]:
@@ -60,16 +60,16 @@ def _behind(site: Site, place: int) -> tuple[int, list[nn.Module]]:
     return channels, layers
 
 
-def _transposed(site: Site, place: int, channels: int) -> list[nn.Module]:
+def _transposed(site: Site, index: int, channels: int) -> list[nn.Module]:
     """The opening layer transposed, with weights of its own, and what cuts its output to size."""
     layer = site.block.opening
-    kind = nearest_kind(layer)
-    if kind is None or kind.weight is None or kind.weight.mirror is None:
+    weight = nearest_weight(layer)
+    if weight is None or weight.mirror is None:
         raise _unmirrored(site, f"it opens with a {type(layer).__name__}")
-    return kind.weight.mirror(layer, channels, site.shapes[place], site.shapes[place + 1])
+    return weight.mirror(layer, channels, site.shapes[index], site.shapes[index + 1])
 
 
-def _before(site: Site, index: int) -> list[nn.Module]:
+def _undone_before(site: Site, index: int) -> list[nn.Module]:
     """What undoes a layer that leads the block."""
     layer, before, after = site.block.layers[index], site.shapes[index], site.shapes[index + 1]
     if before == after:

@@ -113,10 +113,8 @@ def _carrying_parameters(net: nn.Module) -> Iterator[nn.Parameter]:
         kind = nearest_kind(module)
         if kind is not None and isinstance(kind.feedback, Exact):
             continue
-        is_added = "bias" if kind is not None and kind.weight is not None else None
-        for name, parameter in module.named_parameters(recurse=False):
-            if name != is_added:
-                yield parameter
+        added = "bias" if kind is not None and kind.weight is not None else None
+        yield from (p for name, p in module.named_parameters(recurse=False) if name != added)
 
 
 def _is_matrix(name: str, parameter: nn.Parameter) -> bool:

@@ -46,6 +46,7 @@ __all__ = [
     "is_unit_by_unit",
     "kind_of",
     "nearest_kind",
+    "nearest_weight",
     "neuron_axis",
     "neurons",
     "positions_sharing",
@@ -95,6 +96,12 @@ def kind_of(layer: nn.Module) -> LayerKind | None:
     return None
 
 
+def nearest_weight(layer: nn.Module) -> Weight | None:
+    """What the nearest kind of a layer says of its weight."""
+    kind = nearest_kind(layer)
+    return None if kind is None else kind.weight
+
+
 def is_silent(module: nn.Module) -> bool:
     """Whether a module is known to have no buffers and to draw no random numbers."""
     kind = _BY_TYPE.get(type(module))  # a subclass may do what it likes
@@ -109,13 +116,14 @@ def is_unit_by_unit(layer: nn.Module) -> bool:
 
 def has_neurons(layer: nn.Module) -> bool:
     """Whether a layer has neurons that can be taught one by one: linear, convolutional, locally connected."""
-    kind = nearest_kind(layer)
-    return kind is not None and kind.weight is not None and kind.weight.neurons is not None
+    weight = nearest_weight(layer)
+    return weight is not None and weight.neurons is not None
 
 
 def has_filters(layer: nn.Module) -> bool:
     """Whether a layer has neurons, each with weights that are one slice of the layer's: no transposed convolution."""
-    return has_neurons(layer) and _weight(layer).matrices is not None
+    weight = nearest_weight(layer)
+    return weight is not None and weight.neurons is not None and weight.matrices is not None
 
 
 def neurons(layer: nn.Module) -> int:
@@ -148,27 +156,20 @@ def positions_sharing(layer: nn.Module, output: Tensor) -> int:
 
 def incoming_axes(layer: nn.Module) -> tuple[int, ...]:
     """The axes of a layer's weight that lead through the inputs of one neuron, of a layer that `has_filters`."""
-    matrices = _weight(layer).matrices
-    assert matrices is not None
-    return matrices.layout.incoming(layer.get_parameter("weight"))
+    weight = nearest_weight(layer)
+    assert weight is not None
+    assert weight.matrices is not None
+    return weight.matrices.layout.incoming(layer.get_parameter("weight"))
 
 
 def input_shape(layer: nn.Module) -> tuple[int, ...] | None:
     """The shape of one example that a layer takes; None where it takes several, as convolutions do."""
-    kind = nearest_kind(layer)
-    if kind is None or kind.weight is None or kind.weight.input_shape is None:
-        return None
-    return kind.weight.input_shape(layer)
-
-
-def _weight(layer: nn.Module) -> Weight:
-    kind = nearest_kind(layer)
-    assert kind is not None
-    assert kind.weight is not None
-    return kind.weight
+    weight = nearest_weight(layer)
+    return None if weight is None or weight.input_shape is None else weight.input_shape(layer)
 
 
 def _neurons(layer: nn.Module) -> Neurons:
-    found = _weight(layer).neurons
-    assert found is not None
-    return found
+    weight = nearest_weight(layer)
+    assert weight is not None
+    assert weight.neurons is not None
+    return weight.neurons
