@@ -21,6 +21,7 @@ from biograd.credit.back.inverses import (
     weight_matrices,
 )
 from biograd.credit.back.invertible_blocks import InvertibleBlock, bijection
+from biograd.credit.back.mirror import own_nonlinearity
 from biograd.credit.calls import Call
 from biograd.credit.kinds import (
     KINDS,
@@ -159,6 +160,46 @@ def test_a_subclass_is_of_its_nearest_kind_and_exactly_so_with_the_forward_of_it
     assert is_silent(nn.Linear(2, 2))
     assert not is_silent(Named(2, 2))
     assert nearest_kind(nn.Sequential()) is None
+
+
+class Shared(nn.Module):
+    """A matrix that a linear layer multiplies by, and another layer uses as its own parameter."""
+
+    def __init__(self, other, x):
+        super().__init__()
+        self.linear, self.other, self.x = nn.Linear(4, 3), other, x
+        self.other.weight = self.linear.weight
+
+    def forward(self, input):
+        return self.linear(input).sum() + self.other(self.x).sum()
+
+
+SHARING = {
+    "layer norm": lambda: Shared(nn.LayerNorm((3, 4)), torch.randn(2, 3, 4)),
+    "embedding": lambda: Shared(nn.Embedding(3, 4), torch.tensor([0, 2])),
+    "embedding bag": lambda: Shared(nn.EmbeddingBag(3, 4), torch.tensor([[0, 2]])),
+}
+
+
+@pytest.mark.parametrize("name", SHARING)
+def test_a_taught_weight_may_be_used_where_no_error_travels_through_it(name):
+    net = SHARING[name]()
+    with feedback_path(net, {"linear.weight": torch.zeros(3, 4)}) as path:
+        output = path.forward(net, torch.ones(2, 4))
+    path.check(output)
+    path.backward(output)
+    assert net.linear.weight.grad.any()
+
+
+@pytest.mark.parametrize(
+    "behind", [nn.Flatten(), nn.Dropout(), nn.MaxPool1d(1), nn.AdaptiveAvgPool1d(1), nn.Identity()]
+)
+def test_a_nonlinearity_is_found_behind_what_keeps_its_range_and_nothing_else(behind):
+    layers = (nn.Conv1d(1, 1, 1), nn.Sigmoid())
+    (block,) = blocks(nn.Sequential(*layers, behind))
+    assert isinstance(own_nonlinearity(block), nn.Sigmoid)
+    (block,) = blocks(nn.Sequential(*layers, nn.BatchNorm1d(1), behind))
+    assert own_nonlinearity(block) is None
 
 
 # A kind that nothing knows: a linear layer whose weight lies the other way round, by a function of its own.
