@@ -23,6 +23,7 @@ from biograd.credit.back.inverses import (
 from biograd.credit.back.invertible_blocks import InvertibleBlock, bijection
 from biograd.credit.back.mirror import own_nonlinearity
 from biograd.credit.calls import Call
+from biograd.credit.chain.shapes import output_shapes
 from biograd.credit.kinds import (
     KINDS,
     Exact,
@@ -200,6 +201,13 @@ def test_a_nonlinearity_is_found_behind_what_keeps_its_range_and_nothing_else(be
     assert isinstance(own_nonlinearity(block), nn.Sigmoid)
     (block,) = blocks(nn.Sequential(*layers, nn.BatchNorm1d(1), behind))
     assert own_nonlinearity(block) is None
+
+
+def test_a_weight_that_is_computed_from_others_is_read_as_it_is():
+    layer = torch.nn.utils.parametrizations.weight_norm(nn.Linear(3, 2))
+    assert torch.equal(weight_matrices(layer), layer.weight.t())
+    assert incoming_axes(layer) == (1,)
+    assert output_shapes(blocks(nn.Sequential(layer)), None) == [(2,)]
 
 
 # A kind that nothing knows: a linear layer whose weight lies the other way round, by a function of its own.

@@ -65,7 +65,7 @@ def weight_matrices(layer: nn.Module, used: int | None = None) -> Tensor:
 
 def narrowed(layer: nn.Module, used: int | None) -> Tensor:
     """The part of a layer's weight that leads to its first ``used`` outputs, in the weight's own layout."""
-    return narrow(layer, layer.get_parameter("weight").detach(), used)
+    return narrow(layer, _weight(layer).detach(), used)
 
 
 def narrow(layer: nn.Module, weight: Tensor, used: int | None) -> Tensor:
@@ -81,6 +81,10 @@ def as_matrices(layer: nn.Module, weight: Tensor) -> Tensor:
 def as_weight(layer: nn.Module, matrices: Tensor, like: Tensor) -> Tensor:
     """Matrices ``(…, fan_in, out)`` in the layout of a layer's weight, that of ``like``; undoes `as_matrices`."""
     return _matrices(layer).layout.as_weight(matrices, like)
+
+
+def _weight(layer: Any) -> Tensor:
+    return layer.weight  # no parameter where it is computed from others
 
 
 def multiplies_rows(layer: nn.Module) -> bool:

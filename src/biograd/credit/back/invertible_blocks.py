@@ -137,9 +137,9 @@ class InvertibleBlock:
         return back - (overlaps(layer, x, weight) - 1) * x
 
 
-def _spread(layer: nn.Module, drive: Tensor) -> Tensor:
+def _spread(layer: Any, drive: Tensor) -> Tensor:
     """A layer's bias in a shape that goes with its drives, where it has a number a neuron and not a position."""
-    bias = layer.get_parameter("bias").detach()
+    bias: Tensor = layer.bias.detach()
     behind = drive.dim() - 1 - neuron_axis(layer) % drive.dim()
     return bias.view(-1, *[1] * behind) if bias.dim() == 1 else bias
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,13 +40,13 @@ def output_shapes(chain: Sequence[Block], sample: Tensor | None) -> list[torch.S
 
 
 def _example(chain: Sequence[Block]) -> Tensor:
-    opening = chain[0].opening
+    opening: Any = chain[0].opening
     shape = input_shape(opening)
     if shape is None:
         raise UnsupportedNet(
             f"the shapes behind {type(opening).__name__} depend on the input: give one, sample=x[:1]"
         )
-    return opening.get_parameter("weight").new_zeros((1, *shape))
+    return opening.weight.new_zeros((1, *shape))
 
 
 @contextmanager

@@ -154,12 +154,12 @@ def positions_sharing(layer: nn.Module, output: Tensor) -> int:
     return torch.Size(size for place, size in enumerate(output.shape) if place not in (0, axis)).numel()
 
 
-def incoming_axes(layer: nn.Module) -> tuple[int, ...]:
+def incoming_axes(layer: Any) -> tuple[int, ...]:
     """The axes of a layer's weight that lead through the inputs of one neuron, of a layer that `has_filters`."""
     weight = nearest_weight(layer)
     assert weight is not None
     assert weight.matrices is not None
-    return weight.matrices.layout.incoming(layer.get_parameter("weight"))
+    return weight.matrices.layout.incoming(layer.weight)
 
 
 def input_shape(layer: nn.Module) -> tuple[int, ...] | None:
