@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import biograd
 from biograd import UnsupportedNet
 from biograd.credit import blocks
 from biograd.credit.chain.ledger import Ledger
@@ -152,9 +153,16 @@ def _hooked_backwards(net: nn.Module) -> nn.Module:
 
 
 @pytest.mark.parametrize("name", NOT_CHAINS)
-def test_what_is_no_chain_is_refused_with_the_rules_that_would_do(name):
-    with pytest.raises(UnsupportedNet, match=r"must be a chain.*bp, fa, usf, brsf, frsf, kp, wm") as caught:
+def test_what_is_no_chain_is_refused(name):
+    with pytest.raises(UnsupportedNet, match="must be a chain") as caught:
         blocks(NOT_CHAINS[name]())
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("rule", ["dfa", "dtp", "stdp-association", "pepita", "gait-prop"])
+def test_a_rule_refuses_what_is_no_chain_with_the_rules_that_would_do(rule):
+    with pytest.raises(UnsupportedNet, match=r"must be a chain.*bp, fa, usf, brsf, frsf, kp, wm$") as caught:
+        biograd.rules.create(rule, linear())
     assert "\n" not in str(caught.value)
 
 

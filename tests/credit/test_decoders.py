@@ -9,9 +9,9 @@ from torch import nn
 from biograd.credit import blocks
 from biograd.credit.back.decoders import Site, make_decoders, sites
 from biograd.credit.back.mirror import mirror
-from biograd.credit.fused import FusedLinear, FusedTanh
 from biograd.errors import UnsupportedNet, UserMistake
 from biograd.layers import FirstUnits, InvertibleConv2d, LocallyConnected2d, LocallyConnectedTranspose2d
+from biograd.layers.fused import FusedLinear, FusedTanh
 
 
 def last_site(net: nn.Module, sample: torch.Tensor) -> Site:

@@ -347,6 +347,7 @@ REFUSED = {
     "Embedding": nn.Embedding(3, 2),
     "Sequential": nn.Sequential(nn.Linear(2, 2)),
     "pads with 'reflect'": nn.Conv2d(2, 2, 3, padding=1, padding_mode="reflect"),
+    "pads with 'circular'": LocallyConnected2d(2, 2, 3, 3, padding="same", padding_mode="circular"),
     "and 'same'": nn.Conv2d(2, 2, 2, padding="same"),
     "locally connected in 2 groups": LocallyConnected2d(2, 2, 1, 3, groups=2),
 }

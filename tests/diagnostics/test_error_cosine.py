@@ -67,6 +67,23 @@ def test_rules_without_a_feedback_path_have_none(rule):
     assert error_cosines(net, biograd.rules.create(rule, net), x, y, F.cross_entropy) == {}
 
 
+class Drawing(biograd.FeedbackAlignment):
+    """Counts how often its feedback was shown."""
+
+    shown = 0
+
+    def feedback_matrices(self, net):
+        self.shown += 1
+        return super().feedback_matrices(net)
+
+
+def test_a_rule_that_changes_when_it_shows_its_feedback_is_left_as_it_was():
+    net, x, y = two_layer()
+    rule = Drawing(net)
+    assert error_cosines(net, rule, x, y, F.cross_entropy).keys() == {"2.weight"}
+    assert rule.shown == 0
+
+
 def test_nothing_is_left_behind_and_measure_has_it():
     net, x, y = two_layer()
     rule: Rule = biograd.rules.create("brsf", net)

@@ -10,9 +10,6 @@ from torch import nn
 import biograd
 from biograd.credit.chain.blocks import blocks
 from biograd.diagnostics import (
-    HasDecoders,
-    HasInverses,
-    HasTargets,
     angle,
     feedback_angles,
     measure,
@@ -21,7 +18,6 @@ from biograd.diagnostics import (
     updates,
 )
 from biograd.layers import FirstUnits, LabelPlaces, LengthNorm
-from biograd.rules.feedback_rule import FeedbackRule
 
 FEEDBACK_RULES = ["fa", "usf", "brsf", "frsf", "kp", "wm"]
 
@@ -226,17 +222,17 @@ def test_every_rule_has_the_rows_that_it_offers_and_no_others(name):
     rule = make(name, net, x)
     rows = [row for row in measure(net, rule, x, y, F.cross_entropy) if row["layer"] is not None]
     offered = {
-        "target_distance": HasTargets,
-        "reconstruction_loss": HasDecoders,
-        "orthogonality": HasInverses,
-        "error_cosine": FeedbackRule,
+        "target_distance": rule.targets and rule.targets(net, x, y, F.cross_entropy),
+        "reconstruction_loss": rule.reconstruction_losses and rule.reconstruction_losses(net, x),
+        "orthogonality": rule.inverse_weights and rule.inverse_weights(net),
+        "error_cosine": rule.carrying_names and rule.carrying_names(net, x),
+        "feedback_angle": rule.carrying_names and rule.carrying_names(net, x),
     }
-    of_weights = ("orthogonality", "error_cosine")
-    for quantity, protocol in offered.items():
+    of_weights = ("orthogonality", "error_cosine", "feedback_angle")
+    for quantity, shown in offered.items():
         layers = [row["layer"] for row in rows if row["quantity"] == quantity]
         known = {f"{block.name}.weight" if quantity in of_weights else block.name for block in blocks(net)}
-        assert bool(layers) == isinstance(rule, protocol)
-        assert set(layers) <= known
+        assert set(layers) == set(shown or ()) <= known
         assert len(layers) == len(set(layers))
     assert all(row["value"] >= 0 for row in rows if row["quantity"] != "error_cosine")
 

@@ -9,10 +9,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from biograd.diagnostics import (
-    HasDecoders,
-    HasFeedback,
-    HasInverses,
-    HasTargets,
+    error_cosines,
+    feedback_angles,
     measure,
     orthogonalities,
     orthogonality,
@@ -297,9 +295,9 @@ def test_a_rules_inverses_are_measured_as_it_inverts_them():
 def test_a_rule_that_offers_nothing_of_all_this_has_none_of_the_rows():
     net, (x, y) = net_with_state(), batch()
     rule = Backpropagation(net)
-    assert not isinstance(rule, HasTargets | HasDecoders | HasInverses | HasFeedback)
     assert target_distances(net, rule, x, y, F.cross_entropy) == {}
     assert reconstruction_losses(net, rule, x) == orthogonalities(net, rule) == {}
+    assert feedback_angles(net, rule) == error_cosines(net, rule, x, y, F.cross_entropy) == {}
     quantities = {row["quantity"] for row in measure(net, rule, x, y, F.cross_entropy)}
     assert quantities == {"gradient_angle", "norm_ratio", "update_norm", "reference_norm", "seconds"}
 

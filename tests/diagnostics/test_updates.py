@@ -235,6 +235,9 @@ class Planned(Rule):
     def feedback_matrices(self, net):
         return self.feedback
 
+    def carrying_names(self, net, x):
+        return set(self.feedback)
+
 
 def two_layers():
     torch.manual_seed(1)

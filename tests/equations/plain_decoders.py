@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from biograd.credit.fused import FusedLinear
 from biograd.layers import LocallyConnectedTranspose2d
+from biograd.layers.fused import FusedLinear
 from tests.equations.joins import bias_gradient, joins_of, with_bias
 from tests.equations.plain import WEIGHT_LAYERS, Step
 

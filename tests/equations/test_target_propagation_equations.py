@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import biograd
-from biograd.credit.fused import FusedLinear, FusedTanh
 from biograd.layers import LocallyConnected2d, LocallyConnectedTranspose2d
+from biograd.layers.fused import FusedLinear, FusedTanh
 from tests.equations import chains
 from tests.equations.chains import Chain
 from tests.equations.joins import bias_gradient, joins_of, with_bias

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from biograd.credit.back.inverses import KeptInverse, weight_matrices
+from biograd.credit.back.inverses import KeptInverse, multiplies_rows, weight_matrices
 
 
 @dataclass
@@ -65,7 +65,7 @@ class InverseWatch:
 @torch.no_grad()
 def _residual(inverse: KeptInverse, layer: nn.Module, delta: Tensor, e: Tensor) -> float:
     W = weight_matrices(layer)
-    if isinstance(layer, nn.Linear):
+    if multiplies_rows(layer):
         wanted, missing = delta, delta - e @ W
     else:
         wanted = torch.eye(W.shape[-1], dtype=W.dtype, device=W.device).expand_as(W)

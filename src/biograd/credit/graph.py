@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from biograd.credit.feedback.recomputation import CHECKPOINTING
+from biograd.credit.kinds import EXACT_NODES
 from biograd.errors import UnsupportedNet
 
 SEQUENCES = (list, tuple)  # what holds tensors among arguments and results
@@ -15,7 +16,7 @@ _SCRIPTED_BESIDE_FROZEN = (
     "the net has frozen weights and a scripted function, which could let errors travel back through them unseen; "
     "write the function in plain Python, or use the rule bp"
 )
-_EXACT_NODE = re.compile(r"(Embedding|EmbeddingBag|NativeLayerNorm|FusedRmsNorm)Backward\d+")
+_NODE = re.compile(r"(\w+)Backward\d+")
 
 
 def nodes_below(output: Any) -> Iterator[Any]:
@@ -62,7 +63,8 @@ def is_exact_by_nature(name: str) -> bool:
     The derivative by the input does not depend on the parameter, or it is a norm; or a compiler made it, which
     traces under the mode. Not so a sum: it may be a weight still.
     """
-    return name == "CompiledFunctionBackward" or _EXACT_NODE.fullmatch(name) is not None
+    node = _NODE.fullmatch(name)
+    return name == "CompiledFunctionBackward" or (node is not None and node[1] in EXACT_NODES)
 
 
 def refuse_invisible(name: str, has_frozen: bool) -> None:

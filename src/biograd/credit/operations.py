@@ -4,7 +4,7 @@ Each operation knows its forward, bit for bit PyTorch's own, and its three gradi
 carries the error back is an argument of its own.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -85,9 +85,8 @@ class Linear:
         rows = grad.reshape(-1, grad.shape[-1])  # (examples, out)
         grad_bias = rows.sum(0) if needs[2] else None
         grad_weight = rows.t() @ x.reshape(-1, x.shape[-1]) if needs[1] else None
-        grad_x = (
-            _through(grad, feedback, magnitude) if needs[0] else None
-        )  # last: the next layer finds it in cache
+        # The input's comes last, so that the layer below finds it in the cache.
+        grad_x = _through(grad, feedback, magnitude) if needs[0] else None
         return grad_x, grad_weight, grad_bias
 
 
@@ -207,135 +206,3 @@ class LocallyConnectedTranspose:
             grad, x, signed(feedback, magnitude), geometry, need_input=needs[0], need_weight=needs[1]
         )
         return grad_x, grad_weight, grad.sum(0) if needs[2] else None
-
-
-class Call(NamedTuple):
-    """One call of a weight operation, taken apart: what goes in, and what is done with it.
-
-    Attributes:
-        x: the input with its batch dimension.
-        weight: the weight as the net passed it.
-        bias: the bias or None.
-        operation: what is done.
-        batched: False where the net passed one example without a batch dimension.
-    """
-
-    x: Tensor
-    weight: Tensor
-    bias: Tensor | None
-    operation: Operation
-    batched: bool = True
-
-
-_LINEAR = Linear()
-
-
-def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Call:
-    return Call(input, weight, bias, _LINEAR)
-
-
-def _convolution(dimensions: int) -> Callable[..., Call]:
-    def parse(
-        input: Tensor,
-        weight: Tensor,
-        bias: Tensor | None = None,
-        stride: Any = 1,
-        padding: Any = 0,
-        dilation: Any = 1,
-        groups: int = 1,
-    ) -> Call:
-        x, batched = _with_batch(input, dimensions)
-        spread = _each(dilation, dimensions)
-        if padding == "same":
-            if any(step != 1 for step in _each(stride, dimensions)):
-                raise ValueError(f"padding='same' needs stride 1, got {stride}; give the padding as numbers")
-            x, padding = _pad_same(x, weight.shape[2:], spread)
-        edges = (0,) * dimensions if padding == "valid" else _each(padding, dimensions)
-        zeros = (0,) * dimensions
-        operation = Convolution(_each(stride, dimensions), edges, spread, False, zeros, groups)
-        return Call(x, weight, bias, operation, batched)
-
-    return parse
-
-
-def _transposed_convolution(dimensions: int) -> Callable[..., Call]:
-    def parse(
-        input: Tensor,
-        weight: Tensor,
-        bias: Tensor | None = None,
-        stride: Any = 1,
-        padding: Any = 0,
-        output_padding: Any = 0,
-        groups: int = 1,
-        dilation: Any = 1,
-    ) -> Call:
-        x, batched = _with_batch(input, dimensions)
-        stride, padding, dilation, output_padding = (
-            _each(value, dimensions) for value in (stride, padding, dilation, output_padding)
-        )
-        operation = Convolution(stride, padding, dilation, True, output_padding, groups)
-        return Call(x, weight, bias, operation, batched)
-
-    return parse
-
-
-def _locally_connected(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Call:
-    x, batched = _with_batch(input, 2)
-    return Call(x, weight, bias, LocallyConnected(stride, padding, dilation, groups), batched)
-
-
-def _locally_connected_transpose(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    output_size: Any,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Call:
-    x, batched = _with_batch(input, 2)
-    operation = LocallyConnectedTranspose(output_size, stride, padding, dilation, groups)
-    return Call(x, weight, bias, operation, batched)
-
-
-def _with_batch(x: Tensor, dimensions: int) -> tuple[Tensor, bool]:
-    batched = x.dim() != dimensions + 1
-    return (x if batched else x.unsqueeze(0)), batched
-
-
-def _each(value: Any, dimensions: int) -> tuple[int, ...]:
-    """One value a dimension, from a number or a sequence of one or of all."""
-    values = (value,) if isinstance(value, int) else tuple(value)
-    return values * dimensions if len(values) == 1 else values
-
-
-def _pad_same(x: Tensor, kernel: Sequence[int], dilation: Sequence[int]) -> tuple[Tensor, tuple[int, ...]]:
-    """The symmetric part of "same" padding; the odd column, at the end of a dimension, is padded here."""
-    total = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
-    odd = [t % 2 for t in total]
-    if any(odd):
-        x = F.pad(x, [edge for extra in reversed(odd) for edge in (0, extra)])
-    return x, tuple(t // 2 for t in total)
-
-
-PARSERS: dict[Callable[..., Any], Callable[..., Call]] = {
-    F.linear: _linear,
-    F.conv1d: _convolution(1),
-    F.conv2d: _convolution(2),
-    F.conv3d: _convolution(3),
-    F.conv_transpose1d: _transposed_convolution(1),
-    F.conv_transpose2d: _transposed_convolution(2),
-    F.conv_transpose3d: _transposed_convolution(3),
-    locally_connected2d: _locally_connected,
-    locally_connected_transpose2d: _locally_connected_transpose,
-}
-"""The functions a feedback path teaches, each with what takes its arguments apart."""

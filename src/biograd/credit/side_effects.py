@@ -6,24 +6,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
-from biograd.credit.fused import FusedLinear, FusedTanh
-from biograd.layers import (
-    FirstUnits,
-    LabelPlaces,
-    LengthNorm,
-    LocallyConnected2d,
-    LocallyConnectedTranspose2d,
-)
-
-_BY_DIMENSION = ("Conv", "ConvTranspose", "ConstantPad", "ZeroPad", "MaxPool", "AvgPool", "AdaptiveAvgPool")
-_SILENT: set[type[nn.Module]] = {
-    *(nn.Linear, LocallyConnected2d, LocallyConnectedTranspose2d, FirstUnits, FusedLinear, FusedTanh),
-    *(LabelPlaces, LengthNorm),
-    *(nn.Identity, nn.Flatten, nn.Unflatten, nn.Upsample),
-    *(nn.Tanh, nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Softplus, nn.Sigmoid, nn.Hardtanh),
-    *(getattr(nn, f"{kind}{n}d") for kind in _BY_DIMENSION for n in (1, 2, 3)),
-}
-"""Modules without buffers that draw no random numbers; of any other it is not known."""
+from biograd.credit.kinds import is_silent
 
 _CONTAINERS: set[type[nn.Module]] = {nn.Sequential, nn.ModuleList}
 
@@ -51,8 +34,8 @@ def without_side_effects(
         start: where the generators stand inside, for the same random numbers as an earlier run had; None goes on.
     """
     torch.clear_autocast_cache()  # before PyTorch 2.10 weights cast in a first run without gradients would get none
-    modules = [m for layer in layers if type(layer) not in _SILENT for m in layer.modules()]
-    if all(type(module) in _SILENT | _CONTAINERS for module in modules):
+    modules = [m for layer in layers if not is_silent(layer) for m in layer.modules()]
+    if all(type(module) in _CONTAINERS or is_silent(module) for module in modules):
         yield
         return
     kept = [(module, dict(module._buffers)) for module in modules if module._buffers]

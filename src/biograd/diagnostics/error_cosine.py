@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from biograd.credit import unwrap
 from biograd.credit.isolation import isolated
 from biograd.rules.base import Loss, Rule
-from biograd.rules.feedback_rule import FeedbackRule
 
 
 def error_cosines(net: nn.Module, rule: Rule, x: Tensor, y: Tensor, loss_fn: Loss) -> dict[str, float]:
@@ -20,7 +19,7 @@ def error_cosines(net: nn.Module, rule: Rule, x: Tensor, y: Tensor, loss_fn: Los
 
     .. math:: \frac1N \sum_i \cos\angle\big(\delta_i,\ \delta^{BP}_i\big)
 
-    with :math:`\delta` the derivative that the layer's input is told: in a net with one hidden layer and the output
+    with :math:`\delta` the derivative that arrives at the layer's input: in a net with one hidden layer and the output
     g, :math:`\delta = gB` and :math:`\delta^{BP} = gW_2` (the alignment of Song, Xu & Lafferty 2021). In [-1, 1]; 1 is
     backpropagation, 0 is unrelated. Unlike the angle between updates it is not weighted by how large an example's error
     is.
@@ -37,13 +36,17 @@ def error_cosines(net: nn.Module, rule: Rule, x: Tensor, y: Tensor, loss_fn: Los
 
     Returns:
         Name of the weight that the error came back through, to the mean over the examples that have an error in both,
-        in float64; nan where none has. The first layer's is left out: its error goes nowhere. Empty for rules without a
-        feedback path of their own.
+        in float64; nan where none has. The first layer's is left out: its error goes nowhere. Empty for rules without
+        feedback weights (`Rule.feedback_matrices`).
     """
-    if not isinstance(rule, FeedbackRule):
+    net, drawing, rule = (
+        unwrap(net),
+        copy.deepcopy(rule),
+        copy.deepcopy(rule),
+    )  # should it draw, the first one draws
+    if drawing.feedback_matrices is None:
         return {}
-    net, rule = unwrap(net), copy.deepcopy(rule)
-    names = rule.names
+    names = list(drawing.feedback_matrices(net))
     sent = _errors(net, names, loss_fn, lambda x, y: rule.assign_credit(net, x, y, loss_fn), x, y)
     reference = _errors(net, names, loss_fn, lambda x, y: loss_fn(net(x), y).backward(), x, y)
     return {name: _mean_cosine(sent[name], reference[name]) for name in sent if name in reference}
@@ -52,7 +55,7 @@ def error_cosines(net: nn.Module, rule: Rule, x: Tensor, y: Tensor, loss_fn: Los
 def _errors(
     net: nn.Module, names: list[str], loss_fn: Any, teach: Callable[..., object], *batch: Tensor
 ) -> dict[str, Tensor]:
-    """What each layer's input is told, ``(batch · uses, …)``, by the name of the layer's weight."""
+    """The derivative at each layer's input, ``(batch · uses, …)``, by the name of the layer's weight."""
     with isolated(net, loss_fn, devices_of=batch[0]), torch.enable_grad(), _listening(net, names) as heard:
         teach(*(tensor.detach().clone() for tensor in batch))
     return {

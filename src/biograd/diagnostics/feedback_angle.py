@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Collection
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -11,20 +10,10 @@ from biograd.credit import unwrap
 from biograd.credit.isolation import isolated
 from biograd.diagnostics.angle import angle
 from biograd.rules.base import Rule
-from biograd.rules.feedback_rule import FeedbackRule
-
-
-@runtime_checkable
-class HasFeedback(Protocol):
-    """A rule that can show its feedback weights, each in the shape of the weight that it stands for."""
-
-    def feedback_matrices(self, net: nn.Module) -> dict[str, Tensor]:
-        """Parameter name to the feedback weights in use now, signs, magnitudes and all."""
-        ...
 
 
 def feedback_angles(net: nn.Module, rule: Rule, x: Tensor | None = None) -> dict[str, float]:
-    """Angle in degrees between each weight of the net and the feedback weights that the rule uses for it.
+    """Angle in degrees between each weight of the net and what `Rule.feedback_matrices` shows for it.
 
     0° is weight symmetry, as backpropagation has it; random feedback starts near 90°. Sign-concordant
     feedback is compared as it is used, signs included; feedback that is redrawn for every batch, as the last
@@ -34,22 +23,24 @@ def feedback_angles(net: nn.Module, rule: Rule, x: Tensor | None = None) -> dict
         net: the net the rule was made for.
         rule: any rule.
         x: a batch of inputs; where given, the net is run once and weights below which no error travels (those of
-            the first layer) are left out, since their feedback is never used.
+            the first layer) are left out, since their feedback is never used; see `Rule.carrying_names`.
 
     Returns:
         Parameter name to angle, nan where a matrix is all zero. Empty for rules that hand out teaching
         signals otherwise (backpropagation, direct feedback): they have no such weights.
     """
-    if not isinstance(rule, HasFeedback):
-        return {}
     net, rule = unwrap(net), copy.deepcopy(rule)  # should it draw, the copy draws
+    if rule.feedback_matrices is None:
+        return {}
     matrices = rule.feedback_matrices(net)
-    used = _used(net, rule, x) if isinstance(rule, FeedbackRule) and x is not None else matrices
+    used = matrices if x is None else carrying_names(net, rule, x)
     weights = dict(net.named_parameters())
     return {name: angle(matrix, weights[name]) for name, matrix in matrices.items() if name in used}
 
 
-def _used(net: nn.Module, rule: FeedbackRule, x: Tensor) -> Collection[str]:
-    """Names of the weights whose feedback carries errors further."""
+def carrying_names(net: nn.Module, rule: Rule, x: Tensor) -> Collection[str]:
+    """See `Rule.carrying_names`; empty for a rule without. The net is left as it was."""
+    if rule.carrying_names is None:
+        return ()
     with isolated(net, devices_of=x), torch.enable_grad():
         return rule.carrying_names(net, x.detach().clone())

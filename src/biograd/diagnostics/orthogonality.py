@@ -3,25 +3,16 @@
 import copy
 import math
 from collections.abc import Iterable
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from biograd.credit import unwrap
 from biograd.credit.isolation import isolated
+from biograd.layers.weight_layout import layout_of
 from biograd.rules.base import Rule
 
-_LOCALLY_CONNECTED = 6  # dimensions: position (2), kernel (2), channels in and out
-
-
-@runtime_checkable
-class HasInverses(Protocol):
-    """A rule that carries errors or targets back through inverses of the net's weights."""
-
-    def inverse_weights(self, net: nn.Module) -> dict[str, Tensor]:
-        """Parameter name to the matrix that is inverted, ``(fan_in, out)``, or ``(…, fan_in, out)`` if several."""
-        ...
+_MOST = 6  # axes of a weight: position (2), kernel (2), channels in and out
 
 
 def orthogonality(weight: Tensor) -> float:
@@ -52,17 +43,15 @@ def orthogonality(weight: Tensor) -> float:
         >>> orthogonality(torch.eye(3)[:2]), orthogonality(torch.zeros(4, 4)), orthogonality(2 * torch.eye(5))
         (0.0, 1.0, 3.0)
     """
-    if not 2 <= weight.dim() <= _LOCALLY_CONNECTED:
+    if not 2 <= weight.dim() <= _MOST:
         raise ValueError(
             f"a weight of shape {tuple(weight.shape)} is no matrix; give one of 2 to 6 dimensions"
         )
-    if weight.dim() == _LOCALLY_CONNECTED:
-        return _mean_deviation(weight.detach().flatten(2, 4).flatten(0, 1))
-    return _mean_deviation([weight.detach().flatten(1)])
+    return _mean_deviation(layout_of(weight).filters(weight.detach()))
 
 
 def orthogonalities(net: nn.Module, rule: Rule) -> dict[str, float]:
-    """`orthogonality` of each matrix whose inverse the rule uses, as the rule inverts it.
+    """`orthogonality` of each matrix whose inverse the rule uses, as `Rule.inverse_weights` shows it.
 
     Where it is 0 the inverse of W (the pseudo-inverse if W is not square) is its transpose, and what is carried back
     through it is what backpropagation carries. Net and rule are left as they were. Cost: that of `orthogonality` for
@@ -76,9 +65,9 @@ def orthogonalities(net: nn.Module, rule: Rule) -> dict[str, float]:
         Parameter name to value, averaged where the rule inverts several matrices of one parameter (a locally
         connected layer has one a position). Empty for rules that invert no weight.
     """
-    if not isinstance(rule, HasInverses):
-        return {}
     net, rule = unwrap(net), copy.deepcopy(rule)
+    if rule.inverse_weights is None:
+        return {}
     with isolated(net), torch.no_grad():
         matrices = rule.inverse_weights(net)
         return {

@@ -2,7 +2,6 @@
 
 import copy
 import math
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -13,23 +12,8 @@ from biograd.diagnostics.angle import norm
 from biograd.rules.base import Loss, Rule
 
 
-@runtime_checkable
-class HasTargets(Protocol):
-    """A rule that sets targets for the outputs of blocks."""
-
-    def targets(
-        self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss
-    ) -> dict[str, tuple[Tensor, Tensor]]:
-        """Block name to its output h and its target ĥ on this batch, both ``(batch, …)``.
-
-        The target is that of the local loss ‖h − ĥ‖² with weight one: a rule that takes a smaller step and gives
-        its loss more weight shows the target that amounts to the same update.
-        """
-        ...
-
-
 def target_distances(net: nn.Module, rule: Rule, x: Tensor, y: Tensor, loss_fn: Loss) -> dict[str, float]:
-    r"""Distance of each block's target from its output, as a share of the output's own length.
+    r"""Distance of each block's target from its output, as a share of the output's own length; see `Rule.targets`.
 
     .. math:: \frac{\lVert h - \hat h\rVert}{\lVert h\rVert}
 
@@ -55,9 +39,9 @@ def target_distances(net: nn.Module, rule: Rule, x: Tensor, y: Tensor, loss_fn: 
     Raises:
         ValueError: a target has another shape than its output.
     """
-    if not isinstance(rule, HasTargets):
-        return {}
     net, rule = unwrap(net), copy.deepcopy(rule)
+    if rule.targets is None:
+        return {}
     with isolated(net, loss_fn, devices_of=x), torch.enable_grad():
         found = rule.targets(net, x.detach().clone(), y.detach().clone(), loss_fn)
         return {name: _distance(name, h, target) for name, (h, target) in found.items()}

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from biograd.errors import NotFinite, UserMistake
 from biograd.layers.local.arguments import check_layer
 from biograd.layers.local.geometry import Pair, pair
+from biograd.layers.weight_layout import OUTPUTS_FIRST
 
 
 class InvertibleConv2d(nn.Conv2d):
@@ -85,7 +86,7 @@ class InvertibleConv2d(nn.Conv2d):
 
     def matrix(self) -> Tensor:
         """W, ``(fan_in, out)``: from a patch ``(in_channels, height, width)``, flattened, to the channels; a view."""
-        return self.weight.flatten(1).t()
+        return OUTPUTS_FIRST.as_matrices(self.weight)
 
     def reconstruct(self, z: Tensor, x: Tensor) -> Tensor:
         """The input t that would give the drives ``z``, as far as patches agree on it; see the class.

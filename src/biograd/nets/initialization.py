@@ -6,6 +6,7 @@ from typing import Literal
 from torch import nn
 
 from biograd.layers import LocallyConnected2d
+from biograd.layers.weight_layout import layout_of
 from biograd.nets.activations import Activation
 
 Initialization = Literal["glorot", "kaiming", "orthogonal"]
@@ -59,13 +60,7 @@ def fans(layer: WeightLayer) -> tuple[int, int]:
         >>> fans(nn.Conv2d(3, 64, kernel_size=5)) == (3 * 25, 64 * 25)
         True
     """
-    shape = layer.weight.shape
-    if isinstance(layer, LocallyConnected2d):
-        *kernel, into, out = shape[2:]
-    else:
-        out, into, *kernel = shape
-    field = math.prod(kernel)
-    return into * field, out * field
+    return layout_of(layer.weight).fans(layer.weight)
 
 
 def _draw(layer: WeightLayer, initialization: Initialization, kaiming_gain: float) -> None:
@@ -80,8 +75,9 @@ def _draw(layer: WeightLayer, initialization: Initialization, kaiming_gain: floa
 
 
 def _draw_orthogonal(layer: WeightLayer) -> None:
-    if not isinstance(layer, LocallyConnected2d):
+    layout = layout_of(layer.weight)
+    if not layout.positions:
         nn.init.orthogonal_(layer.weight)
         return
-    for position in layer.weight.detach().flatten(0, 1):  # (kernel_height, kernel_width, in, out)
-        nn.init.orthogonal_(position.flatten(0, 2))  # a view: drawn in place
+    for position in layout.filters(layer.weight.detach()):  # (fan_in, out), a view: drawn in place
+        nn.init.orthogonal_(position)

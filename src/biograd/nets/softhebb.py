@@ -9,6 +9,7 @@ from torch import nn
 
 from biograd.errors import UserMistake
 from biograd.layers.triangle import Triangle
+from biograd.nets.initialization import fans
 from biograd.nets.shapes import check_sizes, check_smallest_image
 from biograd.settings import checked_settings
 
@@ -105,7 +106,7 @@ def _finished(
     """Hidden layers at their initial norm, and the readout behind them."""
     for layer in layers:
         if isinstance(layer, nn.Linear | nn.Conv2d):
-            nn.init.normal_(layer.weight, std=radius / math.sqrt(layer.weight[0].numel()))
+            nn.init.normal_(layer.weight, std=radius / math.sqrt(fans(layer)[0]))
     layers += [nn.Dropout(dropout)] if dropout else []
     return nn.Sequential(*layers, nn.Linear(units, outputs))
 

@@ -14,9 +14,9 @@ from biograd.credit.chain.blocks import Block, layers_of, run_layers, spared
 from biograd.credit.chain.ledger import Ledger
 from biograd.credit.chain.lesson import output_error
 from biograd.credit.chain.shapes import output_shapes
+from biograd.credit.kinds import has_neurons, positions_sharing
 from biograd.credit.side_effects import random_state, without_side_effects
 from biograd.errors import UnsupportedNet
-from biograd.layers.local.locally_connected import LocallyConnected2d
 from biograd.rules.base import Credit, ErrorWeights, Family, Loss
 from biograd.rules.blockwise import Blockwise
 from biograd.rules.examples import CHAINS, Examples
@@ -26,8 +26,6 @@ from biograd.rules.parts.random_stream import RandomStream
 from biograd.settings import checked_settings
 
 ReadoutError = Literal["modulated", "standard"]
-
-_TAUGHT = (nn.Linear, nn.modules.conv._ConvNd, LocallyConnected2d)
 
 
 class Pepita(Blockwise):
@@ -180,7 +178,7 @@ def _second_pass(chain: Sequence[Block], x: Tensor, activities: Sequence[Tensor]
 def _difference(block: Block, above: Block, drive: Tensor, activity: Tensor) -> tuple[Tensor, Tensor]:
     """What a drive is told, the mean of h − hᵉ over batch and positions, and what the block above gets."""
     modulated, h = _passed_on(block, above, drive.detach())
-    shared = 1 if isinstance(block.opening, LocallyConnected2d) else _positions(block.opening, drive)
+    shared = positions_sharing(block.opening, drive)
     return (activity - modulated).view_as(drive) / (len(drive) * shared), h
 
 
@@ -193,12 +191,6 @@ def _passed_on(block: Block, above: Block, drive: Tensor) -> tuple[Tensor, Tenso
         is_whole = is_whole and h.numel() == drive.numel()
         activity = h if is_whole else activity
     return activity, h
-
-
-def _positions(opening: nn.Module, drive: Tensor) -> int:
-    """At how many places of an example a weight is used."""
-    places = drive.shape[1:-1] if isinstance(opening, nn.Linear) else drive.shape[2:]
-    return places.numel()
 
 
 def _weighing(block: Block) -> tuple[nn.Module, ...]:
@@ -223,7 +215,7 @@ def _inputs(chain: Sequence[Block], sample: Tensor | None) -> int:
 
 def _require_taught(chain: Sequence[Block]) -> None:
     for block in chain[:-1]:
-        if not isinstance(block.opening, _TAUGHT):
+        if not has_neurons(block.opening):
             with suggesting_rules_for_any_net():
                 raise UnsupportedNet(
                     f"pepita teaches linear, convolutional and locally connected layers; {block.name!r} is a "

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from biograd.credit.chain.blocks import Block
 from biograd.credit.chain.moment import Moment, gradients_of_drive
+from biograd.credit.kinds import has_filters, incoming_axes, neuron_axis, shares_weights
 from biograd.errors import UnsupportedNet, UserMistake
-from biograd.layers.local.locally_connected import LocallyConnected2d
 from biograd.rules.base import Awaited
 from biograd.rules.examples import WEIGHTS_ALONE, Examples
 from biograd.rules.local_rule import LocalRule
@@ -22,7 +22,6 @@ from biograd.settings import checked_settings
 PerBlock = Annotated[tuple[Annotated[float, Gt(0)], ...], MinLen(1)]
 """One number for all hidden blocks, or one for each from the first one up."""
 
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _UNSCALED = ("SGD", "ASGD")
 
 
@@ -95,7 +94,8 @@ class SoftHebb(LocalRule):
 
     def drive_signal(self, moment: Moment) -> Tensor:
         r""":math:`-\hat y`, over as many as it is the mean of."""
-        u = moment.drive.movedim(_axis(moment.block), -1)  # (batch, positions …, neurons)
+        layer = moment.block.opening
+        u = moment.drive.movedim(neuron_axis(layer), -1)  # (batch, positions …, neurons)
         # y = softmax(u / τ); ŷ = y of the most active, −y of the others
         signal = torch.softmax(u / self.temperature[moment.index], -1)
         winners = u.argmax(-1, keepdim=True)
@@ -103,8 +103,8 @@ class SoftHebb(LocalRule):
             signal.scatter_(-1, winners, -signal.gather(-1, winners))
         else:
             signal.neg_()
-        signal /= len(u) if _is_local(moment.block) else u[..., 0].numel()
-        return signal.movedim(-1, _axis(moment.block)).to(moment.drive.dtype)
+        signal /= u[..., 0].numel() if shares_weights(layer) else len(u)
+        return signal.movedim(-1, neuron_axis(layer)).to(moment.drive.dtype)
 
     def block_gradients(self, moment: Moment, parameters: list[nn.Parameter]) -> Sequence[Tensor | None]:
         r"""See `LocalRule.block_gradients`; :math:`-\Delta W`.
@@ -117,7 +117,7 @@ class SoftHebb(LocalRule):
         (away,) = gradients_of_drive(moment, parameters, signal)  # minus the mean of ŷ x
         assert away is not None
         with torch.no_grad():
-            W, inputs = parameters[0], _incoming(moment.block)
+            W, inputs = parameters[0], incoming_axes(moment.block.opening)
             # −ΔW_k ∝ −mean(ŷ_k (x − u_k W_k))
             gradient = away - (W * away).sum(inputs, keepdim=True) * W
             if self.normalize:
@@ -143,27 +143,9 @@ class SoftHebb(LocalRule):
         return found
 
 
-def _is_local(block: Block) -> bool:
-    return isinstance(block.opening, LocallyConnected2d)
-
-
-def _axis(block: Block) -> int:
-    """Where the neurons of a layer lie in its output."""
-    return -1 if isinstance(block.opening, nn.Linear) else 1
-
-
-def _incoming(block: Block) -> tuple[int, ...]:
-    """The axes of the weight that lead through the inputs of one neuron."""
-    if _is_local(block):
-        return (2, 3, 4)
-    weight = block.opening.weight
-    assert isinstance(weight, Tensor)
-    return tuple(range(1, weight.dim()))
-
-
 def _require_weights_alone(block: Block) -> None:
     layer = block.opening
-    if not isinstance(layer, (nn.Linear, *_CONVOLUTIONS, LocallyConnected2d)):
+    if not has_filters(layer):
         raise UnsupportedNet(
             f"softhebb teaches linear, convolutional and locally connected hidden layers; {block.name!r} is "
             f"{type(layer).__name__}. Other rules for chains: dfa, drtp, dtp"

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from biograd.credit.chain.blocks import Block
 from biograd.credit.chain.moment import Moment, gradients_of_drive
 from biograd.credit.chain.shapes import output_shapes
+from biograd.credit.kinds import has_filters, neuron_axis, neurons
 from biograd.errors import UnsupportedNet, UserMistake
-from biograd.layers.local.locally_connected import LocallyConnected2d
 from biograd.rules.base import Awaited
 from biograd.rules.examples import CHAINS, Examples
 from biograd.rules.local_rule import LocalRule
@@ -24,8 +24,6 @@ from biograd.settings import checked_settings
 
 GROUP_SIZE = 10
 """Neurons in a group where there are more than two classes, about, unless it is set."""
-
-_CHANNELS_FIRST = (nn.Conv1d, nn.Conv2d, nn.Conv3d, LocallyConnected2d)
 
 
 class StdpAssociation(LocalRule):
@@ -104,7 +102,7 @@ class StdpAssociation(LocalRule):
     def drive_signal(self, moment: Moment) -> Tensor:
         """See `LocalRule.drive_signal`: the equation with its sign turned, as optimisers descend."""
         codes = self.codes(moment.index)
-        z = moment.drive.movedim(_axis(moment.block), -1)  # (batch, positions …, neurons)
+        z = moment.drive.movedim(neuron_axis(moment.block.opening), -1)  # (batch, positions …, neurons)
         grouped, neurons = in_groups(z, codes.shape[1]), z.shape[-1]  # (batch, positions …, places, groups)
         # −(r* − σ(z))
         wanted = teaching_current(moment.y, codes, len(z))
@@ -115,7 +113,7 @@ class StdpAssociation(LocalRule):
             signal *= first.mul_(_sizes(neurons, codes.shape[1], z) * (self.teaching_scale / len(z)))
         else:
             signal *= self.teaching_scale / len(z)
-        return signal.flatten(-2)[..., :neurons].movedim(-1, _axis(moment.block))
+        return signal.flatten(-2)[..., :neurons].movedim(-1, neuron_axis(moment.block.opening))
 
     def block_gradients(self, moment: Moment, parameters: list[nn.Parameter]) -> Sequence[Tensor | None]:
         """See `LocalRule.block_gradients`: the signal times the input h, as the drive depends on the parameters."""
@@ -196,18 +194,10 @@ def _classes(shape: torch.Size) -> int:
 
 
 def _neurons(block: Block) -> int:
-    opening = block.opening
-    if isinstance(opening, nn.Linear):
-        return opening.out_features
-    if isinstance(opening, _CHANNELS_FIRST):
-        return opening.out_channels
+    if has_filters(block.opening):
+        return neurons(block.opening)
     with suggesting_rules_for_any_net():
         raise UnsupportedNet(
             f"stdp-association teaches linear, convolutional and locally connected layers; {block.name!r} is a "
-            f"{type(opening).__name__}"
+            f"{type(block.opening).__name__}"
         )
-
-
-def _axis(block: Block) -> int:
-    """Along which the neurons of a drive lie."""
-    return -1 if isinstance(block.opening, nn.Linear) else 1

@@ -9,41 +9,28 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from biograd.credit.operations import PARSERS, Call
+from biograd.credit.calls import Call
+from biograd.credit.kinds import KINDS, Matrices, kind_of, nearest_weight
 from biograd.errors import NotFinite, UnsupportedNet, UserMistake
-from biograd.layers import LocallyConnected2d, locally_connected2d
-
-_FUNCTIONS: dict[type[nn.Module], Any] = {
-    nn.Conv1d: F.conv1d,
-    nn.Conv2d: F.conv2d,
-    nn.Conv3d: F.conv3d,
-    LocallyConnected2d: locally_connected2d,
-}
 
 
 def require_invertible_kind(layer: nn.Module, name: str) -> None:
     """Refuse a layer whose weights cannot be read as matrices.
 
     Raises:
-        UnsupportedNet: it is no linear, convolutional or locally connected layer, or pads in a way of its own.
+        UnsupportedNet: its kind has none, as linear, convolutional and locally connected layers do, or it pads in a
+            way of its own.
     """
     if not has_matrices(layer):
+        known = [kind.types[0].__name__ for kind in KINDS if kind.weight and kind.weight.matrices]
         raise UnsupportedNet(
-            f"{name!r} is a {type(layer).__name__}, whose inverse is not known: expected nn.Linear, nn.Conv1d to "
-            "nn.Conv3d or LocallyConnected2d; rules for any net: bp, fa, usf, brsf, frsf, kp, wm"
+            f"{name!r} is a {type(layer).__name__}, whose inverse is not known: expected {', '.join(known)}"
         )
-    padding_mode, padding = getattr(layer, "padding_mode", "zeros"), getattr(layer, "padding", 0)
-    kernel = getattr(layer, "kernel_size", (1,))
-    if padding_mode != "zeros" or (padding == "same" and any(size % 2 == 0 for size in kernel)):
-        raise UnsupportedNet(
-            f"{name!r} pads with {padding_mode!r} and {padding!r}: nothing can be sent back through it but "
-            "symmetric zero padding; use padding_mode='zeros' and an odd kernel"
-        )
-    if isinstance(layer, LocallyConnected2d) and layer.groups > 1:
-        raise UnsupportedNet(f"{name!r} is locally connected in {layer.groups} groups: use groups=1")
+    reason = _matrices(layer).why_not(layer)
+    if reason is not None:
+        raise UnsupportedNet(f"{name!r} {reason}")
 
 
 def require_batch(layer: nn.Module, drive: Tensor) -> None:
@@ -60,9 +47,9 @@ def require_batch(layer: nn.Module, drive: Tensor) -> None:
 
 
 def has_matrices(layer: nn.Module) -> bool:
-    """Whether the layer is linear, convolutional or locally connected, with the forward pass of its kind."""
-    kinds = (nn.Linear, *_FUNCTIONS)
-    return any(isinstance(layer, kind) and type(layer).forward is kind.forward for kind in kinds)
+    """Whether the layer's weight can be read as matrices, and its forward pass is that of its kind."""
+    kind = kind_of(layer)
+    return kind is not None and kind.weight is not None and kind.weight.matrices is not None
 
 
 def weight_matrices(layer: nn.Module, used: int | None = None) -> Tensor:
@@ -77,31 +64,38 @@ def weight_matrices(layer: nn.Module, used: int | None = None) -> Tensor:
 
 def narrowed(layer: nn.Module, used: int | None) -> Tensor:
     """The part of a layer's weight that leads to its first ``used`` outputs, in the weight's own layout."""
-    weight = _weight(layer).detach()
-    if used is None:
-        return weight
-    return weight[..., :used] if isinstance(layer, LocallyConnected2d) else weight[:used]
+    return narrow(layer, _weight(layer).detach(), used)
 
 
-def _weight(layer: Any) -> Tensor:
-    return layer.weight
+def narrow(layer: nn.Module, weight: Tensor, used: int | None) -> Tensor:
+    """The part for the first ``used`` outputs of a tensor in the layout of a layer's weight; a view."""
+    return weight if used is None else _matrices(layer).layout.narrow(weight, used)
 
 
 def as_matrices(layer: nn.Module, weight: Tensor) -> Tensor:
     """A tensor in the layout of a layer's weight as matrices ``(…, fan_in, out)``."""
-    if isinstance(layer, LocallyConnected2d):
-        return weight.flatten(2, 4)
-    groups = getattr(layer, "groups", 1)
-    if groups == 1:
-        return weight.flatten(1).t()
-    return weight.view(groups, len(weight) // groups, -1).transpose(1, 2)
+    return _matrices(layer).layout.as_matrices(weight, getattr(layer, "groups", 1))
 
 
 def as_weight(layer: nn.Module, matrices: Tensor, like: Tensor) -> Tensor:
     """Matrices ``(…, fan_in, out)`` in the layout of a layer's weight, that of ``like``; undoes `as_matrices`."""
-    if isinstance(layer, LocallyConnected2d):
-        return matrices.reshape(like.shape)
-    return matrices.transpose(-1, -2).reshape(like.shape)
+    return _matrices(layer).layout.as_weight(matrices, like)
+
+
+def _weight(layer: Any) -> Tensor:
+    return layer.weight  # no parameter where it is computed from others
+
+
+def multiplies_rows(layer: nn.Module) -> bool:
+    """Whether the layer is a product with its one matrix along the last axis of its input."""
+    return _matrices(layer).multiplies_rows
+
+
+def _matrices(layer: nn.Module) -> Matrices:
+    weight = nearest_weight(layer)
+    assert weight is not None
+    assert weight.matrices is not None
+    return weight.matrices
 
 
 def carry(layer: nn.Module, delta: Tensor, x: Tensor, weight: Tensor) -> Tensor:
@@ -113,8 +107,6 @@ def carry(layer: nn.Module, delta: Tensor, x: Tensor, weight: Tensor) -> Tensor:
         x: the layer's input, for its shape.
         weight: what it travels through, in the layout of the layer's weight.
     """
-    if isinstance(layer, nn.Linear):
-        return delta @ weight
     call = _call(layer, x, weight)
     carried = call.operation.backward(delta, call.x, weight, (True, False, False))[0]
     assert carried is not None
@@ -123,15 +115,14 @@ def carry(layer: nn.Module, delta: Tensor, x: Tensor, weight: Tensor) -> Tensor:
 
 def apply(layer: nn.Module, x: Tensor, weight: Tensor) -> Tensor:
     """The layer's operation on ``x`` with another weight, in the layout of its own, and without bias."""
-    if isinstance(layer, nn.Linear):
-        return F.linear(x, weight)
     call = _call(layer, x, weight)
     return call.operation.forward(call.x, weight, None)
 
 
-def _call(layer: Any, x: Tensor, weight: Tensor) -> Call:
-    function = next(value for kind, value in _FUNCTIONS.items() if isinstance(layer, kind))
-    return PARSERS[function](x, weight, None, layer.stride, layer.padding, layer.dilation, layer.groups)
+def _call(layer: nn.Module, x: Tensor, weight: Tensor) -> Call:
+    kind = nearest_weight(layer)
+    assert kind is not None
+    return kind.parse(x, weight, None, *_matrices(layer).arguments(layer))
 
 
 def pseudo_inverse(W: Tensor, name: str) -> Tensor:
@@ -161,13 +152,13 @@ def pseudo_inverse(W: Tensor, name: str) -> Tensor:
     return inverse
 
 
-def solved(weight: Tensor, rows: Tensor, name: str) -> Tensor:
-    """The rows y with ``y weightᵀ = rows`` for a square weight in PyTorch's layout, without forming an inverse.
+def solved(W: Tensor, rows: Tensor, name: str) -> Tensor:
+    """The rows y with ``y W = rows`` for a square matrix, without forming an inverse.
 
     Raises:
-        NotFinite: the weight is singular.
+        NotFinite: the matrix is singular.
     """
-    solution, info = torch.linalg.solve_ex(weight, rows.mT)
+    solution, info = torch.linalg.solve_ex(W.mT, rows.mT)
     if info.any():
         raise singular(name)
     return solution.mT
@@ -222,15 +213,16 @@ class ExactInverse(Inverse):
     def forward(self, layer: nn.Module, delta: Tensor, x: Tensor) -> Tensor:
         """See `Inverse.forward`."""
         weight, delta = narrowed(layer, self._used), self._narrow(delta)
-        if isinstance(layer, nn.Linear) and weight.shape[0] == weight.shape[1]:
-            return self._finite(self._solve(weight, delta))
-        P = pseudo_inverse(as_matrices(layer, weight), self._name)
+        W = as_matrices(layer, weight)
+        if multiplies_rows(layer) and W.shape[0] == W.shape[1]:
+            return self._finite(self._solve(W, delta))
+        P = pseudo_inverse(W, self._name)
         return self._finite(carry(layer, delta, x, as_weight(layer, P.mT, weight)))
 
-    def _solve(self, weight: Tensor, delta: Tensor) -> Tensor:
-        """The e with e Wᵀ = δ for a square weight in PyTorch's layout, without forming the inverse."""
+    def _solve(self, W: Tensor, delta: Tensor) -> Tensor:
+        """The e with e W = δ for a square matrix, without forming the inverse."""
         rows = delta.reshape(-1, delta.shape[-1])
-        return solved(weight, rows, self._name).reshape(delta.shape)
+        return solved(W, rows, self._name).reshape(delta.shape)
 
 
 class KeptInverse(Inverse):
@@ -266,7 +258,7 @@ class KeptInverse(Inverse):
         self.residual: Tensor
         self.age: Tensor
         self._limit = math.sqrt(tolerance / 2)  # up to 1.4 ρ² was seen to be left
-        self._place: int | None = None  # where the weights lie; unknown after copying or loading a state
+        self._address: int | None = None  # where the weights lie; unknown after copying or loading a state
 
     def forward(self, layer: nn.Module, delta: Tensor, x: Tensor) -> Tensor:
         """See `Inverse.forward`."""
@@ -280,14 +272,15 @@ class KeptInverse(Inverse):
 
     def _sent(self, layer: nn.Module, weight: Tensor, delta: Tensor, x: Tensor) -> Tensor:
         self.age += 1
-        if isinstance(layer, nn.Linear):
-            return self._corrected_signal(weight, delta)
-        self._correct(as_matrices(layer, weight))
+        W = as_matrices(layer, weight)
+        if multiplies_rows(layer):
+            return self._corrected_signal(W, delta)
+        self._correct(W)
         return carry(layer, delta, x, as_weight(layer, self.X.mT, weight))
 
     def _refresh_if_asked(self, layer: nn.Module, weight: Tensor) -> None:
-        elsewhere = self._place not in (None, weight.data_ptr())
-        self._place = weight.data_ptr()
+        elsewhere = self._address not in (None, weight.data_ptr())
+        self._address = weight.data_ptr()
         residual = self.residual.item()  # of the call before
         if not math.isfinite(residual):
             self.residual = torch.ones_like(self.residual)  # whoever goes on all the same begins anew
@@ -301,10 +294,10 @@ class KeptInverse(Inverse):
         self.X = pseudo_inverse(as_matrices(layer, weight), self._name).contiguous()
         self.age = torch.full_like(self.age, -1)
 
-    def _corrected_signal(self, weight: Tensor, delta: Tensor) -> Tensor:
+    def _corrected_signal(self, W: Tensor, delta: Tensor) -> Tensor:
         rows = delta.flatten(0, -2)
         e = rows @ self.X
-        missing = torch.addmm(rows, e, weight.t(), alpha=-1)
+        missing = torch.addmm(rows, e, W, alpha=-1)
         scale = torch.linalg.vector_norm(delta)
         self.residual = torch.where(scale == 0, 1.0, torch.linalg.vector_norm(missing) / scale)
         return self._unless_useless(torch.addmm(e, missing, self.X)).view(delta.shape)
@@ -319,11 +312,11 @@ class KeptInverse(Inverse):
         return torch.where(self.residual >= 1, 0.0, corrected)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_place": None}
+        return {**self.__dict__, "_address": None}
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
-        self._place = None
+        self._address = None
 
 
 class LearnedInverse(Inverse):

@@ -1,11 +1,9 @@
 """Blocks that can be undone: an invertible layer, an invertible nonlinearity, and units that are passed on."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from biograd.credit.back.inverses import (
@@ -13,29 +11,17 @@ from biograd.credit.back.inverses import (
     as_matrices,
     as_weight,
     carry,
+    multiplies_rows,
     narrowed,
     pseudo_inverse,
     require_invertible_kind,
     solved,
 )
 from biograd.credit.chain.blocks import Block
+from biograd.credit.kinds import nearest_kind, neuron_axis
+from biograd.credit.kinds.bijections import Bijection
 from biograd.errors import UnsupportedNet
 from biograd.layers import FirstUnits
-
-
-@dataclass(frozen=True)
-class Bijection:
-    """An invertible nonlinearity f, unit by unit.
-
-    Attributes:
-        forward: f of a drive.
-        inverse: f⁻¹ of an activity.
-        derivative: f′ at a drive, never 0.
-    """
-
-    forward: Callable[[Tensor], Tensor]
-    inverse: Callable[[Tensor], Tensor]
-    derivative: Callable[[Tensor], Tensor]
 
 
 def bijection(layer: nn.Module, margin: float, name: str) -> Bijection:
@@ -50,31 +36,14 @@ def bijection(layer: nn.Module, margin: float, name: str) -> Bijection:
     Raises:
         UnsupportedNet: any other layer.
     """
-    if isinstance(layer, nn.Identity):
-        return Bijection(lambda z: z, lambda y: y, torch.ones_like)
-    if isinstance(layer, nn.LeakyReLU) and layer.negative_slope > 0:
-        slope = layer.negative_slope
-        return Bijection(
-            lambda z: F.leaky_relu(z, slope),
-            lambda y: torch.where(y < 0, y / slope, y),
-            lambda z: torch.full_like(z, slope).masked_fill_(z > 0, 1.0),
-        )
-    if isinstance(layer, nn.Tanh):
-        return Bijection(
-            torch.tanh,
-            lambda y: _within(y, margin).atanh(),
-            lambda z: 1 - _within(z.tanh(), margin).square(),
-        )
+    kind = nearest_kind(layer)
+    found = kind.bijection(layer, margin) if kind is not None and kind.bijection is not None else None
+    if found is not None:
+        return found
     raise UnsupportedNet(
         f"the block {name!r} has {layer}, which has no inverse that this rule knows: targets need nn.LeakyReLU with a "
         "slope above 0, nn.Tanh or none at all; the linearised form of gait-prop takes any nonlinearity"
     )
-
-
-def _within(y: Tensor, margin: float) -> Tensor:
-    """Activities cut to ±(1 − margin), or to the number next to 1 where that is nearer to 0."""
-    largest = 1 - max(margin, torch.finfo(y.dtype).eps)
-    return y.clamp(-largest, largest)
 
 
 def nonlinearity_of(block: Block) -> tuple[nn.Module, int | None]:
@@ -159,20 +128,20 @@ class InvertibleBlock:
     def _inverted(self, layer: Any, weight: Tensor, activity: Tensor, x: Tensor) -> Tensor:
         drive = self.nonlinearity.inverse(activity)
         if layer.bias is not None:
-            drive = drive - _spread(layer)
-        if isinstance(layer, nn.Linear):
-            return solved(weight, drive, self.block.name)
-        inverse = pseudo_inverse(as_matrices(layer, weight), self.block.name)
+            drive = drive - _spread(layer, drive)
+        W = as_matrices(layer, weight)
+        if multiplies_rows(layer):
+            return solved(W, drive, self.block.name)
+        inverse = pseudo_inverse(W, self.block.name)
         back = carry(layer, drive, x, as_weight(layer, inverse.mT, weight))
         return back - (overlaps(layer, x, weight) - 1) * x
 
 
-def _spread(layer: Any) -> Tensor:
-    """A layer's bias in a shape that goes with its drives, of which a convolution's has one a channel."""
+def _spread(layer: Any, drive: Tensor) -> Tensor:
+    """A layer's bias in a shape that goes with its drives, where it has a number a neuron and not a position."""
     bias: Tensor = layer.bias.detach()
-    if isinstance(layer, nn.modules.conv._ConvNd):
-        return bias.view(-1, *[1] * len(layer.kernel_size))
-    return bias
+    behind = drive.dim() - 1 - neuron_axis(layer) % drive.dim()
+    return bias.view(-1, *[1] * behind) if bias.dim() == 1 else bias
 
 
 def overlaps(layer: nn.Module, x: Tensor, weight: Tensor) -> Tensor:

@@ -1,26 +1,9 @@
 """How many of a block's units count: those that `FirstUnits` passes on."""
 
-from torch import nn
-
 from biograd.credit.back.inverses import weight_matrices
 from biograd.credit.chain.blocks import Block
+from biograd.credit.kinds import is_unit_by_unit
 from biograd.layers import FirstUnits
-
-_UNIT_BY_UNIT = (
-    *(
-        nn.Identity,
-        nn.ReLU,
-        nn.LeakyReLU,
-        nn.PReLU,
-        nn.ELU,
-        nn.GELU,
-        nn.SiLU,
-        nn.Softplus,
-        nn.Tanh,
-        nn.Sigmoid,
-    ),
-    *(nn.Hardtanh, nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd),
-)
 
 
 def used_units(block: Block) -> int | None:
@@ -29,6 +12,6 @@ def used_units(block: Block) -> int | None:
         if isinstance(layer, FirstUnits):
             out = weight_matrices(block.opening).shape[-1]
             return layer.count if layer.count < out and getattr(block.opening, "groups", 1) == 1 else None
-        if not isinstance(layer, _UNIT_BY_UNIT):
+        if not is_unit_by_unit(layer):
             return None
     return None

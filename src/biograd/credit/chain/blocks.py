@@ -5,37 +5,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from biograd.credit.kinds import Place, nearest_kind
 from biograd.credit.wrappers import unwrap
 from biograd.errors import UnsupportedNet
-from biograd.layers.label_places import LabelPlaces
-from biograd.layers.length_norm import LengthNorm
-from biograd.layers.local.locally_connected import LocallyConnected2d
-from biograd.layers.local.locally_connected_transpose import LocallyConnectedTranspose2d
-
-_WEIGHT_LAYERS = (
-    nn.Linear,
-    nn.modules.conv._ConvNd,
-    LocallyConnected2d,
-    LocallyConnectedTranspose2d,
-    nn.Bilinear,
-    nn.Embedding,
-    nn.EmbeddingBag,
-)
-_LEADING = (
-    LabelPlaces,
-    LengthNorm,
-    nn.Flatten,
-    nn.Unflatten,
-    nn.modules.dropout._DropoutNd,
-    nn.modules.padding._ConstantPadNd,
-    nn.modules.padding._ReflectionPadNd,
-    nn.modules.padding._ReplicationPadNd,
-    nn.modules.padding._CircularPadNd,
-)
-"""Layers that belong to the block after them."""
-
-_CLOSING = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.modules.batchnorm._NormBase)
-"""Layers with parameters that belong to the block before them."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +42,7 @@ class Block:
     def driving(self) -> tuple[nn.Module, ...]:
         """The layers that make what the nonlinearity gets: to the opening one, and normalisations right behind it."""
         end = len(self.leading) + 1
-        while end < len(self.layers) and isinstance(self.layers[end], _CLOSING):
+        while end < len(self.layers) and _place(self.layers[end]) == "closes":
             end += 1
         return self.layers[:end]
 
@@ -109,7 +81,7 @@ def blocks(net: nn.Module) -> list[Block]:
     if not _is_chain(net):
         raise UnsupportedNet(
             f"the net must be a chain (an nn.Sequential without hooks of its own) for a rule that teaches block by "
-            f"block; got {type(net).__name__}. Rules for any net: bp, fa, usf, brsf, frsf, kp, wm"
+            f"block; got {type(net).__name__}"
         )
     found = _cut(list(_flatten(net)))
     if not found:
@@ -153,7 +125,7 @@ def _cut(layers: list[tuple[str, nn.Module]]) -> list[Block]:
         if _opens(layer):
             found.append(Block(name, (*waiting, layer), layer))
             waiting = []
-        elif not found or isinstance(layer, _LEADING):
+        elif not found or _place(layer) == "leads":
             waiting.append(layer)
         else:
             found[-1] = _extended(found[-1], *waiting, layer)
@@ -168,11 +140,16 @@ def _extended(block: Block, *layers: nn.Module) -> Block:
 
 
 def _opens(layer: nn.Module) -> bool:
-    if isinstance(layer, _WEIGHT_LAYERS):
-        return True
-    if isinstance(layer, _CLOSING):
-        return False
+    """Whether a block begins at a layer: one with weights, or anything else that holds a matrix."""
+    place = _place(layer)
+    if place in ("opens", "closes"):
+        return place == "opens"
     return any(parameter.dim() >= 2 for parameter in layer.parameters())
+
+
+def _place(layer: nn.Module) -> Place | None:
+    kind = nearest_kind(layer)
+    return None if kind is None else kind.place
 
 
 def run_layers(layers: Iterable[nn.Module], x: Tensor) -> Tensor:

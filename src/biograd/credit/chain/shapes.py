@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from biograd.credit.chain.blocks import Block
+from biograd.credit.kinds import input_shape
 from biograd.errors import UnsupportedNet
 
 
@@ -38,12 +40,13 @@ def output_shapes(chain: Sequence[Block], sample: Tensor | None) -> list[torch.S
 
 
 def _example(chain: Sequence[Block]) -> Tensor:
-    opening = chain[0].opening
-    if not isinstance(opening, nn.Linear):
+    opening: Any = chain[0].opening
+    shape = input_shape(opening)
+    if shape is None:
         raise UnsupportedNet(
             f"the shapes behind {type(opening).__name__} depend on the input: give one, sample=x[:1]"
         )
-    return opening.weight.new_zeros((1, opening.in_features))
+    return opening.weight.new_zeros((1, *shape))
 
 
 @contextmanager

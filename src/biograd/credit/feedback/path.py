@@ -10,30 +10,35 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from biograd.credit.calls import Call
+from biograd.credit.feedback.fitting import READY, Feedback, fitting
 from biograd.credit.feedback.recomputation import CHECKPOINTING, NoForward, watchers_of_saved_tensors
 from biograd.credit.feedback.taught_product import is_taught, taught_product
+from biograd.credit.feedback.weight_uses import (
+    differentiates,
+    is_harmless,
+    is_still_a_weight,
+    is_sum,
+    name_of,
+    takes_a_form,
+)
 from biograd.credit.feedback.weights import embedding_weights, exact_tensors, taught_weights
 from biograd.credit.graph import (
     SEQUENCES,
     FrozenMemory,
-    is_computed,
     is_exact_by_nature,
     leaves_read,
     nodes_below,
     refuse_invisible,
     tensors_in,
 )
-from biograd.credit.operations import PARSERS, Call, Operation, Signed
+from biograd.credit.kinds import PARSERS
+from biograd.credit.operations import Operation, Signed
 from biograd.credit.wrappers import unwrap
 from biograd.errors import UnsupportedNet
-
-Feedback = Tensor | Signed | Callable[[], Tensor | Signed]
-"""A feedback weight, magnitudes for the weight's signs, or what makes a feedback weight: called at most once, and
-only where an error has to travel further."""
 
 
 class TaughtCall(NamedTuple):
@@ -54,29 +59,6 @@ class TaughtCall(NamedTuple):
 
 OnCall = Callable[[TaughtCall], None]
 """Told of each taught call while gradients are recorded."""
-
-_READY = (Tensor, Signed)  # a tuple: PyTorch 2.6 compiles no union of types
-
-_NEW: frozenset[Any] = frozenset(
-    {torch.zeros_like, torch.ones_like, torch.full_like, torch.empty_like, torch.rand_like, torch.randn_like}
-)
-_SUMS: frozenset[Any] = frozenset(
-    {torch.Tensor.add, torch.Tensor.__add__, torch.Tensor.__radd__, torch.Tensor.__iadd__, torch.add}
-    | {torch.Tensor.add_, torch.Tensor.sub, torch.Tensor.__sub__, torch.sub}
-)
-_KEEP_EXACT: frozenset[Any] = frozenset(
-    {F.embedding, F.embedding_bag, F.layer_norm, F.group_norm, F.batch_norm, F.instance_norm, F.rms_norm}
-    | _SUMS
-    | _NEW
-)
-"""Functions whose derivative for the input does not depend on the parameter, or that are norms."""
-
-_TAKE_A_FORM: frozenset[Any] = frozenset(
-    {torch.Tensor.to, torch.Tensor.type_as, torch.Tensor.view_as, torch.Tensor.expand_as}
-)
-"""Functions that read nothing but shape, dtype or device of what follows their first argument."""
-
-_DERIVATIVES = (torch.autograd.grad, torch.autograd.backward, torch.Tensor.backward)
 
 
 class FeedbackPath(TorchFunctionMode):
@@ -119,7 +101,7 @@ class FeedbackPath(TorchFunctionMode):
         parse = PARSERS.get(func)
         if parse is not None:
             return self._teach(func, parse, args, kwargs)
-        if self._is_in_forward and func in _DERIVATIVES:
+        if self._is_in_forward and differentiates(func):
             raise UnsupportedNet(_DIFFERENTIATES)
         result = func(*args, **kwargs)
         for used in self._watched_among(args):
@@ -189,7 +171,7 @@ class FeedbackPath(TorchFunctionMode):
         if self._on_call is not None:
             name = self._names[call.weight]
             self._on_call(TaughtCall(name, call.operation, call.x.shape, call.x.requires_grad))
-        matrix = feedback if isinstance(feedback, _READY) else self._made(call, feedback)
+        matrix = feedback if isinstance(feedback, READY) else self._made(call, feedback)
         output = taught_product(call.x, call.weight, call.bias, matrix, call.operation)
         return output if call.batched else output.squeeze(0)
 
@@ -214,9 +196,9 @@ class FeedbackPath(TorchFunctionMode):
         if not carries or id(weight) in self._exact or self._is_made_of_exact(weight):
             return
         if weight in self._watched:
-            raise UnsupportedNet(self._refusal(self._watched[weight], _name(func)))
+            raise UnsupportedNet(self._refusal(self._watched[weight], name_of(func)))
         raise UnsupportedNet(
-            f"{_name(func)} uses a weight of shape {tuple(weight.shape)} that is no taught parameter of the "
+            f"{name_of(func)} uses a weight of shape {tuple(weight.shape)} that is no taught parameter of the "
             "net (computed from others, or a buffer): its parts named in exact=(…) would keep their "
             "exact derivative; or use the rule bp"
         )
@@ -235,15 +217,15 @@ class FeedbackPath(TorchFunctionMode):
 
     def _watch(self, func: Any, used: Tensor, args: tuple[Any, ...], result: Any) -> None:
         """Refuse a function of a weight that errors would travel back through; watch what else it makes."""
-        if func in _TAKE_A_FORM and used is not args[0]:
+        if takes_a_form(func, used, args):
             return
         made = [tensor for tensor in tensors_in(result) if tensor is not used]
-        if func in _KEEP_EXACT:
-            made = [result] if _is_still_a_weight(func, used, args, result) else []
+        if is_harmless(func):
+            made = [result] if is_still_a_weight(func, used, args, result) else []
         elif torch.is_grad_enabled() and any(tensor.requires_grad for tensor in made):
-            raise UnsupportedNet(self._refusal(self._watched[used], _name(func)))
+            raise UnsupportedNet(self._refusal(self._watched[used], name_of(func)))
         if not torch.compiler.is_compiling():  # a rule looks at a net before it lets a compiler trace it
-            self._sums.update(t.grad_fn for t in tensors_in(result) if func in _SUMS)
+            self._sums.update(t.grad_fn for t in tensors_in(result) if is_sum(func))
             weight = self._watched[used]
             self._watched.update((t, weight) for t in made if t.dim() >= 2 and t.is_floating_point())
 
@@ -311,55 +293,14 @@ def path_through(
     """A feedback path for the weights of a net without wrappers that were found before; see `feedback_path`."""
     watched = {**weights, **embedding_weights(net, exact)}
     return FeedbackPath(
-        {weight: _fitting(name, weight, feedback) for name, weight in weights.items()},
+        {weight: fitting(name, weight, feedback) for name, weight in weights.items()},
         exact=exact_tensors(net, exact),
         names={weight: name for name, weight in watched.items()},
         on_call=on_call,
     )
 
 
-def _fitting(name: str, weight: Tensor, feedback: Mapping[str, Feedback]) -> Feedback:
-    B = feedback.get(name)
-    if B is None:
-        raise UnsupportedNet(f"no feedback weight for {name!r}; there are: {', '.join(feedback)}")
-    if isinstance(B, _READY):
-        return _ready(name, weight, B)
-    return lambda: _ready(name, weight, B())
-
-
-def _ready(name: str, weight: Tensor, B: Tensor | Signed) -> Tensor | Signed:
-    if isinstance(B, Signed):
-        return Signed(_checked(name, weight, B.magnitude, scalar=True))
-    return _checked(name, weight, B)
-
-
-def _checked(name: str, weight: Tensor, B: Tensor, *, scalar: bool = False) -> Tensor:
-    if B.shape != weight.shape and not (scalar and B.dim() == 0):
-        raise UnsupportedNet(
-            f"feedback weight of {name!r} has shape {tuple(B.shape)}, expected {tuple(weight.shape)}"
-        )
-    if B.device != weight.device or B.dtype != weight.dtype:
-        raise UnsupportedNet(
-            f"feedback weight of {name!r} is {B.dtype} on {B.device}, the net's is {weight.dtype} on "
-            f"{weight.device}: move the rule as the net, rule.to(…)"
-        )
-    return B.detach()  # otherwise the graph of a learned feedback weight would outlive the step
-
-
 _DIFFERENTIATES = (
     "the net differentiates within its forward, where feedback weights would change the values; "
     "use the rule bp"
 )
-
-
-def _is_still_a_weight(func: Any, weight: Tensor, args: tuple[Any, ...], result: Tensor) -> bool:
-    """Whether a sum with a weight makes a weight (noise was added), not an activation (an offset)."""
-    if func not in _SUMS or result.shape != weight.shape:
-        return False
-    if result is args[0] and result.grad_fn is not None:  # in place: what it was shows in the graph alone
-        return not is_computed(result.grad_fn.next_functions[0][0])
-    return all(t.grad_fn is None for t in tensors_in(args) if t is not weight)
-
-
-def _name(func: Any) -> str:
-    return getattr(func, "__qualname__", None) or getattr(func, "__name__", str(func))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from biograd.credit.operations import PARSERS
+from biograd.credit.kinds import PARSERS
 from biograd.errors import UnsupportedNet
 
 CHECKPOINTING = (

@@ -2,32 +2,11 @@
 
 from collections.abc import Collection, Iterator
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from biograd.credit.kinds import Exact, Opaque, nearest_kind
 from biograd.errors import UnsupportedNet
-from biograd.layers.local.locally_connected import LocallyConnected2d
-from biograd.layers.local.locally_connected_transpose import LocallyConnectedTranspose2d
-
-_EXACT_MODULES = (
-    nn.Embedding,
-    nn.EmbeddingBag,
-    nn.LayerNorm,
-    nn.RMSNorm,
-    nn.GroupNorm,
-    nn.modules.batchnorm._NormBase,
-)
-"""Modules whose parameters are not weight matrices that errors travel back through."""
-
-_OPAQUE_MODULES: dict[type[nn.Module], str] = {
-    nn.MultiheadAttention: "attention computes its projections inside one composite function",
-    nn.RNNBase: "a recurrent layer runs its steps inside one composite function",
-    nn.RNNCellBase: "a recurrent cell runs inside one composite function",
-    nn.Bilinear: "a bilinear layer has no single feedback weight",
-    torch.jit.ScriptModule: "a scripted module's operations cannot be seen",
-    nn.DataParallel: "it copies the net for every batch; use DistributedDataParallel",
-}
 
 
 def taught_weights(net: nn.Module, exact: Collection[str] = ()) -> dict[str, nn.Parameter]:
@@ -63,7 +42,7 @@ def taught_weights(net: nn.Module, exact: Collection[str] = ()) -> dict[str, nn.
 
 def embedding_weights(net: nn.Module, exact: Collection[str] = ()) -> dict[str, nn.Parameter]:
     """The weights of embeddings that no other layer shares, by name: exact when looked up, and only then."""
-    tables = {id(m.weight) for m in net.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)}
+    tables = {id(module.weight) for module in net.modules() if _is_table(module)}
     if not tables:
         return {}
     tables -= {id(p) for p in (*_carrying_parameters(net), *exact_tensors(net, exact))}
@@ -110,9 +89,9 @@ def _check_modules(net: nn.Module, exact: Collection[str]) -> None:
 
 
 def _why_opaque(module: nn.Module) -> str | None:
-    for kind, reason in _OPAQUE_MODULES.items():
-        if isinstance(module, kind):
-            return reason
+    kind = nearest_kind(module)
+    if kind is not None and isinstance(kind.feedback, Opaque):
+        return kind.feedback.reason
     if parametrize.is_parametrized(module):
         return "its weight is computed from other parameters (a parametrisation)"
     return None
@@ -123,13 +102,19 @@ def _way_out(name: str) -> str:
     return f"{named}use the rule bp"
 
 
+def _is_table(module: nn.Module) -> bool:
+    kind = nearest_kind(module)
+    return kind is not None and isinstance(kind.feedback, Exact) and kind.feedback.is_table
+
+
 def _carrying_parameters(net: nn.Module) -> Iterator[nn.Parameter]:
     """Parameters that some module holds which is neither an embedding nor a norm; biases with positions not."""
     for module in net.modules():
-        if isinstance(module, LocallyConnected2d | LocallyConnectedTranspose2d):
-            yield module.weight
-        elif not isinstance(module, _EXACT_MODULES):
-            yield from module.parameters(recurse=False)
+        kind = nearest_kind(module)
+        if kind is not None and isinstance(kind.feedback, Exact):
+            continue
+        added = "bias" if kind is not None and kind.weight is not None else None
+        yield from (p for name, p in module.named_parameters(recurse=False) if name != added)
 
 
 def _is_matrix(name: str, parameter: nn.Parameter) -> bool:

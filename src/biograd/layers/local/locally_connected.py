@@ -11,6 +11,7 @@ from biograd.errors import UserMistake
 from biograd.layers.local.arguments import check_layer
 from biograd.layers.local.function import locally_connected2d
 from biograd.layers.local.geometry import Padding, Pair, make_geometry, pair
+from biograd.layers.weight_layout import BY_POSITION
 
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 
@@ -78,7 +79,7 @@ class LocallyConnected2d(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draw weight and bias anew, uniform within ``1 / sqrt(fan_in)`` of a position."""
-        bound = 1 / math.sqrt(math.prod(self.weight.shape[2:5]))
+        bound = 1 / math.sqrt(BY_POSITION.fan_in(self.weight))
         nn.init.uniform_(self.weight, -bound, bound)
         if self.bias is not None:
             nn.init.uniform_(self.bias, -bound, bound)

@@ -18,7 +18,7 @@ from biograd.credit.chain.passages import run_detached
 from biograd.credit.fused import run_fused
 from biograd.credit.side_effects import without_side_effects
 from biograd.errors import UnsupportedNet
-from biograd.rules.parts.chains import chain_for_a_rule
+from biograd.rules.parts.chains import chain_for_a_rule, suggesting_rules_for_any_net
 from biograd.rules.parts.random_stream import RandomStream
 
 InverseLoss = Literal["noise-preserving", "de-noising"]
@@ -43,7 +43,9 @@ class Decoders(nn.ModuleList):
     """
 
     def __init__(self, places: Sequence[Site], decoder: DecoderChoice, stream: RandomStream) -> None:
-        super().__init__(make_decoders(places, decoder, stream.next("cpu").initial_seed()))
+        with suggesting_rules_for_any_net():
+            made = make_decoders(places, decoder, stream.next("cpu").initial_seed())
+        super().__init__(made)
 
     def send_down(self, lesson: Lesson, h: Tensor, target: Tensor) -> list[Tensor]:
         r"""The signals :math:`2 (h_l - \hat h_l) / B` of all hidden blocks, by the difference rule from the top down.

@@ -8,6 +8,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
+from biograd.layers.weight_layout import layout_of
 from biograd.rules.parts.random_stream import RandomStream
 
 Distribution = Literal["uniform", "normal"]
@@ -46,10 +47,7 @@ def _slot(name: str) -> str:
 def root_mean_square(weight: Tensor) -> float:
     """RMS of a weight; of an all-zero one, that of PyTorch's default initialisation, 1/√(3·fan-in)."""
     rms = weight.detach().square().mean().sqrt().item()
-    inputs = (
-        weight.shape[2:5] if weight.dim() == 6 else weight.shape[1:]
-    )  # of one position, where locally connected
-    return rms if rms > 0 else 1 / math.sqrt(3 * math.prod(inputs))
+    return rms if rms > 0 else 1 / math.sqrt(3 * layout_of(weight).fan_in(weight))
 
 
 def draw_beside(

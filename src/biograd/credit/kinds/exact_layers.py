@@ -1,0 +1,37 @@
+"""Layers whose parameters no error travels back through, or that keep their exact derivative."""
+
+import torch.nn.functional as F
+from torch import nn
+
+from biograd.credit.kinds.layer_kind import Exact, LayerKind
+
+EMBEDDINGS = LayerKind(
+    types=(nn.Embedding, nn.EmbeddingBag),
+    place="opens",
+    feedback=Exact(
+        functions=(F.embedding, F.embedding_bag), nodes=("Embedding", "EmbeddingBag"), is_table=True
+    ),
+)
+
+NORMALISATIONS = LayerKind(
+    types=(nn.LayerNorm, nn.RMSNorm, nn.GroupNorm),
+    place="closes",
+    is_silent=True,
+    feedback=Exact(
+        functions=(F.layer_norm, F.rms_norm, F.group_norm), nodes=("NativeLayerNorm", "FusedRmsNorm")
+    ),
+)
+
+INSTANCE_NORMALISATIONS = LayerKind(
+    types=(nn.modules.batchnorm._NormBase,), place="closes", feedback=Exact(functions=(F.instance_norm,))
+)
+
+# It takes a unit's mean over the batch away from that unit alone.
+BATCH_NORMALISATIONS = LayerKind(
+    types=(nn.modules.batchnorm._BatchNorm,),
+    place="closes",
+    is_unit_by_unit=True,
+    feedback=Exact(functions=(F.batch_norm,)),
+)
+
+EXACT_LAYERS = [EMBEDDINGS, NORMALISATIONS, INSTANCE_NORMALISATIONS, BATCH_NORMALISATIONS]
