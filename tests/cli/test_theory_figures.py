@@ -3,7 +3,7 @@ import json
 import pytest
 
 from biograd.theory import published
-from biograd.theory.setting import Setting
+from biograd.theory.settings import SimulationSettings
 from biograd.theory.stopping import Stopping
 
 TINY = "--examples 4 --features 5 --width 6"
@@ -65,7 +65,7 @@ def test_kernels_are_printed_with_their_exponent(biograd, tmp_path):
 
 
 def test_the_figure_shows_every_published_cell_up_to_a_width(biograd, tmp_path, monkeypatch):
-    monkeypatch.setattr(Setting, "stopping", Stopping(4, most=5))
+    monkeypatch.setattr(SimulationSettings, "stopping", Stopping(4, most=5))
     words = f"theory figure --activations linear,tanh --max-width 400 --trials 2 --out {tmp_path}"
     row = biograd(f"{words} --json").row
     cells = [(found["activation"], found["width"], found["regularization"]) for found in row["rows"]]

@@ -3,11 +3,13 @@ import json
 import pytest
 
 from biograd import UserMistake
-from biograd.robustness import Settings
+from biograd.robustness import AttackSettings
 
 
 def test_names_and_sizes_are_put_in_order_and_taken_once():
-    settings = Settings(attacks=["pgd", "fgsm", "pgd"], gradients=["rule", "true"], epsilons=[0.2, 0, 0.2])
+    settings = AttackSettings(
+        attacks=["pgd", "fgsm", "pgd"], gradients=["rule", "true"], epsilons=[0.2, 0, 0.2]
+    )
     assert (settings.attacks, settings.gradients, settings.epsilons) == (
         ("fgsm", "pgd"),
         ("true", "rule"),
@@ -16,7 +18,7 @@ def test_names_and_sizes_are_put_in_order_and_taken_once():
 
 
 def test_a_record_can_hold_them():
-    assert json.loads(json.dumps(Settings(epsilons=[0.1]).to_json()))["epsilons"] == [0.1]
+    assert json.loads(json.dumps(AttackSettings(epsilons=[0.1]).to_json()))["epsilons"] == [0.1]
 
 
 @pytest.mark.parametrize(
@@ -38,4 +40,4 @@ def test_a_record_can_hold_them():
 )
 def test_values_out_of_range_are_refused(given, message):
     with pytest.raises(UserMistake, match=message):
-        Settings(**given)
+        AttackSettings(**given)

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from biograd.records import add_measurement, read_measurements
-from biograd.robustness import Settings
+from biograd.robustness import AttackSettings
 from biograd.studies.attacks import MaskingSuspected, StrongestAttack, UnderAttack
 from biograd.studies.reproduce import reproduce
 from biograd.studies.study import Group, RobustnessPlan, Shown
 
-SMALL = Settings(epsilons=(0, 0.5), attacks=("fgsm", "transfer"), gradients=("true", "rule"))
+SMALL = AttackSettings(epsilons=(0, 0.5), attacks=("fgsm", "transfer"), gradients=("true", "rule"))
 PLAN = RobustnessPlan("a/*", full=SMALL, quick=SMALL)
 
 
@@ -69,7 +69,7 @@ def test_the_strongest_attack_is_that_which_leaves_least_right_transferred_examp
 
 def test_what_was_measured_by_other_settings_is_not_taken(make_run, tmp_path):
     run = make_run(0, 0.9, folder=tmp_path)
-    recorded(run, [attacked("fgsm", "true", 0.5, 0.1)], settings=Settings(epsilons=(0, 0.5)))
+    recorded(run, [attacked("fgsm", "true", 0.5, 0.1)], settings=AttackSettings(epsilons=(0, 0.5)))
     assert UnderAttack(PLAN, "fgsm", 0.5).of(run) is None
     assert MaskingSuspected(PLAN).of(run) is None
 

@@ -91,11 +91,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Attack every run, write the reports, print what was found."""
     from biograd import records
     from biograd.report import write_report
-    from biograd.robustness import Settings, candidates, measure_run
+    from biograd.robustness import AttackSettings, candidates, measure_run
 
     given = {name: getattr(arguments, flag) for name, flag in _SETTINGS.items()}
     given = {name: value for name, value in given.items() if value is not None}
-    settings = Settings(**given, examples=arguments.examples)
+    settings = AttackSettings(**given, examples=arguments.examples)
     found = [run for folder in arguments.runs for run in _finished(folder)]
     runs = list({run.folder.resolve(): run for run in found}.values())
     sources = [arguments.transfer_from] if arguments.transfer_from else arguments.runs

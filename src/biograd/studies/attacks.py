@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from biograd import records
 from biograd.records import Run
 from biograd.records.summary import number
-from biograd.robustness import Settings, candidates, measure_run
+from biograd.robustness import AttackSettings, candidates, measure_run
 from biograd.studies.quantities import Unit
 from biograd.studies.study import BudgetName, RobustnessPlan, Study
 from biograd.training.processes import in_processes
@@ -127,7 +127,7 @@ class Task(NamedTuple):
     """One run to attack."""
 
     run: Path
-    settings: Settings
+    settings: AttackSettings
     machine: Mapping[str, Any]
 
 
@@ -192,5 +192,5 @@ def _is_beside(other: Run, run: Run) -> bool:
     return other.folder.parent == run.folder.parent and other.seed == run.seed
 
 
-def _as_recorded(settings: Settings) -> dict[str, Any]:
+def _as_recorded(settings: AttackSettings) -> dict[str, Any]:
     return json.loads(json.dumps(settings.to_json()))
