@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from typing import BinaryIO
 
 import pytest
 
@@ -28,6 +29,20 @@ class Ended:
 
 def _refuse(constant: str) -> None:
     raise AssertionError(f"{constant} is not JSON")
+
+
+BLANK = {"svg": b'<svg xmlns="http://www.w3.org/2000/svg" width="1pt" height="1pt"/>', "pdf": b"%PDF-1.4"}
+
+
+@pytest.fixture
+def blank_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are painted but not rendered, which takes most of a report's time: for tests of what is around them."""
+    from matplotlib.figure import Figure
+
+    def save(figure: Figure, file: BinaryIO, *, format: str, **_: object) -> None:
+        file.write(BLANK[format])
+
+    monkeypatch.setattr(Figure, "savefig", save)
 
 
 @pytest.fixture
