@@ -1,5 +1,6 @@
 """Runs of a study are attacked once, when they are done, and the table shows what its plan measured."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -102,9 +103,13 @@ def test_runs_are_attacked_as_planned_and_from_each_other(attacked_study, tmp_pa
     assert [row["mean"] is not None for row in under_attack] == [True, True]
 
 
-def test_several_runs_at_once_reach_the_same(attacked_study, tmp_path):
+def test_several_runs_attacked_at_once_reach_the_same(attacked_study, tmp_path):
     one = reproduce(attacked_study, tmp_path / "one", progress=False)
+    shutil.copytree(
+        tmp_path / "one", tmp_path / "two", ignore=shutil.ignore_patterns("robustness.json", "study.json")
+    )
     assert one == reproduce(attacked_study, tmp_path / "two", jobs=2, progress=False)
+    assert all(len(rows) == 1 for rows in measured(tmp_path / "two").values())
 
 
 def test_a_run_of_another_task_beside_it_is_no_reason_to_attack_a_run_again(make_study, make_cell, tmp_path):
