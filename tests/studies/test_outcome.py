@@ -1,5 +1,6 @@
 """A group's number is over the seeds that all of its cells have, and a claim is judged when all is there."""
 
+import math
 import statistics
 
 import pytest
@@ -77,6 +78,18 @@ def test_a_claim_about_one_group_is_about_its_mean(make_study, make_run, bound, 
     study = make_study(claims=(Claim("bp does well", "bp", ACCURACY, at_least=bound),))
     (claim,) = verdicts(study, runs_of(make_run, a_bp=[0.9, 0.8], b_bp=[0.9, 0.8]), "full")
     assert (claim["mean"], claim["met"]) == (pytest.approx(0.85), met)
+
+
+@pytest.mark.parametrize(
+    ("group", "beside", "exactly"), [("bp", None, 0.75), ("fa", "bp", -0.25)], ids=["mean", "difference"]
+)
+def test_a_bound_that_is_exactly_met_is_met(make_study, make_run, group, beside, exactly):
+    """``at_least`` is ≥; powers of two, so that nothing is rounded."""
+    runs = runs_of(make_run, a_bp=[0.75] * 2, b_bp=[0.75] * 2, a_fa=[0.5] * 2, b_fa=[0.5] * 2)
+    for bound, met in ((exactly, True), (math.nextafter(exactly, 1), False)):
+        study = make_study(claims=(Claim("…", group, ACCURACY, at_least=bound, beside=beside),))
+        (claim,) = verdicts(study, runs, "full")
+        assert (claim["mean"], claim["met"]) == (exactly, met)
 
 
 def test_nothing_is_judged_by_the_quick_budget(make_study, make_run):

@@ -1,5 +1,6 @@
 import dataclasses
 import itertools
+import math
 
 import pytest
 import torch
@@ -74,9 +75,9 @@ def test_a_trial_stops_after_the_least_steps_once_its_error_changed_by_less_than
 
 
 def test_a_change_of_a_thousandth_is_not_less():
-    rule = Stopping(5)
-    before, now = torch.tensor([0.0, 0.0]), torch.tensor([1e-3, 0.9e-3])
-    assert rule.settled(before.double(), now.double()).tolist() == [now[0].double().item() < 1e-3, True]
+    rule, now = Stopping(5), torch.tensor([1e-3, math.nextafter(1e-3, 0)], dtype=torch.float64)
+    for change in (now, -now):
+        assert rule.settled(torch.zeros_like(now), change).tolist() == [False, True]
     assert rule.settled(None, now).tolist() == [False, False]
 
 
