@@ -20,7 +20,7 @@ examples:
   biograd robustness runs/fa-seed0 --attacks transfer --transfer-from runs/bp-seed0 --json
 
 Each finished run at or below RUN is attacked, on the same examples of its test set. fgsm and pgd follow a
-gradient: the true one of the forward model, or what the rule's own feedback tells the input; square asks for
+gradient: the true one of the forward model, or what the rule's own feedback sends to the input; square asks for
 no gradient; transfer makes its examples by PGD on another run of the same task and test examples: one of those
 given, or of --transfer-from (backpropagation and the same seed first).
 

@@ -83,7 +83,7 @@ def measured(victim: Victim, planned: Sequence[Plan], sizes: Sequence[float], ba
         victim: the run that is attacked.
         planned: how.
         sizes: values of ε.
-        bar: told of each size of each plan.
+        bar: advanced with each size of each plan.
     """
     found: list[Curve] = []
     for number, plan in enumerate(planned):

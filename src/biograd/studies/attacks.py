@@ -64,7 +64,7 @@ class StrongestAttack:
     """The least share of the test examples that a run gets right under any one of its plan's attacks.
 
     What masks gradients weakens some attacks, not all: of several nets the one that stands the strongest attack on
-    each is the more robust, as far as these attacks can tell. Transferred examples do not count: only some runs have
+    each is the more robust, as far as these attacks can show. Transferred examples do not count: only some runs have
     another to take them from.
 
     Attributes:

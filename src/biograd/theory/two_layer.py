@@ -78,7 +78,7 @@ def simulate(
 
     Args:
         settings: how they are simulated.
-        trials: which, each told apart by its number.
+        trials: their numbers, from which each draws its data and weights.
         follow: steps from point to point of the curves, None for no curves.
         chunk: how many trials go together; None for what is fastest.
         tell: is called with the number of trials done, after each chunk.
