@@ -106,6 +106,15 @@ def test_nothing_is_judged_before_all_cells_and_seeds_are_there(make_study, make
     assert (claim["met"], claim["open"]) == (None, "1 of 2 seeds")
 
 
+def test_a_claim_waits_for_the_seeds_of_the_cell_that_has_most(make_study, make_cell, make_run):
+    cells = (make_cell("a/bp", seeds=2), make_cell("a/fa", rule="fa", seeds=3))
+    study = make_study(cells=cells)
+    (claim,) = verdicts(study, runs_of(make_run, a_bp=[0.9] * 3, a_fa=[0.9] * 2), "full")
+    assert (claim["met"], claim["open"]) == (None, "2 of 3 seeds")
+    (claim,) = verdicts(study, runs_of(make_run, a_bp=[0.9] * 3, a_fa=[0.9] * 3), "full")
+    assert (claim["met"], claim["open"]) == (True, None)
+
+
 def test_a_claim_about_a_group_without_runs_is_not_shown(make_study, make_run):
     assert verdicts(make_study(), runs_of(make_run, a_bp=[0.9]), "full") == []
 

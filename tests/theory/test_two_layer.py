@@ -204,6 +204,15 @@ def test_chunks_are_told_as_they_end():
     assert told == [2, 4, 5]
 
 
+def test_a_simulation_is_in_single_precision_unless_asked():
+    plain = SimulationSettings(activation="tanh", width=5)
+    for given, dtype in (
+        (plain, torch.float32),
+        (dataclasses.replace(plain, precision="float64"), torch.float64),
+    ):
+        assert two_layer.start(given, [draw(given, 0)]).y.dtype == dtype
+
+
 def test_chunks_fill_the_cache_and_hold_a_trial_at_least():
     assert two_layer.trials_at_once(SimulationSettings(activation="tanh", width=200)) > 4
     assert two_layer.trials_at_once(SimulationSettings(activation="tanh", width=12800)) == 1

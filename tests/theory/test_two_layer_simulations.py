@@ -139,6 +139,14 @@ def outcome(regularization, cosine, **rest):
     return {"trial": 0, "regularization": regularization, "cosine": cosine, **blank, **rest}
 
 
+def test_a_curve_has_fifty_points_up_to_the_least_number_of_steps_unless_asked():
+    of_steps = {
+        steps: Simulation(dataclasses.replace(TINY, steps=steps), 1).gap for steps in (1, 50, 51, 101)
+    }
+    assert of_steps == {1: 1, 50: 1, 51: 2, 101: 3}
+    assert Simulation(TINY, 1, follow=7).gap == 7
+
+
 def record_of(settings, outcomes):
     return {"config": {**dataclasses.asdict(settings), "trials": 2, "follow": 1}, "outcomes": outcomes}
 
