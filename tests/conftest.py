@@ -1,9 +1,17 @@
+import gc
 import json
 from collections.abc import Callable
+from typing import BinaryIO
 
 import pytest
 
 from biograd.cli import main
+
+
+def pytest_collection_finish() -> None:
+    """Set all that is imported by now aside, or every `gc.collect` would spend half a second on it."""
+    gc.collect()
+    gc.freeze()
 
 
 class Ended:
@@ -28,6 +36,20 @@ class Ended:
 
 def _refuse(constant: str) -> None:
     raise AssertionError(f"{constant} is not JSON")
+
+
+BLANK = {"svg": b'<svg xmlns="http://www.w3.org/2000/svg" width="1pt" height="1pt"/>', "pdf": b"%PDF-1.4"}
+
+
+@pytest.fixture
+def blank_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are painted but not rendered, which takes most of a report's time: for tests of what is around them."""
+    from matplotlib.figure import Figure
+
+    def save(figure: Figure, file: BinaryIO, *, format: str, **_: object) -> None:
+        file.write(BLANK[format])
+
+    monkeypatch.setattr(Figure, "savefig", save)
 
 
 @pytest.fixture

@@ -3,14 +3,13 @@ import inspect
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-
-import pytest
+from typing import Any
 
 import biograd
 from biograd import data, nets, penalties, rules
-from biograd.settings import describe
+from biograd.settings import Setting, describe
 
 SOURCE = Path(biograd.__file__).parent
 MODULES = sorted(SOURCE.rglob("*.py"))
@@ -46,6 +45,10 @@ def may_import(package: str) -> set[str]:
     return direct.union(*(may_import(other) for other in direct))
 
 
+def name_of(file: Path) -> str:
+    return file.relative_to(SOURCE).as_posix()
+
+
 def package_of(file: Path) -> str:
     return file.relative_to(SOURCE).parts[0].removesuffix(".py")
 
@@ -70,10 +73,14 @@ def test_every_package_has_its_place_among_the_arrows():
     assert {package_of(file) for file in INSIDE} == set(ARROWS)
 
 
-@pytest.mark.parametrize("file", INSIDE, ids=lambda file: str(file.relative_to(SOURCE)))
-def test_a_module_imports_only_what_stands_before_it(file):
+def test_a_module_imports_only_what_stands_before_it():
+    wrong = {name_of(file): found for file in INSIDE if (found := imported_too_early(file))}
+    assert wrong == {}
+
+
+def imported_too_early(file: Path) -> set[str]:
     package = package_of(file)
-    assert set(imported_packages(file)) - {package} <= may_import(package)
+    return set(imported_packages(file)) - {package} - may_import(package)
 
 
 def test_the_arrows_have_no_circle():
@@ -112,11 +119,17 @@ def public_definitions(body: list[ast.stmt], prefix: str = "") -> Iterator[tuple
                 yield from public_definitions(node.body, f"{node.name}.")
 
 
-@pytest.mark.parametrize("file", MODULES, ids=lambda file: str(file.relative_to(SOURCE)))
-def test_every_public_name_is_documented(file):
-    tree = ast.parse(file.read_text())
-    assert ast.get_docstring(tree), "a module says in a sentence why it exists"
-    bare = [name for name, node in public_definitions(tree.body) if not _documented(node)]
+def test_a_module_says_in_a_sentence_why_it_exists():
+    assert [name_of(file) for file in MODULES if not ast.get_docstring(ast.parse(file.read_text()))] == []
+
+
+def test_every_public_name_is_documented():
+    bare = [
+        f"{name_of(file)}: {name}"
+        for file in MODULES
+        for name, node in public_definitions(ast.parse(file.read_text()).body)
+        if not _documented(node)
+    ]
     assert bare == []
 
 
@@ -127,25 +140,25 @@ def _documented(node: ast.AST) -> bool:
     return bool(ast.get_docstring(node)) or bool(decorators & {"overload", "setter", "override"})
 
 
-@pytest.mark.parametrize("name", [name for name in biograd.__all__ if name != "__version__"])
-def test_every_name_of_the_package_can_be_had_and_is_documented(name):
-    assert inspect.getdoc(getattr(biograd, name))
+def test_every_name_of_the_package_can_be_had_and_is_documented():
+    names = [name for name in biograd.__all__ if name != "__version__"]
+    assert [name for name in names if not inspect.getdoc(getattr(biograd, name))] == []
 
 
-@pytest.mark.parametrize(
-    ("registry", "name"),
-    [(part.REGISTRY, name) for part in (rules, nets, data, penalties) for name in part.REGISTRY.names()],
-    ids=lambda value: value if isinstance(value, str) else value.kind,
-)
-def test_every_setting_is_explained_where_the_command_line_looks(registry, name):
-    constructor = registry.find(name)
-    unexplained = [s.name for s in describe(constructor) if not _is_explained(s, constructor)]
+def test_every_setting_is_explained_where_the_command_line_looks():
+    unexplained = [
+        f"{part.REGISTRY.kind} {name}: {setting.name}"
+        for part in (rules, nets, data, penalties)
+        for name in part.REGISTRY.names()
+        for setting in describe(part.REGISTRY.find(name))
+        if not is_explained(setting, part.REGISTRY.find(name))
+    ]
     assert unexplained == []
 
 
-def _is_explained(setting, constructor):
+def is_explained(setting: Setting, constructor: Callable[..., Any]) -> bool:
     text = inspect.cleandoc((setting.strategy or constructor).__doc__ or "")
-    return re.search(rf"^    {setting.name.rpartition('.')[2]}: \S", text, re.M)
+    return re.search(rf"^    {setting.name.rpartition('.')[2]}: \S", text, re.MULTILINE) is not None
 
 
 def test_every_rule_has_a_card_and_every_card_a_rule():

@@ -1,7 +1,7 @@
 import pytest
 
-from biograd.theory.cells import Cell
-from biograd.theory.setting import Setting
+from biograd.theory.settings import SimulationSettings
+from biograd.theory.simulations import Simulation
 
 TINY = "--examples 4 --features 5 --width 6 --steps 30"
 
@@ -13,9 +13,11 @@ def test_rows_and_their_record_are_printed_for_programs(biograd, tmp_path):
     row = biograd(words).row
     assert [found["regularization"] for found in row["rows"]] == [0.0, 0.1]
     assert all(found["trials"] == 3 and found["steps"] == 30 for found in row["rows"])
-    setting = Setting(activation="relu", width=6, examples=4, features=5, steps=30, regularization=(0.0, 0.1))
-    assert row["record"] == str(tmp_path / Cell(setting, 3).file_name)
-    assert row["config"] == Cell(setting, 3).config
+    settings = SimulationSettings(
+        activation="relu", width=6, examples=4, features=5, steps=30, regularization=(0.0, 0.1)
+    )
+    assert row["record"] == str(tmp_path / Simulation(settings, 3).file_name)
+    assert row["config"] == Simulation(settings, 3).config
     assert biograd(words).row == row
 
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from biograd.theory import published
-from biograd.theory.setting import Setting
+from biograd.theory.settings import SimulationSettings
 from biograd.theory.stopping import Stopping
 
 TINY = "--examples 4 --features 5 --width 6"
@@ -30,12 +30,14 @@ def test_convergence_is_measured_beside_the_prediction_and_drawn(biograd, tmp_pa
     assert again.out.splitlines()[-1] == row["figure"]
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_convergence_takes_as_many_steps_as_the_kernel_says(biograd, tmp_path):
     flags = "--examples 2 --features 5 --width 20 --activation tanh --lr 0.5 --trials 1 --normalize --json"
     (row,) = biograd(f"theory convergence {flags} --out {tmp_path}").row["rows"]
     assert row["steps"][-1] * row["predicted_slope"] == pytest.approx(12 * 2.302585, rel=0.01)
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_regularisation_that_ends_lets_the_loss_go_on(biograd, tmp_path):
     words = f"theory convergence {TINY} --regularization 0.05 --lr 0.4 --steps 1500 --trials 1 --out {tmp_path} --json"
     (constant,) = biograd(words).row["rows"]
@@ -65,7 +67,7 @@ def test_kernels_are_printed_with_their_exponent(biograd, tmp_path):
 
 
 def test_the_figure_shows_every_published_cell_up_to_a_width(biograd, tmp_path, monkeypatch):
-    monkeypatch.setattr(Setting, "stopping", Stopping(4, most=5))
+    monkeypatch.setattr(SimulationSettings, "stopping", Stopping(4, most=5))
     words = f"theory figure --activations linear,tanh --max-width 400 --trials 2 --out {tmp_path}"
     row = biograd(f"{words} --json").row
     cells = [(found["activation"], found["width"], found["regularization"]) for found in row["rows"]]

@@ -45,6 +45,20 @@ def test_the_parts_are_a_function_of_the_seed():
     assert chosen[0] != chosen[2]
 
 
+def test_what_is_left_over_goes_to_the_largest_remainders_and_among_equals_to_the_first_class():
+    """Shares of a half: 1½, 2 and 1½ of five; of a quarter: 1½, ¾ and ¾ of three."""
+    for sizes, fraction, taken in (((3, 4, 3), 0.5, [2, 2, 1]), ((6, 3, 3), 0.25, [1, 1, 1])):
+        targets = [cls for cls, size in enumerate(sizes) for _ in range(size)]
+        _, validation = carve_validation(numbered(targets), fraction, seed=0)
+        assert validation.targets.bincount(minlength=3).tolist() == taken
+
+
+def test_classes_of_one_size_give_examples_of_different_places():
+    _, validation = carve_validation(numbered([0] * 50 + [1] * 50), 0.2, seed=0)
+    places = validation.inputs.flatten().reshape(2, 10) % 50
+    assert places[0].tolist() != places[1].tolist()
+
+
 def test_a_fraction_of_zero_gives_an_empty_validation_part():
     train, validation = carve_validation(numbered([0, 1, 2]), 0, seed=0)
     assert (len(train), len(validation)) == (3, 0)

@@ -24,6 +24,7 @@ def test_a_comparison_prints_the_spread_and_writes_a_report(biograd, folder: Pat
     assert "<html" in (folder / "c" / "report.html").read_text()
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_calling_it_again_keeps_goes_on_and_adds(biograd, folder: Path):
     biograd(f"{COMPARE} --rules bp,fa --seeds 1")
     kept = (folder / "c" / "bp-seed0" / "result.json").read_bytes()
@@ -40,6 +41,7 @@ def test_calling_it_again_keeps_goes_on_and_adds(biograd, folder: Path):
     assert Run.load("c/fa-seed0").status == "done"
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_a_penalty_holds_for_all_rules_and_is_in_the_report(biograd, folder: Path):
     penalty = "--penalty decay --penalty.strength 0.1 --penalty.weights 2.*"
     ended = biograd(f"{COMPARE} --rules bp,fa --seeds 1 {penalty}")
@@ -52,17 +54,20 @@ def test_a_penalty_holds_for_all_rules_and_is_in_the_report(biograd, folder: Pat
     assert "--penalty decay --penalty.strength 0.1 --penalty.weights" in page
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_seeds_are_counted_from_the_first(biograd, folder: Path):
     rows = biograd(f"{COMPARE} --rules bp --seeds 2 --seed 5 --json").row["rows"]
     assert [row["seed"] for row in rows] == [5, 6]
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_other_settings_are_not_mixed_into_a_comparison(biograd, folder: Path):
     biograd(f"{COMPARE} --rules bp --seeds 1")
     assert "holds a run with another epochs" in biograd(f"{COMPARE} --rules bp --seeds 1 --epochs 3").mistake
     assert [run.folder.name for run in find_runs("c")] == ["bp-seed0"]
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_each_rule_gets_its_own_settings(biograd, folder: Path):
     biograd(f"{COMPARE} --rules fa,usf,bp --seeds 1 --rule.fa.scale 0.5 --rule.usf.scale=2")
     settings = {run.rule: run.config["rule"]["settings"] for run in find_runs("c")}
@@ -71,6 +76,7 @@ def test_each_rule_gets_its_own_settings(biograd, folder: Path):
     assert Run.load("single/fa-seed0").config["rule"]["settings"] == {"scale": 3.0}
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_a_rule_from_a_file_beside_ours(biograd, folder: Path):
     line = f"{COMPARE} --rules bp,mine.py:Scaled --seeds 1 --rule.mine.py:Scaled.factor 2 --json"
     rows = biograd(line).row["rows"]
@@ -78,6 +84,7 @@ def test_a_rule_from_a_file_beside_ours(biograd, folder: Path):
     assert Run.load("c/Scaled-seed0").config["rule"]["settings"] == {"factor": 2.0}
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_one_run_that_diverges_does_not_fail_the_others(biograd, folder: Path):
     line = f"{COMPARE} --optimizer sgd --seeds 1 --rules bp,mine.py:Scaled"
     ended = biograd(f"{line} --rule.mine.py:Scaled.factor 1e38")
@@ -85,12 +92,14 @@ def test_one_run_that_diverges_does_not_fail_the_others(biograd, folder: Path):
     assert ended.out.count("1 of 1 diverged") == 1
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_a_comparison_fails_when_no_run_is_finished(biograd, folder: Path):
     ended = biograd(f"{COMPARE} --optimizer sgd --seeds 1 --rules bp,shallow --lr 1e38")
     assert ended.code == 1
     assert ended.out.count("1 of 1 diverged") == 2
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_without_out_the_task_names_the_folder(biograd, folder: Path):
     line = COMPARE.replace(" --out c", "")
     assert biograd(f"{line} --rules bp --seeds 1 --one-vs-rest 0").out.endswith(
@@ -98,6 +107,7 @@ def test_without_out_the_task_names_the_folder(biograd, folder: Path):
     )
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_an_interrupted_comparison_says_how_it_goes_on(biograd, folder: Path):
     line = f"{COMPARE} --rules bp,mine.py:Stopped --seeds 1 --epochs 5"
     (folder / "stop").write_text("interrupt")
@@ -130,6 +140,7 @@ def test_the_demo_needs_nothing_and_can_be_repeated(biograd, folder: Path, monke
     assert second.row["report"] == "runs/demo/report.html"
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_a_report_of_runs_at_any_depth(biograd, folder: Path):
     train = "train --data iris --net mlp --net.widths 8 --epochs 1 --rule"
     for rule, out in (("bp", "all/a"), ("fa", "all/deep/er/b")):
@@ -153,6 +164,7 @@ lr = 0.01
 """
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_rules_have_settings_of_their_own_in_tables_of_a_file(biograd, folder: Path):
     (folder / "rules.toml").write_text(TABLES)
     ended = biograd("compare --config rules.toml --seeds 1 --out c")
@@ -169,6 +181,7 @@ def test_rules_have_settings_of_their_own_in_tables_of_a_file(biograd, folder: P
     assert [config["optimizer"]["settings"] for config in configs] == [{"lr": 0.1}] * 2
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_mistakes_with_tables_are_one_line(biograd, folder: Path):
     (folder / "rules.toml").write_text(TABLES)
     assert "biograd compare --config rules.toml runs them" in biograd("train --config rules.toml").mistake

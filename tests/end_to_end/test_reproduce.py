@@ -37,6 +37,7 @@ def test_the_report_can_be_written_again(biograd, folder: Path):
     assert (folder / "s" / "report.html").read_bytes() == page
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_rows_for_programs_and_what_is_there_is_kept(biograd, folder: Path):
     first = biograd(f"{STUDY} --out s --cell */fa --json").row
     assert (first["study"], first["budget"], first["report"]) == ("alignment", "quick", "s/report.html")
@@ -51,10 +52,12 @@ def test_rows_for_programs_and_what_is_there_is_kept(biograd, folder: Path):
     assert (folder / "s" / "digits" / "fa-seed0" / "result.json").read_bytes() == kept
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_without_out_the_study_and_its_budget_name_the_folder(biograd, folder: Path):
     assert biograd(f"{STUDY} --cell digits/bp").out.endswith("runs/alignment-quick/report.html\n")
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_a_study_fails_when_no_run_is_finished(biograd, folder: Path):
     text = (folder / "my_study.py").read_text()
     spoilt = text.replace("COMMON = {", 'COMMON = {"optimizer": {"name": "sgd", "lr": 1e38}, ')
@@ -86,6 +89,7 @@ def test_mistakes_are_one_line(biograd, folder: Path, typed, complaint):
     assert not (folder / "s").exists()
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_an_interrupted_study_says_how_it_goes_on(biograd, folder: Path):
     text = (folder / "my_study.py").read_text()
     (folder / "my_study.py").write_text(text.replace('"rule": rule}', '"rule": "mine.py:Stopped"}'))

@@ -45,6 +45,7 @@ def test_a_comparison_is_attacked_and_reported(biograd, compared):
     assert "Balanced accuracy under attack: iris · mlp" in page
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_a_program_gets_a_row_a_run_and_the_reports(biograd, compared):
     row = biograd(f"robustness c/bp-seed0 c/shallow-seed0 {QUICK} --json").row
     assert [one["run"] for one in row["rows"]] == ["c/bp-seed0", "c/shallow-seed0"]
@@ -61,6 +62,7 @@ def test_a_program_gets_a_row_a_run_and_the_reports(biograd, compared):
     assert read_measurements("c/bp-seed0") == [first]
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_every_setting_has_a_flag(biograd, compared):
     flags = (
         "--attacks pgd --gradient true --epsilons 0.1,0.2 --steps 4 --step-size 0.05 --restarts 2 --queries 9"
@@ -82,11 +84,13 @@ def test_every_setting_has_a_flag(biograd, compared):
     assert row["rows"][0]["examples"] == 50
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_a_run_is_attacked_once_however_often_it_is_named(biograd, compared):
     row = biograd("robustness c/bp-seed0 c/../c/bp-seed0 --attacks fgsm --json").row
     assert [one["test_reads"] for one in row["rows"]] == [2]
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_runs_that_are_not_done_are_named_and_left_out(biograd, compared):
     (compared / "c" / "bp-seed1" / "result.json").unlink()
     ended = biograd("robustness c --attacks fgsm --json")
@@ -97,6 +101,7 @@ def test_runs_that_are_not_done_are_named_and_left_out(biograd, compared):
     assert "there is no finished run in c/bp-seed1" in mistake.err
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_a_source_of_another_task_is_refused_before_anything_is_attacked(biograd, compared):
     biograd(f"train --rule bp --epochs 1 --one-vs-rest setosa --out binary {TRAIN}")
     ended = biograd(f"robustness c binary {QUICK} --transfer-from c")

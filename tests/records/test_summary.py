@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from biograd.records import Run, Spread, summarize
-from biograd.records.summary import flatten
+from biograd.records.summary import flatten, number, spread
 
 
 def run(seed, accuracy, *, rule="fa", status="done", folder=None, settings=None, **config):
@@ -29,6 +29,21 @@ def test_mean_and_sample_sd_over_seeds():
     assert accuracy.sd == pytest.approx(statistics.stdev([0.90, 0.92, 0.97]))
     assert (accuracy.n, cell.seeds, cell.label) == (3, [0, 1, 2], "")
     assert cell.seconds == Spread(2.0, 0.0, 3)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [([], Spread(None, None, 0)), ([0.5], Spread(0.5, None, 1)), ([0.25, 0.75], Spread(0.5, 0.125**0.5, 2))],
+)
+def test_a_spread_needs_two_and_divides_by_one_less(values, expected):
+    assert spread(values) == expected
+
+
+@pytest.mark.parametrize("value", [None, True, "0.5", float("nan"), float("inf"), [0.5]])
+def test_what_is_no_finite_number_is_none(value):
+    assert number({"accuracy": value}, "accuracy") is None
+    assert number({}, "accuracy") is None
+    assert number({"accuracy": 1}, "accuracy") == 1.0
 
 
 def test_one_seed_has_no_spread():
@@ -80,6 +95,32 @@ def test_runs_that_differ_in_configuration_are_never_averaged():
 def test_cells_of_a_rule_are_in_the_order_of_what_differs_numbers_by_size():
     cells = summarize([run(0, 0.9, epochs=epochs) for epochs in (100, 5, 20)])
     assert [cell.label for cell in cells] == ["epochs=5", "epochs=20", "epochs=100"]
+
+
+def test_what_differs_is_said_the_rules_settings_first_and_numbers_stand_before_words():
+    runs = [
+        run(0, 0.9, settings={"scale": 2.0}),
+        run(0, 0.9, epochs=9),
+        run(0, 0.9, settings={"scale": 0.5}),
+        run(0, 0.9, settings={"scale": "auto"}),
+    ]
+    assert [cell.label for cell in summarize(runs)] == [
+        "rule.scale=0.5, epochs=5",
+        "rule.scale=2.0, epochs=5",
+        "rule.scale=auto, epochs=5",
+        "rule.scale=default, epochs=9",
+    ]
+
+
+def test_runs_of_a_cell_are_in_the_order_of_their_seeds_wherever_they_lie():
+    (cell,) = summarize([run(2, 0.9, folder="a"), run(0, 0.8, folder="c"), run(0, 0.7, folder="b")])
+    assert [(one.seed, one.folder.name) for one in cell.runs] == [(0, "b"), (0, "c"), (2, "a")]
+
+
+@pytest.mark.parametrize("key", ["checkpoint_every", "checkpoint_seconds"])
+def test_how_often_checkpoints_are_written_does_not_split_a_cell(key):
+    (cell,) = summarize([run(0, 0.9, **{key: 5}), run(1, 0.8, **{key: 50})])
+    assert cell.seeds == [0, 1]
 
 
 def test_a_nested_setting_that_one_run_leaves_at_its_default_is_told_apart():

@@ -1,6 +1,7 @@
 """Figures draw the mean over the finished seeds, keep a rule's look, and are the same bytes each time."""
 
 import itertools
+import re
 import statistics
 import xml.etree.ElementTree as ET
 
@@ -190,26 +191,21 @@ def test_the_line_is_the_mean_of_the_finished_runs_and_the_others_are_drawn_apar
 
 
 def test_every_figure_is_a_valid_svg_and_a_pdf(runs_folder):
-    cells = cells_of(runs_folder)
-    drawings = [
-        *figures.learning_curves(cells),
-        *figures.accuracy_by_rule(cells),
-        *figures.cost_by_rule(cells),
-        *alignment(cells),
-    ]
-    assert [drawing.name for drawing in drawings] == [
-        "learning-curves-mnist-mlp",
+    names = re.findall(r'href="figures/([\w-]+)\.svg"', (runs_folder / "report.html").read_text())
+    assert names == [
         "test-accuracy-mnist-mlp",
-        "cost-mnist-mlp",
+        "learning-curves-mnist-mlp",
         "gradient-angle-mnist-mlp",
         "feedback-angle-mnist-mlp",
         "norm-ratio-mnist-mlp",
+        "cost-mnist-mlp",
     ]
-    for drawing in drawings:
-        assert ET.fromstring(drawing.svg).tag == "{http://www.w3.org/2000/svg}svg"
-        assert drawing.pdf.startswith(b"%PDF")
-        assert b"CreationDate" not in drawing.pdf
-        assert "dc:date" not in drawing.svg
+    for name in names:
+        svg, pdf = ((runs_folder / "figures" / f"{name}.{kind}").read_bytes() for kind in ("svg", "pdf"))
+        assert ET.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg"
+        assert pdf.startswith(b"%PDF")
+        assert b"CreationDate" not in pdf
+        assert b"dc:date" not in svg
 
 
 def test_without_validation_the_training_accuracy_is_drawn(make_run, tmp_path):

@@ -54,6 +54,7 @@ def test_targets_decoders_and_inverses_have_a_figure_each_only_where_they_were_m
         assert "logarithmic" in drawing.caption
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_they_have_a_section_of_the_page_beside_alignment(make_run, tmp_path):
     folder = make_run(tmp_path / "tp", "tp", epochs=1)
     measured(folder, "gradient_angle", lambda step, depth: 5.0, ["2.weight"])

@@ -198,6 +198,7 @@ def test_curves_in_text_give_accuracy_and_balanced_accuracy(attacked):
     assert ["fa", "square, no gradient", "—", "—", "—"] in text.rows
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_the_page_has_a_section_of_its_own_only_if_something_was_measured(attacked, make_run, tmp_path):
     write, folder = attacked
     for seed in range(2):

@@ -85,6 +85,7 @@ def studied(make_run, tmp_path):
     return tmp_path
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_the_page_begins_with_the_study(studied):
     html = write_report(studied).read_text()
     assert "<title>A study, full budget</title>" in html
@@ -123,6 +124,7 @@ def test_what_lies_in_one_folder_is_compared_whatever_the_nets(make_run, tmp_pat
     }
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_classes_one_by_one_are_drawn_by_reports_of_their_own(make_run, studied):
     for digit in "34":
         make_run(studied / digit / "fa-seed0", "fa", one_vs_rest=digit)

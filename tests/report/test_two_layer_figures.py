@@ -154,6 +154,7 @@ def test_a_figure_its_rows_and_a_page_are_written(name, tmp_path):
     assert re.findall(r'(?:src|href)="(?:https?:|//)', page) == []
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_the_page_shows_every_figure_of_its_folder(tmp_path):
     for name, make in FOUND.items():
         write_figure(tmp_path, name, make())

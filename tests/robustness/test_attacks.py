@@ -125,6 +125,36 @@ def test_pgd_steps_reach_every_point_of_the_ball_unless_a_size_is_given():
     torch.testing.assert_close(pgd(lambda x: x, x, y, 1.0, step_size=0.1, **steps), torch.tensor([[-0.6]]))
 
 
+@pytest.mark.parametrize("steps", [1, 5, 20])
+def test_a_step_of_pgd_is_two_and_a_half_radii_over_their_number(steps):
+    """Madry et al. 2018: 2.5 ε / steps; here the gradient is there for the first step alone."""
+    asked = []
+
+    def once(x, y):
+        asked.append(len(asked))
+        return torch.full_like(x, len(asked) == 1)
+
+    x, y = torch.zeros(1, 1, dtype=torch.float64), torch.tensor([0])
+    moved = pgd(lambda x: x, x, y, 0.8, gradient=once, steps=steps, start=x)
+    assert moved.item() == pytest.approx(min(0.8, 2.5 * 0.8 / steps), rel=1e-12)
+    assert len(asked) == steps
+
+
+def test_of_two_restarts_that_do_the_same_harm_the_first_is_kept():
+    x, y = torch.zeros(5, 2), torch.zeros(5, dtype=torch.long)
+    once, twice = (pgd(lambda x: 0 * x, x, y, 1.0, restarts=restarts) for restarts in (1, 2))
+    assert torch.equal(once, twice)
+    assert once.any()
+
+
+@pytest.mark.parametrize("attack", [pgd, square])
+def test_without_a_generator_the_seed_is_zero(digits, attack):
+    net, x, y = digits
+    count = {"steps": 1} if attack is pgd else {"queries": 3}
+    given = attack(net, x, y, 0.1, generator=torch.Generator().manual_seed(0), **count)
+    assert torch.equal(attack(net, x, y, 0.1, **count), given)
+
+
 def test_more_restarts_leave_no_more_right(digits):
     net, x, y = digits
     few, many = (
@@ -224,6 +254,44 @@ def test_squares_grow_smaller_and_every_channel_has_a_sign_of_its_own():
     assert sides[-1] <= 1
     apart = [(change[0] - change[1]).abs()[mask] > 0.1 for change, mask in zip(squares, changed, strict=True)]
     assert 0.2 < torch.cat(apart).double().mean() < 0.8
+
+
+def test_the_side_of_a_square_is_that_of_the_papers_schedule_and_its_place_anywhere():
+    """Of 10 000 queries the share is halved at 10, 50, 200, 1000, 2000, 4000, 6000 and 8000; here there are 1000."""
+    x, seen = torch.zeros(1, 8, 32, 32), []
+
+    def unmoved(tried):
+        seen.append(tried[0])
+        return torch.tensor([[1.0, 0.0]])
+
+    square(unmoved, x, torch.tensor([0]), 0.1, queries=1000, share=1.0)
+    rows = [(tried != seen[1]).any(0).any(1) for tried in seen[2:]]  # seen[1] are the stripes
+    halved = [1, 5, 20, 100, 200, 400, 600, 800]
+    shares = [0.5 ** sum(query >= at for at in halved) for query in range(2, 1000)]
+    assert [int(changed.sum()) for changed in rows] == [round(32 * share**0.5) for share in shares]
+    assert torch.stack(rows[-300:]).any(0).all()
+
+
+def test_a_set_of_features_has_the_nearest_whole_number_of_them():
+    x, seen = torch.zeros(200, 100), []
+
+    def unmoved(tried):
+        seen.append(tried)
+        return torch.tensor([[1.0, 0.0]]).expand(len(tried), 2)
+
+    square(unmoved, x, torch.zeros(200, dtype=torch.long), 0.1, queries=4, share=0.96)
+    assert (seen[2] != seen[1]).sum(1).max() == 2  # 0.96 / 2⁶ of 100 features are 1.5
+
+
+def test_a_tie_of_the_right_class_with_another_is_attacked_on():
+    asked = []
+
+    def tied(x):
+        asked.append(len(x))
+        return torch.zeros(len(x), 2)
+
+    square(tied, torch.zeros(1, 3), torch.tensor([0]), 0.1, queries=5)
+    assert asked == [1] * 5
 
 
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)

@@ -47,6 +47,24 @@ def test_a_net_is_shown_what_it_was_trained_on(dataset):
         assert x.max() <= 1
 
 
+def test_each_domain_has_the_sizes_and_bounds_that_the_page_states():
+    assert (PIXELS.lower, PIXELS.upper) == (0.0, 1.0)
+    assert (DEVIATIONS.lower, DEVIATIONS.upper) == (None, None)
+    assert PIXELS.epsilons == (0.0, 0.02, 0.05, 0.1, 0.2, 0.3)
+    assert DEVIATIONS.epsilons == (0.0, 0.1, 0.2, 0.5, 1.0, 2.0)
+    assert (PIXELS.large, DEVIATIONS.large) == (0.5, 5.0)
+
+
+@pytest.mark.parametrize(
+    ("extremes", "domain"),
+    [((0.0, 1.0), PIXELS), ((-1e-6, 1.0), DEVIATIONS), ((0.0, 1 + 1e-6), DEVIATIONS)],
+)
+def test_black_and_white_are_pixels_and_nothing_beyond(extremes, domain):
+    dataset = images(torch.float32, 1)
+    dataset.train.inputs.view(-1)[:2] = torch.tensor(extremes)
+    assert domain_of(dataset) is domain
+
+
 def test_a_standard_deviation_is_one_of_the_feature():
     iris = load("iris")
     x, _ = held_out_examples(iris, None, seed=0)

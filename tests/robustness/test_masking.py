@@ -61,6 +61,21 @@ def test_a_difference_within_two_standard_errors_is_none():
         assert with_changes(black_box=black_box)[0] == expected
 
 
+def test_exactly_two_standard_errors_are_none_either():
+    """Two of four, all of one sign: mean ½, standard deviation ½, standard error ¼."""
+    half, none = torch.tensor([True, True, False, False]), torch.zeros(4, dtype=torch.bool)
+    for changes in (
+        {"pgd": {0.1: half}, "fgsm": {0.1: none}, "black_box": {"square": {0.1: half}}, "own": {}},
+        {"pgd": {0.1: half}, "fgsm": {0.1: half}, "black_box": {"square": {0.1: none}}, "own": {}},
+    ):
+        assert with_changes(**changes) == ("not seen", [])
+
+
+@pytest.mark.parametrize("changes", [{"large": (0.5, right(0.05))}, {"zero_gradients": 0.05}])
+def test_exactly_five_percent_are_not_more(changes):
+    assert with_changes(**changes) == ("not seen", [])
+
+
 @pytest.mark.parametrize(
     ("missing", "reason"),
     [

@@ -5,14 +5,14 @@ import pytest
 import torch
 
 from biograd import UserMistake, records
-from biograd.robustness import Settings, measure_run
+from biograd.robustness import AttackSettings, measure_run
 from biograd.robustness.curves import excuse
 from biograd.robustness.domain import held_out_examples
 from biograd.robustness.scores import accuracy, is_right
 from biograd.robustness.victim import Victim
 from biograd.training.restored import restored
 
-QUICK = Settings(steps=3, queries=10, epsilons=[0, 0.3, 1], examples=None)
+QUICK = AttackSettings(steps=3, queries=10, epsilons=[0, 0.3, 1], examples=None)
 
 
 def points(measurement, attack, gradient):
@@ -70,14 +70,14 @@ def test_a_measurement_can_be_repeated_bit_for_bit_and_leaves_the_process_as_it_
 
 def test_another_seed_takes_other_examples_and_starts(runs):
     few = {"attacks": ["pgd"], "epsilons": [0.2], "examples": 30}
-    first, second = (measure_run(runs / "bp-0", Settings(**few, seed=seed)) for seed in (0, 1))
+    first, second = (measure_run(runs / "bp-0", AttackSettings(**few, seed=seed)) for seed in (0, 1))
     assert first["examples"] == second["examples"] == 30
     assert first["clean"]["logit_scale"] != second["clean"]["logit_scale"]
     assert first["key"] != second["key"]
 
 
 def test_the_same_settings_replace_and_others_are_kept_beside(runs):
-    fgsm = Settings(attacks=["fgsm"])
+    fgsm = AttackSettings(attacks=["fgsm"])
     for settings in (fgsm, QUICK, fgsm):
         last = measure_run(runs / "bp-0", settings)
     found = records.read_measurements(runs / "bp-0")
@@ -86,9 +86,11 @@ def test_the_same_settings_replace_and_others_are_kept_beside(runs):
 
 
 def test_default_sizes_are_those_of_the_kind_of_data_and_recorded(runs):
-    found = measure_run(runs / "bp-0", Settings(attacks=["fgsm"]))
+    found = measure_run(runs / "bp-0", AttackSettings(attacks=["fgsm"]))
     assert found["settings"]["epsilons"] == (0.0, 0.1, 0.2, 0.5, 1.0, 2.0)
-    given = measure_run(runs / "bp-0", Settings(attacks=["fgsm"], epsilons=found["settings"]["epsilons"]))
+    given = measure_run(
+        runs / "bp-0", AttackSettings(attacks=["fgsm"], epsilons=found["settings"]["epsilons"])
+    )
     assert given["key"] == found["key"]
 
 
@@ -111,7 +113,7 @@ def test_a_rule_without_a_feedback_path_says_so_in_its_row(runs):
 
 
 def test_transfer_without_another_run_says_so_in_its_row(runs):
-    (row,) = measure_run(runs / "bp-0", Settings(attacks=["transfer"]))["rows"]
+    (row,) = measure_run(runs / "bp-0", AttackSettings(attacks=["transfer"]))["rows"]
     assert row["reason"] == "no other run of the same task and test examples was given"
     assert measure_run(runs / "bp-0", QUICK)["source"] is None
 
@@ -162,7 +164,7 @@ def test_the_logit_scale_and_the_share_of_zero_gradients_are_those_of_the_clean_
         logits = run.predict(x)
     others = logits.masked_fill(torch.nn.functional.one_hot(y, 3).bool(), -torch.inf).amax(1)
     scale = (logits[torch.arange(50), y] - others).abs().mean().item()
-    found = measure_run(runs / "bp-0", Settings(attacks=["fgsm"], examples=None))
+    found = measure_run(runs / "bp-0", AttackSettings(attacks=["fgsm"], examples=None))
     assert found["clean"]["logit_scale"] == pytest.approx(scale)
     assert found["clean"]["accuracy"] == accuracy(is_right(logits, y))
 
@@ -215,7 +217,7 @@ def test_a_run_that_is_not_done_is_refused(runs):
 
 def test_a_large_size_is_tried_even_if_it_is_not_asked_for(runs):
     started = time.perf_counter()
-    found = measure_run(runs / "bp-0", Settings(attacks=["pgd"], gradients=["true"], epsilons=[0.1]))
+    found = measure_run(runs / "bp-0", AttackSettings(attacks=["pgd"], gradients=["true"], epsilons=[0.1]))
     large = next(check for check in found["verdict"]["checks"] if check["name"] == "large ε")
     assert large["passed"]
     assert large["seen"].endswith("at ε 5")

@@ -6,7 +6,7 @@ import torch
 from biograd import UserMistake
 from biograd.data.seeded import seeded
 from biograd.records import Run, find_runs
-from biograd.robustness import Settings, measure_run, pgd
+from biograd.robustness import AttackSettings, measure_run, pgd
 from biograd.robustness.scores import is_right
 from biograd.robustness.transfer import candidates, find_source
 from biograd.robustness.victim import Victim
@@ -53,7 +53,7 @@ def test_runs_of_another_task_are_refused(runs):
     ):
         candidates(Run.load(runs / "fa-0"), [Run.load(runs / "virginica")])
     with pytest.raises(UserMistake, match="another task"):
-        measure_run(runs / "virginica", Settings(attacks=["transfer"]), transfer_from=[runs / "bp-0"])
+        measure_run(runs / "virginica", AttackSettings(attacks=["transfer"]), transfer_from=[runs / "bp-0"])
 
 
 def test_unfinished_runs_are_no_source(runs):
@@ -66,7 +66,7 @@ def test_without_other_runs_there_is_nothing_to_refuse(runs):
 
 
 def test_examples_are_made_on_the_other_run_by_its_true_gradient(runs):
-    settings = Settings(attacks=["transfer"], epsilons=[0.5], examples=None)
+    settings = AttackSettings(attacks=["transfer"], epsilons=[0.5], examples=None)
     (row,) = measure_run(runs / "fa-0", settings, transfer_from=[runs / "bp-0"])["rows"]
     victim, source = (Victim(restored(runs / name), None, 0) for name in ("fa-0", "bp-0"))
     assert torch.equal(victim.x, source.x)

@@ -6,7 +6,7 @@ import pytest
 
 from biograd.records import Run
 from biograd.studies.quantities import AtEnd
-from biograd.studies.study import Budget, Cell, Claim, Group, Published, Shown, Study
+from biograd.studies.study import Budget, Claim, Group, Published, Shown, Study, StudyCell
 
 ACCURACY = AtEnd("test_accuracy")
 
@@ -20,7 +20,7 @@ def made_up_run(seed, accuracy, *, status="done", folder="nowhere", metrics=(), 
 def small_cell(name, *, rule="bp", seeds=2, quick=1, **configuration):
     data = {"name": "synthetic", "examples": 40, "test_examples": 12, "features": "4", "classes": 3}
     net = {"name": "mlp", "widths": (6,)}
-    return Cell(
+    return StudyCell(
         name,
         {"rule": rule, "data": data, "net": net, "device": "cpu", "batch_size": 10, **configuration},
         full=Budget(seeds=seeds, epochs=2),

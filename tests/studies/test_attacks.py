@@ -1,16 +1,17 @@
 """Runs of a study are attacked once, when they are done, and the table shows what its plan measured."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from biograd.records import add_measurement, read_measurements
-from biograd.robustness import Settings
+from biograd.robustness import AttackSettings
 from biograd.studies.attacks import MaskingSuspected, StrongestAttack, UnderAttack
 from biograd.studies.reproduce import reproduce
 from biograd.studies.study import Group, RobustnessPlan, Shown
 
-SMALL = Settings(epsilons=(0, 0.5), attacks=("fgsm", "transfer"), gradients=("true", "rule"))
+SMALL = AttackSettings(epsilons=(0, 0.5), attacks=("fgsm", "transfer"), gradients=("true", "rule"))
 PLAN = RobustnessPlan("a/*", full=SMALL, quick=SMALL)
 
 
@@ -69,7 +70,7 @@ def test_the_strongest_attack_is_that_which_leaves_least_right_transferred_examp
 
 def test_what_was_measured_by_other_settings_is_not_taken(make_run, tmp_path):
     run = make_run(0, 0.9, folder=tmp_path)
-    recorded(run, [attacked("fgsm", "true", 0.5, 0.1)], settings=Settings(epsilons=(0, 0.5)))
+    recorded(run, [attacked("fgsm", "true", 0.5, 0.1)], settings=AttackSettings(epsilons=(0, 0.5)))
     assert UnderAttack(PLAN, "fgsm", 0.5).of(run) is None
     assert MaskingSuspected(PLAN).of(run) is None
 
@@ -102,9 +103,13 @@ def test_runs_are_attacked_as_planned_and_from_each_other(attacked_study, tmp_pa
     assert [row["mean"] is not None for row in under_attack] == [True, True]
 
 
-def test_several_runs_at_once_reach_the_same(attacked_study, tmp_path):
+def test_several_runs_attacked_at_once_reach_the_same(attacked_study, tmp_path):
     one = reproduce(attacked_study, tmp_path / "one", progress=False)
+    shutil.copytree(
+        tmp_path / "one", tmp_path / "two", ignore=shutil.ignore_patterns("robustness.json", "study.json")
+    )
     assert one == reproduce(attacked_study, tmp_path / "two", jobs=2, progress=False)
+    assert all(len(rows) == 1 for rows in measured(tmp_path / "two").values())
 
 
 def test_a_run_of_another_task_beside_it_is_no_reason_to_attack_a_run_again(make_study, make_cell, tmp_path):

@@ -1,5 +1,6 @@
 """A group's number is over the seeds that all of its cells have, and a claim is judged when all is there."""
 
+import math
 import statistics
 
 import pytest
@@ -79,6 +80,18 @@ def test_a_claim_about_one_group_is_about_its_mean(make_study, make_run, bound, 
     assert (claim["mean"], claim["met"]) == (pytest.approx(0.85), met)
 
 
+@pytest.mark.parametrize(
+    ("group", "beside", "exactly"), [("bp", None, 0.75), ("fa", "bp", -0.25)], ids=["mean", "difference"]
+)
+def test_a_bound_that_is_exactly_met_is_met(make_study, make_run, group, beside, exactly):
+    """``at_least`` is ≥; powers of two, so that nothing is rounded."""
+    runs = runs_of(make_run, a_bp=[0.75] * 2, b_bp=[0.75] * 2, a_fa=[0.5] * 2, b_fa=[0.5] * 2)
+    for bound, met in ((exactly, True), (math.nextafter(exactly, 1), False)):
+        study = make_study(claims=(Claim("…", group, ACCURACY, at_least=bound, beside=beside),))
+        (claim,) = verdicts(study, runs, "full")
+        assert (claim["mean"], claim["met"]) == (exactly, met)
+
+
 def test_nothing_is_judged_by_the_quick_budget(make_study, make_run):
     (claim,) = verdicts(make_study(), runs_of(make_run, **FULL, a_fa=[0.9, 0.9]), "quick")
     assert (claim["met"], claim["open"]) == (None, "judged at the full budget")
@@ -91,6 +104,15 @@ def test_nothing_is_judged_before_all_cells_and_seeds_are_there(make_study, make
     assert (claim["met"], claim["open"]) == (None, "1 of 2 cells of 'fa'")
     (claim,) = verdicts(study, runs_of(make_run, **FULL, a_fa=[0.9, "diverged"]), "full")
     assert (claim["met"], claim["open"]) == (None, "1 of 2 seeds")
+
+
+def test_a_claim_waits_for_the_seeds_of_the_cell_that_has_most(make_study, make_cell, make_run):
+    cells = (make_cell("a/bp", seeds=2), make_cell("a/fa", rule="fa", seeds=3))
+    study = make_study(cells=cells)
+    (claim,) = verdicts(study, runs_of(make_run, a_bp=[0.9] * 3, a_fa=[0.9] * 2), "full")
+    assert (claim["met"], claim["open"]) == (None, "2 of 3 seeds")
+    (claim,) = verdicts(study, runs_of(make_run, a_bp=[0.9] * 3, a_fa=[0.9] * 3), "full")
+    assert (claim["met"], claim["open"]) == (True, None)
 
 
 def test_a_claim_about_a_group_without_runs_is_not_shown(make_study, make_run):

@@ -4,7 +4,7 @@ import pytest
 
 from biograd import studies
 from biograd.errors import UserMistake
-from biograd.robustness import Settings
+from biograd.robustness import AttackSettings
 from biograd.studies.quantities import AtEnd
 from biograd.studies.study import Claim, Group, RobustnessPlan, Shown, Study
 
@@ -25,7 +25,7 @@ def test_a_group_holds_the_cells_whose_names_fit(make_study):
         ({"groups": (Group("all", "*", ()), Group("all", "a/*", ()))}, "has the group 'all' twice"),
         ({"claims": (Claim("", "kp", ACCURACY, 0.0),)}, "has no group 'kp'"),
         ({"claims": (Claim("", "fa", ACCURACY, 0.0, beside="kp"),)}, "has no group 'kp'"),
-        ({"robustness": (RobustnessPlan("c", *[Settings(epsilons=(0,))] * 2),)}, "no cell fits 'c'"),
+        ({"robustness": (RobustnessPlan("c", *[AttackSettings(epsilons=(0,))] * 2),)}, "no cell fits 'c'"),
     ],
 )
 def test_what_does_not_hold_together_is_refused(make_study, changes, complaint):
@@ -41,7 +41,7 @@ def test_a_cell_twice_is_refused(make_study, make_cell):
 
 def test_a_plan_states_its_epsilons():
     with pytest.raises(UserMistake, match="names no epsilons"):
-        RobustnessPlan("*", full=Settings(epsilons=(0.1,)), quick=Settings())
+        RobustnessPlan("*", full=AttackSettings(epsilons=(0.1,)), quick=AttackSettings())
 
 
 @pytest.mark.parametrize("name", studies.names())

@@ -23,17 +23,17 @@ LAMBDA = {
 }
 
 
-def train(setting, problem, strength, steps):
+def train(settings, problem, strength, steps):
     """W, β and the errors after so many steps of one trial."""
-    psi, slope = PSI[setting.activation]
-    W, beta, p = problem.W.copy(), problem.beta.copy(), setting.width
+    psi, slope = PSI[settings.activation]
+    W, beta, p = problem.W.copy(), problem.beta.copy(), settings.width
     for t in range(steps):
         U = problem.X @ W.T
         hidden = psi(U)
         f = hidden @ beta / math.sqrt(p)
-        eta, decay = setting.rate, strength * LAMBDA[setting.schedule](t, setting.horizon)
-        gradient = f - problem.y if setting.units == "paper" else 2 * (f - problem.y) / setting.examples
-        back = problem.b if setting.method == "fa" else beta
+        eta, decay = settings.rate, strength * LAMBDA[settings.schedule](t, settings.horizon)
+        gradient = f - problem.y if settings.units == "paper" else 2 * (f - problem.y) / settings.examples
+        back = problem.b if settings.method == "fa" else beta
         step_W = ((gradient[:, None] * slope(U)).T @ problem.X) * back[:, None] / math.sqrt(p)
         step_beta = hidden.T @ gradient / math.sqrt(p) + decay * beta
         W, beta = W - eta * step_W, beta - eta * step_beta

@@ -12,7 +12,7 @@ from biograd.theory import two_layer
 from biograd.theory.general import GeneralBatch
 from biograd.theory.linear import LinearBatch
 from biograd.theory.problem import draw
-from biograd.theory.setting import Setting
+from biograd.theory.settings import SimulationSettings
 from biograd.theory.two_layer import simulate
 from tests.theory.plain_two_layer import train
 
@@ -21,8 +21,8 @@ SMALL = {"width": 30, "examples": 7, "features": 11, "precision": "float64", "se
 STEPS = 200
 
 
-def setting(activation="tanh", **changes):
-    return Setting(**{"activation": activation, **SMALL, "steps": STEPS, **changes})
+def settings(activation="tanh", **changes):
+    return SimulationSettings(**{"activation": activation, **SMALL, "steps": STEPS, **changes})
 
 
 def assert_equals_the_plain_loop(given, trials=2):
@@ -48,14 +48,14 @@ def cosine(a, b):
 def test_both_algorithms_equal_a_plain_loop_over_trials(activation, method, units):
     strengths = (0.0, 0.3) if units == "published" else (0.0, 1.0)
     assert_equals_the_plain_loop(
-        setting(activation, method=method, units=units, regularization=strengths), trials=3
+        settings(activation, method=method, units=units, regularization=strengths), trials=3
     )
 
 
 @pytest.mark.parametrize("schedule", ["cut-off", "decay"])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_regularisation_goes_by_its_schedule(activation, schedule):
-    given = setting(activation, schedule=schedule, horizon=90, regularization=(0.3, 0.1))
+    given = settings(activation, schedule=schedule, horizon=90, regularization=(0.3, 0.1))
     assert_equals_the_plain_loop(given)
     constant = dataclasses.replace(given, schedule="constant", horizon=None)
     assert simulate(given, [0])[0].cosine != pytest.approx(simulate(constant, [0])[0].cosine, abs=1e-4)
@@ -63,14 +63,14 @@ def test_regularisation_goes_by_its_schedule(activation, schedule):
 
 @pytest.mark.parametrize("activation", ["linear", "tanh"])
 def test_inputs_may_be_more_than_features_and_of_unit_length(activation):
-    given = setting(activation, examples=9, features=4, normalize=True, regularization=(0.2,))
+    given = settings(activation, examples=9, features=4, normalize=True, regularization=(0.2,))
     assert np.allclose(np.linalg.norm(draw(given, 0).X, axis=1), 1)
     assert_equals_the_plain_loop(given)
 
 
 def test_units_are_two_names_for_the_same_steps():
-    published = setting("relu", regularization=(0.3,))
-    paper = setting("relu", regularization=(0.3 * published.examples / 2,), units="paper")
+    published = settings("relu", regularization=(0.3,))
+    paper = settings("relu", regularization=(0.3 * published.examples / 2,), units="paper")
     assert paper.rate == 2 * published.rate / published.examples
     (one,), (other,) = simulate(published, [0]), simulate(paper, [0])
     assert other.cosine == pytest.approx(one.cosine, abs=1e-12)
@@ -78,7 +78,7 @@ def test_units_are_two_names_for_the_same_steps():
 
 
 def test_the_linear_network_has_a_short_cut_that_is_exact():
-    given = setting("linear", regularization=(0.0, 0.4))
+    given = settings("linear", regularization=(0.0, 0.4))
     problems = [draw(given, trial) for trial in range(3)]
     short, general = LinearBatch(given, problems), GeneralBatch(given, problems)
     assert isinstance(two_layer.start(given, problems), LinearBatch)
@@ -96,7 +96,7 @@ def test_the_linear_network_has_a_short_cut_that_is_exact():
 
 @pytest.mark.parametrize("name", ["fa", "dfa"])
 def test_the_rules_fa_and_dfa_are_this_algorithm_on_one_hidden_layer(name):
-    given = setting("tanh", units="paper", steps=25)
+    given = settings("tanh", units="paper", steps=25)
     problem = draw(given, 0)
     net = nn.Sequential(
         nn.Linear(given.features, given.width, bias=False), nn.Tanh(), nn.Linear(given.width, 1, bias=False)
@@ -127,7 +127,7 @@ def test_the_rules_fa_and_dfa_are_this_algorithm_on_one_hidden_layer(name):
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_a_trial_is_the_same_whatever_its_company(activation, precision):
-    given = setting(activation, precision=precision, regularization=(0.0, 0.3), width=210, examples=20)
+    given = settings(activation, precision=precision, regularization=(0.0, 0.3), width=210, examples=20)
     together = simulate(given, range(5), chunk=5)
     assert simulate(given, range(5), chunk=5) == together
     assert_same(simulate(given, range(5), chunk=2), together, precision)
@@ -146,7 +146,7 @@ def assert_same(these, those, precision="float32"):
 
 
 def test_seeds_and_trials_draw_differently():
-    given = setting()
+    given = settings()
     first = draw(given, 0)
     assert not np.allclose(first.X, draw(given, 1).X)
     assert not np.allclose(first.X, draw(dataclasses.replace(given, seed=6), 0).X)
@@ -154,15 +154,15 @@ def test_seeds_and_trials_draw_differently():
 
 
 def test_the_targets_are_a_linear_map_or_a_teacher_of_the_same_kind():
-    given = setting("linear", examples=40, features=5, width=3)
+    given = settings("linear", examples=40, features=5, width=3)
     problem = draw(given, 0)
     assert np.linalg.lstsq(problem.X, problem.y, rcond=None)[1] < 1e-20
-    wide = [draw(setting("relu", width=400, features=50, examples=4), trial).y for trial in range(300)]
+    wide = [draw(settings("relu", width=400, features=50, examples=4), trial).y for trial in range(300)]
     assert np.var(wide) == pytest.approx(50 / 2, rel=0.25)  # E relu(w·x)² = |x|² / 2
 
 
 def test_single_precision_stays_near_double():
-    given = setting("tanh", regularization=(0.0, 0.01), width=100, steps=400)
+    given = settings("tanh", regularization=(0.0, 0.01), width=100, steps=400)
     for single, double in zip(
         simulate(dataclasses.replace(given, precision="float32"), [0, 1]),
         simulate(given, [0, 1]),
@@ -173,7 +173,7 @@ def test_single_precision_stays_near_double():
 
 
 def test_curves_are_measured_every_so_many_steps_and_at_the_end():
-    given = setting("tanh", steps=50, regularization=(0.0, 0.2))
+    given = settings("tanh", steps=50, regularization=(0.0, 0.2))
     for outcome in simulate(given, [0, 1], follow=20):
         assert outcome.curves["steps"] == [0, 20, 40, 50]
         for place, steps in enumerate(outcome.curves["steps"]):
@@ -189,25 +189,34 @@ def test_curves_are_measured_every_so_many_steps_and_at_the_end():
 
 
 def test_a_curve_that_ends_on_a_point_has_it_once():
-    (outcome,) = simulate(setting("tanh", steps=40), [0], follow=20)
+    (outcome,) = simulate(settings("tanh", steps=40), [0], follow=20)
     assert outcome.curves["steps"] == [0, 20, 40]
     assert {len(points) for points in outcome.curves.values()} == {3}
 
 
 def test_no_curves_unless_wanted():
-    assert simulate(setting(steps=5), [0])[0].curves == {}
+    assert simulate(settings(steps=5), [0])[0].curves == {}
 
 
 def test_chunks_are_told_as_they_end():
     told = []
-    simulate(setting(steps=1), range(5), chunk=2, tell=told.append)
+    simulate(settings(steps=1), range(5), chunk=2, tell=told.append)
     assert told == [2, 4, 5]
 
 
+def test_a_simulation_is_in_single_precision_unless_asked():
+    plain = SimulationSettings(activation="tanh", width=5)
+    for given, dtype in (
+        (plain, torch.float32),
+        (dataclasses.replace(plain, precision="float64"), torch.float64),
+    ):
+        assert two_layer.start(given, [draw(given, 0)]).y.dtype == dtype
+
+
 def test_chunks_fill_the_cache_and_hold_a_trial_at_least():
-    assert two_layer.trials_at_once(Setting(activation="tanh", width=200)) > 4
-    assert two_layer.trials_at_once(Setting(activation="tanh", width=12800)) == 1
-    assert two_layer.trials_at_once(Setting(activation="linear", width=12800)) > 4
+    assert two_layer.trials_at_once(SimulationSettings(activation="tanh", width=200)) > 4
+    assert two_layer.trials_at_once(SimulationSettings(activation="tanh", width=12800)) == 1
+    assert two_layer.trials_at_once(SimulationSettings(activation="linear", width=12800)) > 4
 
 
 @pytest.mark.parametrize(
@@ -235,12 +244,14 @@ def test_chunks_fill_the_cache_and_hold_a_trial_at_least():
 )
 def test_what_cannot_be_is_refused(changes, message):
     with pytest.raises(UserMistake) as caught:
-        setting(**changes)
+        settings(**changes)
     assert message in str(caught.value)
 
 
 def test_only_what_was_published_stands_beside_published_numbers():
-    published = Setting(activation="tanh", width=200, regularization=(0.001,), seed=3, max_steps=99999)
+    published = SimulationSettings(
+        activation="tanh", width=200, regularization=(0.001,), seed=3, max_steps=99999
+    )
     assert published.is_published()
     assert not published.is_published(steps=9)
     for change in (

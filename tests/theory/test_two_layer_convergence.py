@@ -5,20 +5,22 @@ import numpy as np
 import pytest
 
 from biograd.errors import UserMistake
-from biograd.theory.cells import Cell, run
 from biograd.theory.convergence import late_slope, rows, steps_needed
 from biograd.theory.kernel_norms import kernel_norms
 from biograd.theory.kernels import first_error, kernels, linearised, predicted_slope
 from biograd.theory.problem import draw
-from biograd.theory.setting import Setting
+from biograd.theory.settings import SimulationSettings
+from biograd.theory.simulations import Simulation, run
 
-WIDE = Setting(activation="tanh", width=600, examples=5, features=30, normalize=True, precision="float64")
+WIDE = SimulationSettings(
+    activation="tanh", width=600, examples=5, features=30, normalize=True, precision="float64"
+)
 
 
 @pytest.fixture(scope="module")
 def record(tmp_path_factory):
     given = dataclasses.replace(WIDE, steps=steps_needed(WIDE, 2), regularization=(0.0, 0.01))
-    return run([Cell(given, 2, follow=200)], tmp_path_factory.mktemp("cells"))[0]
+    return run([Simulation(given, 2, follow=200)], tmp_path_factory.mktemp("simulations"))[0]
 
 
 def test_the_steps_are_those_in_which_the_loss_falls_by_twelve_powers_of_ten(record):
@@ -74,7 +76,7 @@ def test_the_late_slope_is_that_of_the_last_quarter():
 
 def test_there_is_no_late_slope_without_two_points_so_late(tmp_path):
     assert late_slope([0, 1, 2], np.array([4.0, 2.0, 1.0])) is None
-    (row,) = rows(run([Cell(dataclasses.replace(WIDE, steps=2), 2, follow=1)], tmp_path)[0])
+    (row,) = rows(run([Simulation(dataclasses.replace(WIDE, steps=2), 2, follow=1)], tmp_path)[0])
     assert row["slope_ratio"] is row["slope_ratio_sd"] is row["recursion_ratio"] is None
     assert row["predicted_slope"] > 0
 

@@ -5,19 +5,21 @@ import pytest
 
 from biograd.theory.kernels import first_error, kernels, linearised, predicted_slope
 from biograd.theory.problem import draw
-from biograd.theory.setting import Setting
+from biograd.theory.settings import SimulationSettings
 from tests.theory.plain_two_layer import PSI, train
 
 ACTIVATIONS = ("linear", "relu", "tanh", "sigmoid")
 
 
-def setting(activation, **changes):
-    return Setting(activation=activation, width=9, examples=5, features=7, normalize=True, **changes)
+def settings(activation, **changes):
+    return SimulationSettings(
+        activation=activation, width=9, examples=5, features=7, normalize=True, **changes
+    )
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_kernels_are_the_sums_that_define_them(activation):
-    given = setting(activation)
+    given = settings(activation)
     problem = draw(given, 0)
     psi, slope = PSI[activation]
     both, U = kernels(given, problem), problem.X @ problem.W.T
@@ -39,7 +41,7 @@ def test_kernels_are_the_sums_that_define_them(activation):
 @pytest.mark.parametrize("method", ["fa", "bp"])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_a_small_step_moves_the_error_by_both_kernels(activation, method):
-    given = setting(activation, method=method, units="paper", learning_rate=1e-7)
+    given = settings(activation, method=method, units="paper", learning_rate=1e-7)
     problem = draw(given, 0)
     both, e = kernels(given, problem), first_error(given, problem)
     _, _, after = train(given, problem, 0.0, 1)
@@ -50,7 +52,7 @@ def test_a_small_step_moves_the_error_by_both_kernels(activation, method):
 
 @pytest.mark.parametrize("units", ["published", "paper"])
 def test_the_recursion_is_what_it_says_step_by_step(units):
-    given = setting("relu", units=units, learning_rate=0.05)
+    given = settings("relu", units=units, learning_rate=0.05)
     problem = draw(given, 0)
     both, e = kernels(given, problem), first_error(given, problem)
     eta, losses = 0.05 * (2 / 5 if units == "published" else 1), []
@@ -64,7 +66,7 @@ def test_the_recursion_is_what_it_says_step_by_step(units):
 
 def test_the_first_layers_kernel_falls_with_the_width_and_the_second_layers_does_not():
     def means(width):
-        given = Setting(activation="tanh", width=width, normalize=True)
+        given = SimulationSettings(activation="tanh", width=width, normalize=True)
         found = [kernels(given, draw(given, trial)) for trial in range(4)]
         return np.mean([[one.first_layer_norm, one.slowest] for one in found], 0)
 
@@ -74,7 +76,7 @@ def test_the_first_layers_kernel_falls_with_the_width_and_the_second_layers_does
 
 
 def test_norms_are_of_the_largest_eigenvalue_and_the_smallest():
-    given = setting("tanh")
+    given = settings("tanh")
     both = dataclasses.replace(kernels(given, draw(given, 0)), G=np.diag([3.0, 1.0]), H=np.diag([-5.0, 2.0]))
     assert both.slowest == pytest.approx(1)
     assert both.first_layer_norm == pytest.approx(5)

@@ -12,7 +12,7 @@ from biograd.training import resume, train
 KILLS = int(os.environ.get("BIOGRAD_KILLS", "20"))
 FLAGS = {
     "rule": "kp",  # its feedback is learned, and so in the optimiser too
-    "epochs": 7,
+    "epochs": 5,
     "batch_size": 2,
     "checkpoint_every": 20,
     "diagnostics_every": 50,

@@ -49,6 +49,14 @@ def test_settings_are_typed_and_leave_out_what_the_loop_cannot_use(name):
     assert not {"params", "capturable", "differentiable"} & set(settings)
 
 
+def test_adam_without_correction_has_the_defaults_of_adam():
+    found, adam = (
+        {setting.name: setting.default for setting in describe(optimizers.find(name))}
+        for name in ("adam-uncorrected", "adam")
+    )
+    assert found == {name: adam[name] for name in found}
+
+
 def test_text_is_converted_as_the_signature_says():
     text = {"lr": "0.5", "betas": "0.8,0.99", "amsgrad": "true", "weight-decay": "1e-2", "foreach": "true"}
     group = taught("adamw", **text)[1].param_groups[0]
@@ -72,6 +80,7 @@ def test_fused_kernels_are_used_where_torch_has_them_and_the_user_chose_nothing(
         ("adam", {"momentum": 1}, "no setting 'momentum'; its settings: lr, betas, eps"),
         ("adam", {"capturable": True}, "no setting 'capturable'"),
         ("adam", {"lr": -1}, "setting 'lr' got -1"),
+        ("adam", {"lr": 0}, "setting 'lr' got 0"),
         ("adam", {"lr": "fast"}, "setting 'lr' got 'fast'"),
         ("adam", {"betas": "0.9"}, "setting 'betas"),
         ("adam", {"betas": "0.9,1.5"}, "Invalid beta parameter at index 1: 1.5"),

@@ -49,6 +49,7 @@ def test_what_a_phase_does_not_teach_stays_with_its_moments(
         "schedule": "none",
         "clip_norm": clip_norm,
         "validation_fraction": 0,
+        "checkpoint_every": 100,
     }
     kept = {}
     for epochs in (1, 2, 3):

@@ -46,6 +46,23 @@ def test_step_cuts_every_so_often_or_at_given_times():
 
 
 @pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("cosine", {"minimum": 0.0, "interval": "step"}),
+        ("step", {"every": 30, "at": (), "factor": 0.1, "interval": "epoch"}),
+    ],
+)
+def test_the_defaults_are_those_that_the_pages_state(name, settings):
+    assert rates(name, epochs=70) == rates(name, epochs=70, **settings)
+
+
+def test_settings_at_the_ends_of_their_ranges():
+    assert rates("cosine", minimum=RATE) == pytest.approx([RATE] * 18)
+    assert rates("step", every=1, factor=1) == pytest.approx([RATE] * 18)
+    assert rates("step", at=(5,))[::3] == pytest.approx([RATE] * 5 + [0.1 * RATE])
+
+
+@pytest.mark.parametrize(
     ("name", "settings", "words"),
     [
         ("cosin", {}, "did you mean 'cosine'"),

@@ -41,7 +41,7 @@ _COMMANDS = (
 
 _EPILOG = """\
 Begin with `biograd demo`: it needs no network and takes less than a minute.
-`biograd COMMAND --help` tells a command's flags, defaults and ranges.
+`biograd COMMAND --help` lists a command's flags, defaults and ranges.
 
 Every command takes --json: the last line of standard output is then one JSON object. Progress goes to
 standard error, and only to a terminal.

@@ -105,7 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _given(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What the benchmark is told, of the flags that were given; those of another benchmark are a mistake."""
+    """The benchmark's arguments, of the flags that were given; those of another benchmark are a mistake."""
     flags = dict.fromkeys(flag for flags in _FLAGS.values() for flag in flags)
     given = {flag: getattr(arguments, flag) for flag in flags if getattr(arguments, flag) is not None}
     for flag in given:
@@ -169,7 +169,7 @@ def _line(row: Mapping[str, Any], what: str) -> tuple[str, ...]:
 
 
 def _verdict(row: Mapping[str, Any]) -> str:
-    """Whether a ratio is over its limit, and whether more repeats might tell otherwise."""
+    """Whether a ratio is over its limit, and whether more repeats might change that."""
     if row["limit"] is None or row["ratio"] <= row["limit"]:
         return ""
     return "over the limit" if row["ratio_low"] > row["limit"] else "over, within noise"

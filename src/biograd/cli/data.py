@@ -64,7 +64,7 @@ def _list(directory: str | None, as_json: bool) -> int:
         return DONE
     print(columns(rows))
     print(
-        "\nbiograd data NAME tells the sizes, licence and settings of one; biograd data cache where they lie."
+        "\nbiograd data NAME shows the sizes, licence and settings of one; biograd data cache where they lie."
     )
     return DONE
 

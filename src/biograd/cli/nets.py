@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
         print_json({"nets": [{"name": name, "summary": line} for name, line in summaries.items()]})
     else:
         print(columns(list(summaries.items())))
-        print("\nbiograd nets NAME tells the settings and the size of one.")
+        print("\nbiograd nets NAME shows the settings and the size of one.")
     return DONE
 
 

@@ -194,5 +194,5 @@ def _parse_without_command(
     near = difflib.get_close_matches(command, list(parser.commands()), n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise UserMistake(
-        f"unknown command {command!r}: {hint}Commands: {', '.join(parser.commands())}; --help tells more"
+        f"unknown command {command!r}: {hint}Commands: {', '.join(parser.commands())}; --help says more"
     )

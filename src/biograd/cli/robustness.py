@@ -20,7 +20,7 @@ examples:
   biograd robustness runs/fa-seed0 --attacks transfer --transfer-from runs/bp-seed0 --json
 
 Each finished run at or below RUN is attacked, on the same examples of its test set. fgsm and pgd follow a
-gradient: the true one of the forward model, or what the rule's own feedback tells the input; square asks for
+gradient: the true one of the forward model, or what the rule's own feedback sends to the input; square asks for
 no gradient; transfer makes its examples by PGD on another run of the same task and test examples: one of those
 given, or of --transfer-from (backpropagation and the same seed first).
 
@@ -91,11 +91,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Attack every run, write the reports, print what was found."""
     from biograd import records
     from biograd.report import write_report
-    from biograd.robustness import Settings, candidates, measure_run
+    from biograd.robustness import AttackSettings, candidates, measure_run
 
     given = {name: getattr(arguments, flag) for name, flag in _SETTINGS.items()}
     given = {name: value for name, value in given.items() if value is not None}
-    settings = Settings(**given, examples=arguments.examples)
+    settings = AttackSettings(**given, examples=arguments.examples)
     found = [run for folder in arguments.runs for run in _finished(folder)]
     runs = list({run.folder.resolve(): run for run in found}.values())
     sources = [arguments.transfer_from] if arguments.transfer_from else arguments.runs

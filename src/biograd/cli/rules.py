@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
         print_json({"rules": [{"name": name, "summary": line} for name, line in summaries.items()]})
     else:
         print(columns(list(summaries.items())))
-        print("\nbiograd rules NAME tells the settings of one.")
+        print("\nbiograd rules NAME shows the settings of one.")
     return DONE
 
 

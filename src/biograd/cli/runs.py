@@ -123,7 +123,7 @@ def _is_unfinished(folder: Path) -> bool:
 
 
 def _task(config: "RunConfig") -> str:
-    """What is learned by which net; a class that is told from the rest goes with the data."""
+    """What is learned by which net; a class against the rest goes with the data."""
     data = config.data.label if config.one_vs_rest is None else f"{config.data.label}-{config.one_vs_rest}"
     return f"{data}-{config.net.label}"
 

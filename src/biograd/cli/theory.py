@@ -12,7 +12,7 @@ examples:
   biograd theory alignment --activation tanh --width 200 --trials 8
   biograd theory figure --jobs 2
 
-`biograd theory STUDY --help` tells what a study does, its flags, defaults and ranges.
+`biograd theory STUDY --help` says what a study does, its flags, defaults and ranges.
 """
 
 

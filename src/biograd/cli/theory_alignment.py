@@ -6,7 +6,7 @@ from typing import Any
 from biograd.cli.exits import DONE, FAILED
 from biograd.cli.output import columns, print_json
 from biograd.cli.parsing import add_command
-from biograd.cli.theory_flags import EPILOG, add_network, add_training, add_work, folder_of, setting_of
+from biograd.cli.theory_flags import EPILOG, add_network, add_training, add_work, folder_of, settings_of
 from biograd.cli.values import whole
 
 _EPILOG = f"""\
@@ -19,8 +19,8 @@ examples:
 Each trial stops by itself, as the published ones: the mean squared error is looked at every 1000 steps, and a trial
 stops as soon as it has taken ⌊5000 √p / 14⌋ steps (T more with a schedule) and the last look found that the error had
 changed by less than 1e-3 since the look before. --max-steps caps it, --steps takes a given number instead. Where the
-same was published its mean ± sd of 50 trials stands beside. A cell's record is a file of --out; a finished one is not
-made again.
+same was published its mean ± sd of 50 trials stands beside. A simulation's record is a file of --out; a finished
+one is not made again.
 """
 
 
@@ -37,20 +37,20 @@ def add_parser(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Simulate and print."""
-    from biograd.cli.theory_cells import records
+    from biograd.cli.theory_simulations import records
     from biograd.report.two_layer_tables import alignment_table
-    from biograd.theory.cells import Cell
+    from biograd.theory.simulations import Simulation
     from biograd.theory.summary import rows
 
-    cell, folder = Cell(setting_of(arguments), arguments.trials), folder_of(arguments)
-    (record,) = records([cell], folder, arguments.jobs)
+    simulation, folder = Simulation(settings_of(arguments), arguments.trials), folder_of(arguments)
+    (record,) = records([simulation], folder, arguments.jobs)
     found = rows(record)
     if arguments.json:
         only = found[0] if len(found) == 1 else {}
         print_json(
-            {**only, "rows": found, "config": record["config"], "record": str(folder / cell.file_name)}
+            {**only, "rows": found, "config": record["config"], "record": str(folder / simulation.file_name)}
         )
     else:
         print(columns(alignment_table(found)))
-        print(folder / cell.file_name)
+        print(folder / simulation.file_name)
     return DONE if any(row["cosine_mean"] is not None for row in found) else FAILED

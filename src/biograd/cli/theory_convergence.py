@@ -6,7 +6,7 @@ from typing import Any
 from biograd.cli.exits import DONE, FAILED
 from biograd.cli.output import columns, print_json, without_nan
 from biograd.cli.parsing import add_command
-from biograd.cli.theory_flags import EPILOG, add_network, add_training, add_work, folder_of, setting_of
+from biograd.cli.theory_flags import EPILOG, add_network, add_training, add_work, folder_of, settings_of
 from biograd.cli.values import whole
 
 _POINTS = 200
@@ -39,22 +39,24 @@ def add_parser(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Simulate, draw and print."""
-    from biograd.cli.theory_cells import records
+    from biograd.cli.theory_simulations import records
     from biograd.report.theory_page import write_figure
     from biograd.report.two_layer_tables import convergence_table
-    from biograd.theory.cells import Cell
     from biograd.theory.convergence import rows, steps_needed
+    from biograd.theory.simulations import Simulation
 
-    folder, setting = folder_of(arguments), setting_of(arguments)
-    steps = setting.steps or steps_needed(setting, arguments.trials)
-    cell = Cell(setting_of(arguments, steps=steps), arguments.trials, follow=-(-steps // _POINTS))
-    (record,) = records([cell], folder, arguments.jobs)
+    folder, settings = folder_of(arguments), settings_of(arguments)
+    steps = settings.steps or steps_needed(settings, arguments.trials)
+    simulation = Simulation(
+        settings_of(arguments, steps=steps), arguments.trials, follow=-(-steps // _POINTS)
+    )
+    (record,) = records([simulation], folder, arguments.jobs)
     found = {name: record[name] for name in ("config", "environment")} | {"rows": rows(record)}
     is_done = any(row["steps"] for row in found["rows"])
     figure = write_figure(folder, "convergence", without_nan(found)) if is_done else None
     if arguments.json:
-        print_json({**found, "record": str(folder / cell.file_name), "figure": figure and str(figure)})
+        print_json({**found, "record": str(folder / simulation.file_name), "figure": figure and str(figure)})
     else:
         print(columns(convergence_table(found["rows"])))
-        print(figure or folder / cell.file_name)
+        print(figure or folder / simulation.file_name)
     return DONE if is_done else FAILED

@@ -10,7 +10,7 @@ from biograd.cli.theory_flags import add_work, folder_of
 from biograd.cli.values import names, whole
 
 if TYPE_CHECKING:
-    from biograd.theory.cells import Cell
+    from biograd.theory.simulations import Simulation
 
 _EPILOG = """\
 examples:
@@ -19,8 +19,9 @@ examples:
 
 Every published cell up to --max-width: linear, relu and tanh, four λ each, p = 200, 400, 800, … Each trial stops by
 the rule of the published runs (see `biograd theory alignment --help`, whose records of the same --out are used). Called
-again it goes on with the cells that are not finished. --out gets alignment-by-width.svg, alignment-by-width.pdf, the
-rows as alignment-by-width.json, and report.html. The default takes minutes; time goes as p to the power 1.5.
+again it goes on with the simulations that are not finished. --out gets alignment-by-width.svg,
+alignment-by-width.pdf, the rows as alignment-by-width.json, and report.html. The default takes minutes; time goes as p
+to the power 1.5.
 """
 
 
@@ -44,13 +45,13 @@ def add_parser(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Simulate what is missing, draw and print."""
-    from biograd.cli.theory_cells import records
+    from biograd.cli.theory_simulations import records
     from biograd.report.theory_page import write_figure
     from biograd.report.two_layer_tables import alignment_table
     from biograd.theory.summary import rows
 
-    folder, cells = folder_of(arguments), _cells(arguments)
-    made = records(cells, folder, arguments.jobs)
+    folder, simulations = folder_of(arguments), _simulations(arguments)
+    made = records(simulations, folder, arguments.jobs)
     found = {
         "rows": [row for record in made for row in rows(record)],
         "config": {name: getattr(arguments, name) for name in ("activations", "max_width", "trials", "seed")},
@@ -67,14 +68,14 @@ def run(arguments: argparse.Namespace) -> int:
     return DONE if is_done else FAILED
 
 
-def _cells(arguments: argparse.Namespace) -> "list[Cell]":
-    from biograd.theory.cells import Cell
+def _simulations(arguments: argparse.Namespace) -> "list[Simulation]":
     from biograd.theory.published import WIDTHS, regularizations
-    from biograd.theory.setting import Setting
+    from biograd.theory.settings import SimulationSettings
+    from biograd.theory.simulations import Simulation
 
     return [
-        Cell(
-            Setting(
+        Simulation(
+            SimulationSettings(
                 activation=activation,
                 width=width,
                 regularization=regularizations(activation),

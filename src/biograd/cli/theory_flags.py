@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 from biograd.cli.values import numbers, whole
 
 if TYPE_CHECKING:
-    import biograd.theory.setting  # its whole name in a signature: the docs have two `Setting`
+    from biograd.theory.settings import SimulationSettings
 
 _FOLDER = "runs/theory"
 
-_SETTING = (
+_SETTINGS = (
     *("activation", "width", "schedule", "horizon", "method", "units", "learning_rate", "examples"),
     *("features", "normalize", "seed", "steps", "max_steps", "precision"),
 )
-"""The flags that are entries of a setting, where a command has them."""
+"""The flags that are settings of a simulation, where a command has them."""
 
 EPILOG = """\
 f(x) = 1/√p Σ β_r ψ(w_r·x), trained on all examples at once; b stands in for β on the way back (--method bp: β itself).
@@ -93,20 +93,20 @@ def add_folder(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def setting_of(arguments: argparse.Namespace, **changes: Any) -> "biograd.theory.setting.Setting":
-    """The setting that the flags make.
+def settings_of(arguments: argparse.Namespace, **changes: Any) -> "SimulationSettings":
+    """The settings that the flags make.
 
     Raises:
-        UserMistake: a value that there is not, or two that do not go together.
+        UserMistake: a value that does not exist, or two that do not go together.
     """
     from biograd.theory.published import regularizations
-    from biograd.theory.setting import Setting
+    from biograd.theory.settings import SimulationSettings
 
-    given = {name: getattr(arguments, name) for name in _SETTING if hasattr(arguments, name)}
+    given = {name: getattr(arguments, name) for name in _SETTINGS if hasattr(arguments, name)}
     factor = given["examples"] / 2 if given.get("units") == "paper" else 1
     published = [factor * strength for strength in regularizations(given["activation"])]
     given["regularization"] = tuple(getattr(arguments, "regularization", None) or published)
-    return Setting(**{**given, **changes})
+    return SimulationSettings(**{**given, **changes})
 
 
 def folder_of(arguments: argparse.Namespace) -> Path:

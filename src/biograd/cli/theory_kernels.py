@@ -6,7 +6,7 @@ from typing import Any
 from biograd.cli.exits import DONE
 from biograd.cli.output import columns, print_json
 from biograd.cli.parsing import add_command
-from biograd.cli.theory_flags import add_folder, add_network, folder_of, setting_of
+from biograd.cli.theory_flags import add_folder, add_network, folder_of, settings_of
 from biograd.cli.values import whole, whole_numbers
 
 _WIDTHS = (200, 400, 800, 1600, 3200, 6400, 12800)
@@ -46,11 +46,11 @@ def run(arguments: argparse.Namespace) -> int:
     from biograd.theory.kernel_norms import kernel_norms
     from biograd.training.progress import shown
 
-    setting, folder, widths = setting_of(arguments, width=1), folder_of(arguments), sorted(arguments.widths)
+    settings, folder, widths = settings_of(arguments, width=1), folder_of(arguments), sorted(arguments.widths)
     names = ("activation", "method", "examples", "features", "normalize", "seed")
-    config = {**{name: getattr(setting, name) for name in names}, "trials": arguments.trials}
+    config = {**{name: getattr(settings, name) for name in names}, "trials": arguments.trials}
     with shown("draws", 0, len(widths) * arguments.trials, None) as bar:
-        measured = kernel_norms(setting, widths, arguments.trials, tell=bar.reach)
+        measured = kernel_norms(settings, widths, arguments.trials, tell=bar.reach)
     found = {**measured, "config": config, "environment": environment()}
     figure = write_figure(folder, "kernel-norms", found)
     if arguments.json:

@@ -107,7 +107,7 @@ def load(
 
 @dataclass(frozen=True)
 class Description:
-    """What a reader is told of a data set: its card (None for a third-party set without one) and settings."""
+    """What there is to know of a data set: its card (None for a third-party set without one) and settings."""
 
     name: str
     summary: str

@@ -43,7 +43,7 @@ def synthetic(
         download: not used.
         seed: decides everything; the same seed and settings give the same set.
         kind: ``clusters``: x = c_y + noise · ε, one centre c a class, entries of c and ε standard normal;
-            an image's centre is a pattern of at most 4 × 4 flat patches, which convolutional nets can tell.
+            an image's centre is a pattern of at most 4 × 4 flat patches, which convolutional nets can recognise.
             ``teacher``: x is standard normal and its class the largest output of a random tanh net of 64
             hidden units, each output scaled to mean 0 and deviation 1, plus noise · ε.
         features: shape of one example: one number, or channels, height, width.

@@ -11,7 +11,7 @@ pixels further to the top left, and still see every pixel.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 from torch import nn
@@ -19,154 +19,45 @@ from torch import nn
 from biograd.layers import LocallyConnected2d
 from biograd.nets.initialization import initialize
 from biograd.nets.shapes import check_image
-from biograd.settings import checked_settings
-
-_MNIST, _CIFAR, _IMAGENET = (1, 28, 28), (3, 32, 32), (3, 224, 224)
 
 
 class _Layer(NamedTuple):
-    """A row of the paper's table."""
+    """A row of the paper's tables: a layer on maps, followed by tanh."""
 
     kernel: int
     channels: int
     stride: int
 
 
-_MNIST_LAYERS = [_Layer(3, 32, 2), _Layer(3, 64, 2)]
-_CIFAR_LAYERS = [_Layer(5, 64, 2), _Layer(5, 128, 2), _Layer(3, 256, 1)]
-_IMAGENET_LAYERS = [
-    _Layer(9, 48, 4),
-    _Layer(3, 48, 2),
-    _Layer(5, 96, 1),
-    _Layer(3, 96, 2),
-    _Layer(3, 192, 1),
-    _Layer(3, 192, 2),
-    _Layer(3, 384, 1),
-]
+class _Architecture(NamedTuple):
+    """What a net consists of: layers on maps, then linear layers of these widths, then the output layer."""
+
+    data: str
+    input_shape: tuple[int, int, int]
+    layers: tuple[_Layer, ...]
+    widths: tuple[int, ...]
 
 
-@checked_settings
-def mnist_fc(input_shape: tuple[int, ...], outputs: int) -> nn.Sequential:
-    """Bartunov's fully connected net for 1×28×28 (MNIST): five hidden layers of 256 tanh units.
-
-    Args:
-        input_shape: (1, 28, 28).
-        outputs: number of output units.
-
-    Raises:
-        UserMistake: another input shape.
-    """
-    check_image("bartunov-mnist-fc", input_shape, outputs, [_MNIST])
-    return _finish([nn.Flatten()], math.prod(_MNIST), [256] * 5, outputs)
-
-
-@checked_settings
-def mnist_lc(input_shape: tuple[int, ...], outputs: int) -> nn.Sequential:
-    """Bartunov's locally connected net for 1×28×28 (MNIST): 32 and 64 channels, then 1024 tanh units.
-
-    Args:
-        input_shape: (1, 28, 28).
-        outputs: number of output units.
-
-    Raises:
-        UserMistake: another input shape.
-    """
-    check_image("bartunov-mnist-lc", input_shape, outputs, [_MNIST])
-    return _spatial(_MNIST, _MNIST_LAYERS, _local, [1024], outputs)
-
-
-@checked_settings
-def mnist_conv(input_shape: tuple[int, ...], outputs: int) -> nn.Sequential:
-    """Bartunov's convolutional net for 1×28×28 (MNIST): the locally connected one with shared weights.
-
-    Args:
-        input_shape: (1, 28, 28).
-        outputs: number of output units.
-
-    Raises:
-        UserMistake: another input shape.
-    """
-    check_image("bartunov-mnist-conv", input_shape, outputs, [_MNIST])
-    return _spatial(_MNIST, _MNIST_LAYERS, _shared, [1024], outputs)
-
-
-@checked_settings
-def cifar_fc(input_shape: tuple[int, ...], outputs: int) -> nn.Sequential:
-    """Bartunov's fully connected net for 3×32×32 (CIFAR): three hidden layers of 1024 tanh units.
-
-    Args:
-        input_shape: (3, 32, 32).
-        outputs: number of output units.
-
-    Raises:
-        UserMistake: another input shape.
-    """
-    check_image("bartunov-cifar-fc", input_shape, outputs, [_CIFAR])
-    return _finish([nn.Flatten()], math.prod(_CIFAR), [1024] * 3, outputs)
-
-
-@checked_settings
-def cifar_lc(input_shape: tuple[int, ...], outputs: int) -> nn.Sequential:
-    """Bartunov's locally connected net for 3×32×32 (CIFAR): 64, 128, 256 channels, then 1024 tanh units.
-
-    50 M parameters.
-
-    Args:
-        input_shape: (3, 32, 32).
-        outputs: number of output units.
-
-    Raises:
-        UserMistake: another input shape.
-    """
-    check_image("bartunov-cifar-lc", input_shape, outputs, [_CIFAR])
-    return _spatial(_CIFAR, _CIFAR_LAYERS, _local, [1024], outputs)
-
-
-@checked_settings
-def cifar_conv(input_shape: tuple[int, ...], outputs: int) -> nn.Sequential:
-    """Bartunov's convolutional net for 3×32×32 (CIFAR): the locally connected one with shared weights.
-
-    Args:
-        input_shape: (3, 32, 32).
-        outputs: number of output units.
-
-    Raises:
-        UserMistake: another input shape.
-    """
-    check_image("bartunov-cifar-conv", input_shape, outputs, [_CIFAR])
-    return _spatial(_CIFAR, _CIFAR_LAYERS, _shared, [1024], outputs)
-
-
-@checked_settings
-def imagenet_lc(input_shape: tuple[int, ...], outputs: int) -> nn.Sequential:
-    """Bartunov's locally connected net for 3×224×224 (ImageNet): seven layers, 48 to 384 channels.
-
-    260 M parameters, a gigabyte in single precision, and as much again for gradients and each moment of Adam.
-
-    Args:
-        input_shape: (3, 224, 224).
-        outputs: number of output units.
-
-    Raises:
-        UserMistake: another input shape.
-    """
-    check_image("bartunov-imagenet-lc", input_shape, outputs, [_IMAGENET])
-    return _spatial(_IMAGENET, _IMAGENET_LAYERS, _local, [], outputs)
-
-
-@checked_settings
-def imagenet_conv(input_shape: tuple[int, ...], outputs: int) -> nn.Sequential:
-    """Bartunov's convolutional net for 3×224×224 (ImageNet): the locally connected one with shared weights.
-
-    Args:
-        input_shape: (3, 224, 224).
-        outputs: number of output units.
-
-    Raises:
-        UserMistake: another input shape.
-    """
-    check_image("bartunov-imagenet-conv", input_shape, outputs, [_IMAGENET])
-    return _spatial(_IMAGENET, _IMAGENET_LAYERS, _shared, [], outputs)
+_MNIST_FC = _Architecture("MNIST", (1, 28, 28), (), (256,) * 5)
+_MNIST = _Architecture("MNIST", (1, 28, 28), (_Layer(3, 32, 2), _Layer(3, 64, 2)), (1024,))
+_CIFAR_FC = _Architecture("CIFAR", (3, 32, 32), (), (1024,) * 3)
+_CIFAR = _Architecture(
+    "CIFAR", (3, 32, 32), (_Layer(5, 64, 2), _Layer(5, 128, 2), _Layer(3, 256, 1)), (1024,)
+)
+_IMAGENET = _Architecture(
+    "ImageNet",
+    (3, 224, 224),
+    (
+        _Layer(9, 48, 4),
+        _Layer(3, 48, 2),
+        _Layer(5, 96, 1),
+        _Layer(3, 96, 2),
+        _Layer(3, 192, 1),
+        _Layer(3, 192, 2),
+        _Layer(3, 384, 1),
+    ),
+    (),
+)
 
 
 def _local(into: int, layer: _Layer, size: int) -> nn.Module:
@@ -179,27 +70,79 @@ def _shared(into: int, layer: _Layer, size: int) -> nn.Module:
     return nn.Conv2d(into, channels, kernel, stride, padding=kernel // 2)
 
 
-def _spatial(
-    input_shape: tuple[int, int, int],
-    table: Sequence[_Layer],
-    make: Callable[[int, _Layer, int], nn.Module],
-    widths: Sequence[int],
-    outputs: int,
+_KINDS = {
+    "fully connected": ("fc", None),
+    "locally connected": ("lc", _local),
+    "convolutional": ("conv", _shared),
+}
+"""What the paper calls a net to the end of its name, and what makes its layers on maps."""
+
+_DOC = """Bartunov's {kind} net for {sizes} ({data}): {what}.
+{note}
+Args:
+    input_shape: {input_shape}.
+    outputs: number of output units.
+
+Raises:
+    UserMistake: another input shape.
+"""
+
+
+def _net(kind: str, architecture: _Architecture, what: str, note: str = "") -> Callable[..., nn.Sequential]:
+    """The constructor of a net, documented as one that is written out."""
+    ending, make = _KINDS[kind]
+    data, input_shape = architecture.data, architecture.input_shape
+    name = f"{data.lower()}-{ending}"
+
+    def net(input_shape: tuple[int, ...], outputs: int) -> nn.Sequential:
+        check_image(f"bartunov-{name}", input_shape, outputs, [architecture.input_shape])
+        return _chain(architecture, make, outputs)
+
+    net.__name__ = net.__qualname__ = name.replace("-", "_")
+    net.__doc__ = _DOC.format(
+        kind=kind,
+        sizes="×".join(map(str, input_shape)),
+        data=data,
+        what=what,
+        note=note and f"\n{note}\n",
+        input_shape=input_shape,
+    )
+    return net
+
+
+def _chain(
+    architecture: _Architecture, make: Callable[[int, _Layer, int], nn.Module] | None, outputs: int
 ) -> nn.Sequential:
-    """The table's layers on square maps, then linear layers of the widths, then the output layer."""
-    into, size, _ = input_shape
+    units, size, _ = architecture.input_shape
     layers: list[nn.Module] = []
-    for layer in table:
-        layers += [make(into, layer, size), nn.Tanh()]
-        into, size = layer.channels, math.ceil(size / layer.stride)
-    return _finish([*layers, nn.Flatten()], into * size * size, widths, outputs)
-
-
-def _finish(layers: Sequence[nn.Module], units: int, widths: Sequence[int], outputs: int) -> nn.Sequential:
-    hidden: list[nn.Module] = []
-    for width in widths:
-        hidden += [nn.Linear(units, width), nn.Tanh()]
+    for layer in architecture.layers:
+        assert make is not None  # only a fully connected net has no layers on maps
+        layers += [make(units, layer, size), nn.Tanh()]
+        units, size = layer.channels, math.ceil(size / layer.stride)
+    layers.append(nn.Flatten())
+    units *= size * size  # maps are square
+    for width in architecture.widths:
+        layers += [nn.Linear(units, width), nn.Tanh()]
         units = width
-    net = nn.Sequential(*layers, *hidden, nn.Linear(units, outputs))
+    net = nn.Sequential(*layers, nn.Linear(units, outputs))
     initialize(net, "glorot", "tanh")
     return net
+
+
+_TWIN = "the locally connected one with shared weights"
+
+mnist_fc = _net("fully connected", _MNIST_FC, "five hidden layers of 256 tanh units")
+mnist_lc = _net("locally connected", _MNIST, "32 and 64 channels, then 1024 tanh units")
+mnist_conv = _net("convolutional", _MNIST, _TWIN)
+cifar_fc = _net("fully connected", _CIFAR_FC, "three hidden layers of 1024 tanh units")
+cifar_lc = _net(
+    "locally connected", _CIFAR, "64, 128, 256 channels, then 1024 tanh units", "50 M parameters."
+)
+cifar_conv = _net("convolutional", _CIFAR, _TWIN)
+imagenet_lc = _net(
+    "locally connected",
+    _IMAGENET,
+    "seven layers, 48 to 384 channels",
+    "260 M parameters, a gigabyte in single precision, and as much again for gradients and each moment of Adam.",
+)
+imagenet_conv = _net("convolutional", _IMAGENET, _TWIN)

@@ -19,7 +19,7 @@ def convergence(found: Mapping[str, Any]) -> Drawing:
     """Four panels: loss with what the kernels predict, cos∠(b, β), ‖W - W₀‖ and ‖β - β₀‖.
 
     Args:
-        found: ``config`` of the cell and ``rows`` of `biograd.theory.convergence.rows`, one of them with steps.
+        found: ``config`` of the simulation and ``rows`` of `biograd.theory.convergence.rows`, one of them with steps.
     """
     rows = [row for row in found["rows"] if row["steps"]]
     config = found["config"]

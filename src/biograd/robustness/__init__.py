@@ -7,8 +7,17 @@ from biograd.robustness.fast_gradient_sign import fgsm
 from biograd.robustness.gradient_sources import rule_gradient, true_gradient
 from biograd.robustness.measure import measure_run
 from biograd.robustness.projected_gradient_descent import pgd
-from biograd.robustness.settings import Settings
+from biograd.robustness.settings import AttackSettings
 from biograd.robustness.square import square
 from biograd.robustness.transfer import candidates
 
-__all__ = ["Settings", "candidates", "fgsm", "measure_run", "pgd", "rule_gradient", "square", "true_gradient"]
+__all__ = [
+    "AttackSettings",
+    "candidates",
+    "fgsm",
+    "measure_run",
+    "pgd",
+    "rule_gradient",
+    "square",
+    "true_gradient",
+]

@@ -11,7 +11,7 @@ from biograd.robustness.fast_gradient_sign import fgsm
 from biograd.robustness.gradient_sources import Gradient, Predict, true_gradient
 from biograd.robustness.masking import Evidence
 from biograd.robustness.projected_gradient_descent import pgd
-from biograd.robustness.settings import Settings
+from biograd.robustness.settings import AttackSettings
 from biograd.robustness.square import square
 from biograd.robustness.victim import Attack, Victim, in_domain
 from biograd.rules.backpropagation import Backpropagation
@@ -45,7 +45,7 @@ class Plan(NamedTuple):
     reason: str | None = None
 
 
-def plans(victim: Victim, source: Restored | None, settings: Settings) -> Iterator[Plan]:
+def plans(victim: Victim, source: Restored | None, settings: AttackSettings) -> Iterator[Plan]:
     """One for each attack, and for FGSM and PGD for each source of the gradient.
 
     Args:
@@ -83,7 +83,7 @@ def measured(victim: Victim, planned: Sequence[Plan], sizes: Sequence[float], ba
         victim: the run that is attacked.
         planned: how.
         sizes: values of ε.
-        bar: told of each size of each plan.
+        bar: advanced with each size of each plan.
     """
     found: list[Curve] = []
     for number, plan in enumerate(planned):
@@ -105,7 +105,9 @@ def _the_same(victim: Victim, plan: Plan, found: Sequence[Curve]) -> Mapping[flo
     return None
 
 
-def at_large(victim: Victim, curves: Sequence[Curve], settings: Settings) -> tuple[float, Tensor] | None:
+def at_large(
+    victim: Victim, curves: Sequence[Curve], settings: AttackSettings
+) -> tuple[float, Tensor] | None:
     """PGD by the true gradient at a size that no input should withstand; None where PGD is not asked for."""
     found = _by_true_gradient(curves, "pgd")
     if found is None:
@@ -128,7 +130,7 @@ def evidence(
 
 
 def _by_gradient(
-    attack: str, victim: Victim, predict: Predict, gradient: Gradient, settings: Settings
+    attack: str, victim: Victim, predict: Predict, gradient: Gradient, settings: AttackSettings
 ) -> Attack:
     bounds = (victim.domain.lower, victim.domain.upper)
     if attack == "fgsm":
@@ -139,14 +141,14 @@ def _by_gradient(
     )
 
 
-def _square(victim: Victim, settings: Settings) -> Attack:
+def _square(victim: Victim, settings: AttackSettings) -> Attack:
     bounds, queries = (victim.domain.lower, victim.domain.upper), settings.queries
     return lambda x, y, epsilon, generator: square(
         victim.predict, x, y, epsilon, *bounds, queries=queries, generator=generator
     )
 
 
-def _transfer(victim: Victim, source: Restored | None, settings: Settings) -> Plan:
+def _transfer(victim: Victim, source: Restored | None, settings: AttackSettings) -> Plan:
     if source is None:
         reason = "no other run of the same task and test examples was given"
         return Plan("transfer", "transfer", None, reason)

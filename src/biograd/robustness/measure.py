@@ -13,7 +13,7 @@ from biograd import records
 from biograd.records import Run
 from biograd.robustness.curves import Curve, at_large, evidence, excuse, measured, plans
 from biograd.robustness.masking import verdict
-from biograd.robustness.settings import Settings
+from biograd.robustness.settings import AttackSettings
 from biograd.robustness.transfer import candidates, find_source
 from biograd.robustness.victim import Victim
 from biograd.training.progress import shown
@@ -24,7 +24,7 @@ from biograd.training.seeding import settled
 
 def measure_run(
     run: str | os.PathLike[str],
-    settings: Settings | None = None,
+    settings: AttackSettings | None = None,
     *,
     transfer_from: Sequence[str | os.PathLike[str]] = (),
     device: str | None = None,
@@ -59,7 +59,7 @@ def measure_run(
         UserMistake: the run is not finished, or the runs to transfer from are of another task.
         CheckpointError: the run's checkpoint is damaged.
     """
-    path, settings = Path(run), settings or Settings()
+    path, settings = Path(run), settings or AttackSettings()
     others = [other for folder in transfer_from for other in records.find_runs(folder)]
     likely = candidates(Run.load(path), others) if "transfer" in settings.attacks else []
     config = configuration(path, device=device, data_dir=data_dir)
@@ -79,7 +79,7 @@ def measure_run(
 
 
 def _measurement(
-    run: Restored, source: Restored | None, settings: Settings, progress: bool | None
+    run: Restored, source: Restored | None, settings: AttackSettings, progress: bool | None
 ) -> dict[str, Any]:
     """Everything but where and how long it was measured."""
     victim = Victim(run, settings.examples, settings.seed)
@@ -121,7 +121,7 @@ def _rows(victim: Victim, one: Curve) -> Iterator[dict[str, Any]]:
         yield {**head, "epsilon": epsilon, **victim.scores(right), "reason": None}
 
 
-def _key(settings: Settings, unit: str) -> str:
+def _key(settings: AttackSettings, unit: str) -> str:
     """A fingerprint of all that runs which are compared must have in common."""
     decisive = {**settings.to_json(), "unit": unit}
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]

@@ -12,7 +12,7 @@ GRADIENTS = ("true", "rule")
 
 
 @dataclass(frozen=True)
-class Settings:
+class AttackSettings:
     """The settings of a measurement, the same for every run that is to be compared.
 
     Attributes:

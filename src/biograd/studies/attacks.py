@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from biograd import records
 from biograd.records import Run
 from biograd.records.summary import number
-from biograd.robustness import Settings, candidates, measure_run
+from biograd.robustness import AttackSettings, candidates, measure_run
 from biograd.studies.quantities import Unit
 from biograd.studies.study import BudgetName, RobustnessPlan, Study
 from biograd.training.processes import in_processes
@@ -64,7 +64,7 @@ class StrongestAttack:
     """The least share of the test examples that a run gets right under any one of its plan's attacks.
 
     What masks gradients weakens some attacks, not all: of several nets the one that stands the strongest attack on
-    each is the more robust, as far as these attacks can tell. Transferred examples do not count: only some runs have
+    each is the more robust, as far as these attacks can show. Transferred examples do not count: only some runs have
     another to take them from.
 
     Attributes:
@@ -127,7 +127,7 @@ class Task(NamedTuple):
     """One run to attack."""
 
     run: Path
-    settings: Settings
+    settings: AttackSettings
     machine: Mapping[str, Any]
 
 
@@ -192,5 +192,5 @@ def _is_beside(other: Run, run: Run) -> bool:
     return other.folder.parent == run.folder.parent and other.seed == run.seed
 
 
-def _as_recorded(settings: Settings) -> dict[str, Any]:
+def _as_recorded(settings: AttackSettings) -> dict[str, Any]:
     return json.loads(json.dumps(settings.to_json()))

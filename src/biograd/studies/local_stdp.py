@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from biograd.robustness import Settings
+from biograd.robustness import AttackSettings
 from biograd.studies.attacks import MaskingSuspected, StrongestAttack, UnderAttack
 from biograd.studies.quantities import AtEnd
-from biograd.studies.study import Budget, Cell, Claim, Group, Published, RobustnessPlan, Shown, Study
+from biograd.studies.study import Budget, Claim, Group, Published, RobustnessPlan, Shown, Study, StudyCell
 
 REFERENCE = (
     "Gupta: A more biologically plausible local learning rule for ANNs. arXiv 2011.12012, 2020. Its abstract claims "
@@ -114,13 +114,13 @@ ACCURACY, BALANCED = AtEnd("test_accuracy"), AtEnd("test_balanced_accuracy")
 
 IRIS_ATTACKED = RobustnessPlan(
     "iris/*",
-    full=Settings(epsilons=(0, 0.1, 0.2, 0.5, 1, 2), examples=None, queries=200),
-    quick=Settings(epsilons=(0, 0.5), examples=None, queries=20, steps=5),
+    full=AttackSettings(epsilons=(0, 0.1, 0.2, 0.5, 1, 2), examples=None, queries=200),
+    quick=AttackSettings(epsilons=(0, 0.5), examples=None, queries=20, steps=5),
 )
 DIGIT_ATTACKED = RobustnessPlan(
     "mnist/[0-9]/*",
-    full=Settings(epsilons=(0, 0.02, 0.05, 0.1, 0.2, 0.3), examples=1000, queries=200),
-    quick=Settings(epsilons=(0, 0.1), examples=200, queries=20, steps=5),
+    full=AttackSettings(epsilons=(0, 0.02, 0.05, 0.1, 0.2, 0.3), examples=1000, queries=200),
+    quick=AttackSettings(epsilons=(0, 0.1), examples=200, queries=20, steps=5),
 )
 """ε in standard deviations of a feature, and in parts of the range of a pixel."""
 
@@ -140,11 +140,11 @@ def local_stdp() -> Study:
     )
 
 
-def _iris() -> Iterable[Cell]:
+def _iris() -> Iterable[StudyCell]:
     """Three tasks; the seed also draws the third of the flowers that is held out."""
     for species in SPECIES:
         for rule, own in ON_IRIS.items():
-            yield Cell(
+            yield StudyCell(
                 f"iris/{species}/{rule}",
                 {**IRIS, "one_vs_rest": species, **own},
                 full=Budget(seeds=10, epochs=60),
@@ -152,10 +152,10 @@ def _iris() -> Iterable[Cell]:
             )
 
 
-def _digits() -> Iterable[Cell]:
+def _digits() -> Iterable[StudyCell]:
     for digit in DIGITS:
         for rule, own in ON_DIGIT.items():
-            yield Cell(
+            yield StudyCell(
                 f"mnist/{digit}/{rule}",
                 {**DIGIT, "one_vs_rest": digit, **own},
                 full=Budget(seeds=3, epochs=5),
@@ -163,11 +163,11 @@ def _digits() -> Iterable[Cell]:
             )
 
 
-def _ten_digits() -> Iterable[Cell]:
+def _ten_digits() -> Iterable[StudyCell]:
     for width in WIDTHS:
         net = {**RELU, "widths": (width, width)}
         for rule, own in ON_TEN_DIGITS.items():
-            yield Cell(
+            yield StudyCell(
                 f"mnist/ten-{width}/{rule}",
                 {**TEN_DIGITS, "net": net, **own},
                 full=Budget(seeds=3, epochs=5),
@@ -175,9 +175,9 @@ def _ten_digits() -> Iterable[Cell]:
             )
 
 
-def _of_papers() -> Iterable[Cell]:
+def _of_papers() -> Iterable[StudyCell]:
     for rule, (own, budget, _) in OF_PAPERS.items():
-        yield Cell(f"published/{rule}", {"data": "mnist", **own}, full=budget, quick=None)
+        yield StudyCell(f"published/{rule}", {"data": "mnist", **own}, full=budget, quick=None)
 
 
 def _groups() -> Iterable[Group]:

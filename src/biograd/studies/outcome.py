@@ -7,7 +7,7 @@ from typing import Any
 from biograd.records import Run
 from biograd.records.summary import spread
 from biograd.studies.quantities import Quantity
-from biograd.studies.study import BudgetName, Cell, Claim, Group, Published, Shown, Study
+from biograd.studies.study import BudgetName, Claim, Group, Published, Shown, Study, StudyCell
 
 Runs = Mapping[str, Sequence[Run]]
 """The runs that there are, by the name of their cell."""
@@ -42,7 +42,7 @@ def verdicts(study: Study, runs: Runs, budget: BudgetName) -> list[dict[str, Any
     ]
 
 
-def by_seed(cells: Sequence[Cell], quantity: Quantity, runs: Runs) -> dict[int, float]:
+def by_seed(cells: Sequence[StudyCell], quantity: Quantity, runs: Runs) -> dict[int, float]:
     """The mean over cells, for every seed for which each cell has the quantity.
 
     Args:
@@ -62,7 +62,7 @@ def _value(run: Run, quantity: Quantity) -> float | None:
     return quantity.of(run) if run.status == "done" else None
 
 
-def _present(study: Study, group: Group, runs: Runs) -> list[Cell]:
+def _present(study: Study, group: Group, runs: Runs) -> list[StudyCell]:
     """The cells of a group that have runs."""
     return [cell for cell in study.cells_of(group) if runs.get(cell.name)]
 
@@ -116,7 +116,7 @@ def _verdict(study: Study, claim: Claim, runs: Runs, budget: BudgetName) -> dict
     }
 
 
-def _caveat(cells: Sequence[Cell], quantity: Quantity | None, runs: Runs) -> dict[str, Any] | None:
+def _caveat(cells: Sequence[StudyCell], quantity: Quantity | None, runs: Runs) -> dict[str, Any] | None:
     """What speaks against the measurement of a group, with its mean; None where nothing does."""
     mean = spread(by_seed(cells, quantity, runs).values()).mean if quantity else None
     return {"quantity": quantity.title, "unit": quantity.unit, "mean": mean} if quantity and mean else None

@@ -13,7 +13,7 @@ from biograd.errors import UserMistake
 from biograd.records import Run
 from biograd.studies import outcome
 from biograd.studies.attacks import attack_runs
-from biograd.studies.study import BudgetName, Cell, Study
+from biograd.studies.study import BudgetName, Study, StudyCell
 from biograd.training import RunConfig, train_all
 from biograd.training.compare import is_finished
 from biograd.training.folder import CONFIG
@@ -68,7 +68,7 @@ def reproduce(
     return _write(root, study, budget, machine)
 
 
-def chosen(study: Study, budget: BudgetName, pattern: str) -> list[Cell]:
+def chosen(study: Study, budget: BudgetName, pattern: str) -> list[StudyCell]:
     """The cells of a budget whose names fit a pattern.
 
     Raises:
@@ -86,7 +86,7 @@ def chosen(study: Study, budget: BudgetName, pattern: str) -> list[Cell]:
     )
 
 
-def configuration(cell: Cell, budget: BudgetName, seed: int, machine: Mapping[str, Any]) -> RunConfig:
+def configuration(cell: StudyCell, budget: BudgetName, seed: int, machine: Mapping[str, Any]) -> RunConfig:
     """What a run of a cell trains.
 
     Raises:
@@ -114,7 +114,7 @@ def found(study: Study, root: Path, budget: BudgetName, machine: Mapping[str, An
     return runs
 
 
-def _folders(root: Path, cell: Cell) -> list[tuple[int, Path]]:
+def _folders(root: Path, cell: StudyCell) -> list[tuple[int, Path]]:
     """Seeds and folders of the runs of a cell that there are."""
     parent = (root / cell.name).parent
     named = re.compile(rf"{re.escape(cell.label)}-seed(\d+)")
@@ -123,7 +123,7 @@ def _folders(root: Path, cell: Cell) -> list[tuple[int, Path]]:
 
 
 def _places(
-    root: Path, cells: list[Cell], budget: BudgetName, seeds: int | None, machine: Mapping[str, Any]
+    root: Path, cells: list[StudyCell], budget: BudgetName, seeds: int | None, machine: Mapping[str, Any]
 ) -> dict[Path, RunConfig]:
     """What is trained where, seed by seed, so that an early stop leaves every cell with the first seeds."""
     amounts = {cell.name: seeds or amount.seeds for cell in cells if (amount := cell.budget(budget))}

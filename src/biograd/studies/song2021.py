@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from biograd.studies.quantities import AtEnd, Diagnostic
-from biograd.studies.study import Budget, Cell, Claim, Group, Published, Shown, Study
+from biograd.studies.study import Budget, Claim, Group, Published, Shown, Study, StudyCell
 
 REFERENCE = (
     "Song, Xu & Lafferty: Convergence and alignment of gradient descent with random backpropagation weights. NeurIPS "
@@ -51,10 +51,10 @@ def song2021() -> Study:
     )
 
 
-def _cells() -> Iterable[Cell]:
+def _cells() -> Iterable[StudyCell]:
     for epochs, seeds in SEEDS.items():
         for decay in DECAYS:
-            yield Cell(
+            yield StudyCell(
                 f"epochs-{epochs}/lambda-{decay:g}",
                 _configuration(decay),
                 full=Budget(seeds=seeds, epochs=epochs),

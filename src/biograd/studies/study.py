@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any, Literal, get_args
 
 from biograd.errors import UserMistake
-from biograd.robustness import Settings
+from biograd.robustness import AttackSettings
 from biograd.studies.quantities import Quantity
 
 BudgetName = Literal["quick", "full"]
@@ -30,7 +30,7 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Cell:
+class StudyCell:
     """One configuration, trained from several seeds.
 
     Attributes:
@@ -136,14 +136,14 @@ class RobustnessPlan:
     """
 
     cells: str
-    full: Settings
-    quick: Settings
+    full: AttackSettings
+    quick: AttackSettings
 
     def __post_init__(self) -> None:
         if self.full.epsilons is None or self.quick.epsilons is None:
             raise UserMistake(f"the plan to attack {self.cells!r} names no epsilons: a study states them")
 
-    def settings(self, name: BudgetName) -> Settings:
+    def settings(self, name: BudgetName) -> AttackSettings:
         """The settings of a budget."""
         return self.full if name == "full" else self.quick
 
@@ -168,7 +168,7 @@ class Study:
     name: str
     title: str
     reference: str
-    cells: tuple[Cell, ...]
+    cells: tuple[StudyCell, ...]
     groups: tuple[Group, ...]
     claims: tuple[Claim, ...] = ()
     robustness: tuple[RobustnessPlan, ...] = ()
@@ -187,7 +187,7 @@ class Study:
         for name in (name for claim in self.claims for name in (claim.group, claim.beside) if name):
             self.group(name)
 
-    def cells_of(self, part: Group | RobustnessPlan) -> list[Cell]:
+    def cells_of(self, part: Group | RobustnessPlan) -> list[StudyCell]:
         """The cells whose names fit the pattern of a group or plan."""
         return [cell for cell in self.cells if fnmatchcase(cell.name, part.cells)]
 

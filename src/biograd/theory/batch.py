@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from biograd.theory.problem import Problem
-from biograd.theory.setting import Setting
+from biograd.theory.settings import SimulationSettings
 
 
 class Batch(ABC):
@@ -19,7 +19,7 @@ class Batch(ABC):
     this says all about it. Its steps need no more of the inputs than :math:`K = X X^\top`.
 
     Args:
-        setting: activation, algorithm, precision.
+        settings: activation, algorithm, precision.
         problems: the trials.
 
     Attributes:
@@ -34,10 +34,10 @@ class Batch(ABC):
     tensors: ClassVar[tuple[str, ...]] = ("K", "y", "U0", "beta0", "b", "root")
     """What has a slab for each trial and λ, by name."""
 
-    def __init__(self, setting: Setting, problems: Sequence[Problem]) -> None:
-        self.setting = setting
-        self.scale = setting.width**-0.5
-        self.gamma = setting.gradient_rate * self.scale
+    def __init__(self, settings: SimulationSettings, problems: Sequence[Problem]) -> None:
+        self.settings = settings
+        self.scale = settings.width**-0.5
+        self.gamma = settings.gradient_rate * self.scale
         grams = [problem.X @ problem.X.T for problem in problems]
         self.K = self._slabs(grams)
         self.y = self._slabs([problem.y for problem in problems])
@@ -48,9 +48,9 @@ class Batch(ABC):
 
     def _slabs(self, arrays: Sequence[np.ndarray]) -> Tensor:
         """One array a trial, as many times as there are λ."""
-        dtype = getattr(torch, self.setting.precision)
+        dtype = getattr(torch, self.settings.precision)
         stacked = torch.from_numpy(np.stack(arrays)).to(dtype)
-        return stacked.repeat_interleave(len(self.setting.regularization), 0)
+        return stacked.repeat_interleave(len(self.settings.regularization), 0)
 
     @abstractmethod
     def step(self, kept: Tensor) -> None:

@@ -8,11 +8,11 @@ import numpy as np
 
 from biograd.errors import UserMistake
 from biograd.records.summary import Spread, spread
-from biograd.theory.cells import Record
 from biograd.theory.kernels import Kernels, first_error, kernels, linearised, predicted_slope
 from biograd.theory.problem import draw
-from biograd.theory.setting import Setting
-from biograd.theory.summary import setting_of
+from biograd.theory.settings import SimulationSettings
+from biograd.theory.simulations import Record
+from biograd.theory.summary import settings_of
 
 Row = dict[str, Any]
 
@@ -29,23 +29,25 @@ LATE = 0.25
 """The part of the steps, at the end, in which the late slope is taken."""
 
 
-def steps_needed(setting: Setting, trials: int) -> int:
+def steps_needed(settings: SimulationSettings, trials: int) -> int:
     """How many steps the slowest trial needs for its loss to fall by `DECADES`, by the rate that G(0) predicts.
 
     Raises:
         UserMistake: it predicts none, since G is singular.
     """
-    slowest = min(predicted_slope(setting, kernels(setting, draw(setting, trial))) for trial in range(trials))
+    slowest = min(
+        predicted_slope(settings, kernels(settings, draw(settings, trial))) for trial in range(trials)
+    )
     if not slowest:
         raise UserMistake(
-            f"with width {setting.width} and {setting.examples} examples the kernel G is singular and predicts no "
+            f"with width {settings.width} and {settings.examples} examples the kernel G is singular and predicts no "
             "rate: say how many steps to take"
         )
     return math.ceil(DECADES * math.log(10) / slowest)
 
 
 def rows(record: Record) -> list[Row]:
-    """A row for each λ of a cell whose trials all took the same steps.
+    """A row for each λ of a simulation whose trials all took the same steps.
 
     ``regularization trials diverged``; ``steps``, and at these over the trials that did not diverge ``loss`` (geometric
     mean) ``loss_low loss_high`` (one standard deviation of its logarithm) ``cosine cosine_sd first_layer second_layer``
@@ -54,10 +56,10 @@ def rows(record: Record) -> list[Row]:
     trials; None with no two points so late), ``recursion_ratio`` (the recursion's own) and ``decades_apart`` (the
     largest distance of a trial's loss from its recursion in powers of ten, mean over trials); None where λ is not 0.
     """
-    setting = setting_of(record)
+    settings = settings_of(record)
     return [
-        _row(setting, strength, [one for one in record["outcomes"] if one["regularization"] == strength])
-        for strength in setting.regularization
+        _row(settings, strength, [one for one in record["outcomes"] if one["regularization"] == strength])
+        for strength in settings.regularization
     ]
 
 
@@ -75,7 +77,7 @@ def late_slope(steps: Sequence[int], losses: np.ndarray) -> float | None:
     return -float(np.polyfit(at[is_late], np.log(losses[is_late]), 1)[0]) if is_late.sum() > 1 else None
 
 
-def _row(setting: Setting, strength: float, outcomes: Sequence[Row]) -> Row:
+def _row(settings: SimulationSettings, strength: float, outcomes: Sequence[Row]) -> Row:
     good = [outcome for outcome in outcomes if not outcome["diverged"]]
     row = {"regularization": strength, "trials": len(outcomes), "diverged": len(outcomes) - len(good)}
     if not good:
@@ -93,18 +95,20 @@ def _row(setting: Setting, strength: float, outcomes: Sequence[Row]) -> Row:
         "cosine_sd": curves["cosine"].std(0, ddof=1).tolist() if len(good) > 1 else None,
         "first_layer": curves["first_layer"].mean(0).tolist(),
         "second_layer": curves["second_layer"].mean(0).tolist(),
-        **_prediction(setting, strength, good, np.exp(logs)),
+        **_prediction(settings, strength, good, np.exp(logs)),
     }
 
 
-def _prediction(setting: Setting, strength: float, outcomes: Sequence[Row], losses: np.ndarray) -> Row:
+def _prediction(
+    settings: SimulationSettings, strength: float, outcomes: Sequence[Row], losses: np.ndarray
+) -> Row:
     """What the kernels say of the trials, beside what these did."""
     if strength:
         return dict.fromkeys(_PREDICTION)
     steps = outcomes[0]["curves"]["steps"]
-    starts = [_start(setting, outcome["trial"]) for outcome in outcomes]
-    predicted = [predicted_slope(setting, both) for both, _ in starts]
-    recursions = np.maximum([linearised(setting, both, e, steps) for both, e in starts], _TINY)
+    starts = [_start(settings, outcome["trial"]) for outcome in outcomes]
+    predicted = [predicted_slope(settings, both) for both, _ in starts]
+    recursions = np.maximum([linearised(settings, both, e, steps) for both, e in starts], _TINY)
     measured, recursion = _ratios(steps, losses, predicted), _ratios(steps, recursions, predicted)
     values = (
         np.exp(np.log(recursions).mean(0)).tolist(),
@@ -123,6 +127,6 @@ def _ratios(steps: Sequence[int], losses: np.ndarray, predicted: Sequence[float]
     return spread(late / slope for late, slope in pairs if late is not None and slope)
 
 
-def _start(setting: Setting, trial: int) -> tuple[Kernels, np.ndarray]:
-    problem = draw(setting, trial)
-    return kernels(setting, problem), first_error(setting, problem)
+def _start(settings: SimulationSettings, trial: int) -> tuple[Kernels, np.ndarray]:
+    problem = draw(settings, trial)
+    return kernels(settings, problem), first_error(settings, problem)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from biograd.theory.batch import Batch
 from biograd.theory.problem import Problem
-from biograd.theory.setting import Setting
+from biograd.theory.settings import SimulationSettings
 
 
 class GeneralBatch(Batch):
@@ -28,9 +28,9 @@ class GeneralBatch(Batch):
 
     tensors: ClassVar[tuple[str, ...]] = (*Batch.tensors, "V", "weights", "push")
 
-    def __init__(self, setting: Setting, problems: Sequence[Problem]) -> None:
-        super().__init__(setting, problems)
-        self.psi = setting.nonlinearity
+    def __init__(self, settings: SimulationSettings, problems: Sequence[Problem]) -> None:
+        super().__init__(settings, problems)
+        self.psi = settings.nonlinearity
         self.V = self.psi.inner * self.U0
         self.weights = self.beta0.clone()
         self.push = self.K * (self.gamma * self.psi.outer * self.psi.inner**2)
@@ -43,7 +43,7 @@ class GeneralBatch(Batch):
         self.output, self.e = self.V.new_empty(m, n, 1), self.V.new_empty(m, n, 1)
         self.moved = torch.empty_like(self.push)
         self.row = self.weights.view(m, 1, p)
-        back = self.b if self.setting.method == "fa" else self.weights
+        back = self.b if self.settings.method == "fa" else self.weights
         self.back = back.view(m, 1, p).expand(m, n, p)
         column = self.weights.view(m, p, 1)
         self.slabs = [(self.squashed[i : i + 1], column[i : i + 1], self.output[i : i + 1]) for i in range(m)]

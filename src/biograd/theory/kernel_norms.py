@@ -10,11 +10,11 @@ from biograd.errors import UserMistake
 from biograd.records.summary import spread
 from biograd.theory.kernels import kernels
 from biograd.theory.problem import draw
-from biograd.theory.setting import Setting
+from biograd.theory.settings import SimulationSettings
 
 
 def kernel_norms(
-    setting: Setting,
+    settings: SimulationSettings,
     widths: Sequence[int],
     trials: int,
     *,
@@ -23,7 +23,7 @@ def kernel_norms(
     """‖H(0)‖ and λ_min(G(0)) of each width, and the exponent by which the former falls.
 
     Args:
-        setting: activation, method, sizes and seed; its width has no part in it.
+        settings: activation, method, sizes and seed; its width has no part in it.
         widths: every p, two at least.
         trials: draws of each width, ≥ 1.
         tell: is called with the number of draws done.
@@ -39,7 +39,7 @@ def kernel_norms(
         raise UserMistake(f"widths must be two at least, for there to be an exponent, got {list(widths)}")
     measured = np.empty((2, trials, len(widths)))
     for place, width in enumerate(widths):
-        at = replace(setting, width=width)
+        at = replace(settings, width=width)
         for trial in range(trials):
             both = kernels(at, draw(at, trial))
             measured[:, trial, place] = both.first_layer_norm, both.slowest

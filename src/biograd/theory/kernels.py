@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from biograd.theory.problem import Problem
-from biograd.theory.setting import Setting
+from biograd.theory.settings import SimulationSettings
 
 
 @dataclass(frozen=True)
@@ -43,41 +43,43 @@ class Kernels:
         return float(np.linalg.norm(self.H, 2))
 
 
-def kernels(setting: Setting, problem: Problem) -> Kernels:
+def kernels(settings: SimulationSettings, problem: Problem) -> Kernels:
     """G(0) and H(0) of a trial.
 
     Args:
-        setting: activation and method.
+        settings: activation and method.
         problem: the trial.
     """
     U = problem.X @ problem.W.T
-    features, slopes = setting.nonlinearity.apply(U), setting.nonlinearity.derivative(U)
-    weights = problem.beta * (problem.b if setting.method == "fa" else problem.beta)
+    features, slopes = settings.nonlinearity.apply(U), settings.nonlinearity.derivative(U)
+    weights = problem.beta * (problem.b if settings.method == "fa" else problem.beta)
     p = len(problem.beta)
     return Kernels(features @ features.T / p, (problem.X @ problem.X.T) * (slopes * weights @ slopes.T) / p)
 
 
-def first_error(setting: Setting, problem: Problem) -> np.ndarray:
+def first_error(settings: SimulationSettings, problem: Problem) -> np.ndarray:
     """The error e of a trial before its first step, ``(n,)``."""
-    features = setting.nonlinearity.apply(problem.X @ problem.W.T)
+    features = settings.nonlinearity.apply(problem.X @ problem.W.T)
     return features @ problem.beta / np.sqrt(len(problem.beta)) - problem.y
 
 
-def linearised(setting: Setting, both: Kernels, e: np.ndarray, steps: Sequence[int]) -> np.ndarray:
-    """The loss by the recursion e ← (I - η(G + H)) e, in the setting's units, ``(len(steps),)``.
+def linearised(
+    settings: SimulationSettings, both: Kernels, e: np.ndarray, steps: Sequence[int]
+) -> np.ndarray:
+    """The loss by the recursion e ← (I - η(G + H)) e, in the settings' units, ``(len(steps),)``.
 
     Args:
-        setting: η and units; λ has no part in it.
+        settings: η and units; λ has no part in it.
         both: G(0) and H(0).
         e: the error at the start.
         steps: after how many steps.
     """
     values, vectors = np.linalg.eigh(both.G + both.H)
-    factors = 1 - setting.gradient_rate * values
+    factors = 1 - settings.gradient_rate * values
     errors = factors ** np.asarray(steps)[:, None] * (vectors.T @ e)
-    return np.array([setting.loss(mean_square) for mean_square in np.square(errors).mean(1).tolist()])
+    return np.array([settings.loss(mean_square) for mean_square in np.square(errors).mean(1).tolist()])
 
 
-def predicted_slope(setting: Setting, both: Kernels) -> float:
+def predicted_slope(settings: SimulationSettings, both: Kernels) -> float:
     """By how much the logarithm of the loss falls in a step, in the end: 2ηλ_min(G), η in the paper's units."""
-    return 2 * setting.gradient_rate * both.slowest
+    return 2 * settings.gradient_rate * both.slowest

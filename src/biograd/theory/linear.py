@@ -9,7 +9,7 @@ from torch import Tensor
 
 from biograd.theory.batch import Batch
 from biograd.theory.problem import Problem
-from biograd.theory.setting import Setting
+from biograd.theory.settings import SimulationSettings
 
 
 class LinearBatch(Batch):
@@ -36,8 +36,8 @@ class LinearBatch(Batch):
         *("G", "h", "q", "overlap", "length", "a", "v", "c", "s"),
     )
 
-    def __init__(self, setting: Setting, problems: Sequence[Problem]) -> None:
-        super().__init__(setting, problems)
+    def __init__(self, settings: SimulationSettings, problems: Sequence[Problem]) -> None:
+        super().__init__(settings, problems)
         self.G = self._slabs([_gram(problem) for problem in problems])
         self.h = self._slabs([problem.X @ (problem.W.T @ problem.beta) for problem in problems])
         self.q = self._slabs([problem.X @ (problem.W.T @ problem.b) for problem in problems])

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from biograd.theory.setting import Setting
+from biograd.theory.settings import SimulationSettings
 
 
 @dataclass(frozen=True)
@@ -26,25 +26,25 @@ class Problem:
     b: np.ndarray
 
 
-def draw(setting: Setting, trial: int) -> Problem:
+def draw(settings: SimulationSettings, trial: int) -> Problem:
     """Draw a trial; everything is standard normal, and a function of the seed and the trial's number.
 
     The target is y = Xθ for a linear network, and else what a teacher of the same width and activation says.
 
     Args:
-        setting: sizes, activation, seed.
+        settings: sizes, activation, seed.
         trial: 0, 1, …
     """
-    rng = np.random.default_rng([setting.seed, trial])
-    n, d, p = setting.examples, setting.features, setting.width
+    rng = np.random.default_rng([settings.seed, trial])
+    n, d, p = settings.examples, settings.features, settings.width
     X = rng.standard_normal((n, d))
-    if setting.normalize:
+    if settings.normalize:
         X /= np.linalg.norm(X, axis=1, keepdims=True)
-    y = X @ rng.standard_normal(d) if setting.activation == "linear" else _teacher(rng, setting, X)
+    y = X @ rng.standard_normal(d) if settings.activation == "linear" else _teacher(rng, settings, X)
     W, beta, b = rng.standard_normal((p, d)), rng.standard_normal(p), rng.standard_normal(p)
     return Problem(X, y, W, beta, b)
 
 
-def _teacher(rng: np.random.Generator, setting: Setting, X: np.ndarray) -> np.ndarray:
-    W, beta = rng.standard_normal((setting.width, setting.features)), rng.standard_normal(setting.width)
-    return setting.nonlinearity.apply(X @ W.T) @ beta / np.sqrt(setting.width)
+def _teacher(rng: np.random.Generator, settings: SimulationSettings, X: np.ndarray) -> np.ndarray:
+    W, beta = rng.standard_normal((settings.width, settings.features)), rng.standard_normal(settings.width)
+    return settings.nonlinearity.apply(X @ W.T) @ beta / np.sqrt(settings.width)

@@ -1,6 +1,6 @@
 """The published simulations of Song, Xu & Lafferty 2021 (arXiv:2106.06044), as data."""
 
-from biograd.theory.setting import Setting
+from biograd.theory.settings import SimulationSettings
 
 WIDTHS = (200, 400, 800, 1600, 3200, 6400, 12800)
 """p of the published cells."""
@@ -138,16 +138,16 @@ def regularizations(activation: str) -> tuple[float, ...]:
     return tuple(COSINES.get(activation, {0.0: ()}))
 
 
-def cosine(setting: Setting, regularization: float) -> tuple[float, float] | None:
-    """The published mean and standard deviation of a cell, None where the setting is no published one."""
-    cells = COSINES.get(setting.activation, {}).get(regularization)
-    if cells is None or setting.width not in WIDTHS or not setting.is_published(steps=None):
+def cosine(settings: SimulationSettings, regularization: float) -> tuple[float, float] | None:
+    """The published mean and standard deviation of a cell, None where it was not published."""
+    cells = COSINES.get(settings.activation, {}).get(regularization)
+    if cells is None or settings.width not in WIDTHS or not settings.is_published(steps=None):
         return None
-    return cells[WIDTHS.index(setting.width)]
+    return cells[WIDTHS.index(settings.width)]
 
 
-def early_loss(setting: Setting, regularization: float) -> float | None:
-    """The published mean squared error after `EARLY_STEPS`, None where the setting is no such run."""
-    if setting.width != EARLY_WIDTH or not setting.is_published(steps=EARLY_STEPS):
+def early_loss(settings: SimulationSettings, regularization: float) -> float | None:
+    """The published mean squared error after `EARLY_STEPS`, None where there was no such run."""
+    if settings.width != EARLY_WIDTH or not settings.is_published(steps=EARLY_STEPS):
         return None
-    return EARLY_LOSSES.get(setting.activation, {}).get(regularization)
+    return EARLY_LOSSES.get(settings.activation, {}).get(regularization)

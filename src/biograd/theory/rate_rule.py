@@ -25,7 +25,7 @@ GROUP = np.array([-0.6, -0.3, 0.0, 0.3, 0.6, 0.9])
 BETA = 2.0
 """β of the race, the rule's default."""
 TRIALS = 10_000
-"""Of each condition, unless told otherwise."""
+"""Of each condition by default."""
 SHOWN = 12
 """Trials whose spikes are kept for the figure."""
 

@@ -1,4 +1,4 @@
-"""From the records of cells to rows: mean and spread over trials, beside the published numbers."""
+"""From the records of simulations to rows: mean and spread over trials, beside the published numbers."""
 
 import dataclasses
 import statistics
@@ -7,46 +7,46 @@ from typing import Any
 
 from biograd.records.summary import spread
 from biograd.theory import published
-from biograd.theory.cells import Record
-from biograd.theory.setting import Setting
+from biograd.theory.settings import SimulationSettings
+from biograd.theory.simulations import Record
 
 Row = dict[str, Any]
 
 
-def setting_of(record: Record) -> Setting:
+def settings_of(record: Record) -> SimulationSettings:
     """How a record's trials were simulated."""
-    given = {entry.name: record["config"][entry.name] for entry in dataclasses.fields(Setting)}
-    return Setting(**{**given, "regularization": tuple(given["regularization"])})
+    given = {entry.name: record["config"][entry.name] for entry in dataclasses.fields(SimulationSettings)}
+    return SimulationSettings(**{**given, "regularization": tuple(given["regularization"])})
 
 
 def rows(record: Record) -> list[Row]:
-    """A row for each λ of a cell.
+    """A row for each λ of a simulation.
 
     ``activation width regularization method units trials``; ``cosine_mean cosine_sd`` (None with one trial)
     ``loss_mean loss_sd steps`` (mean) over the trials that did not diverge; ``capped diverged``, how many did;
-    ``published_mean published_sd published_loss``, None where nothing was published of such a cell; ``deviations``,
+    ``published_mean published_sd published_loss``, None where nothing like it was published; ``deviations``,
     by how many published standard deviations the means differ; ``predicted``, n/p, and ``standard_error`` where the
     network is linear and λ is 0.
     """
-    setting = setting_of(record)
+    settings = settings_of(record)
     return [
-        _row(setting, strength, [one for one in record["outcomes"] if one["regularization"] == strength])
-        for strength in setting.regularization
+        _row(settings, strength, [one for one in record["outcomes"] if one["regularization"] == strength])
+        for strength in settings.regularization
     ]
 
 
-def _row(setting: Setting, strength: float, outcomes: Sequence[Row]) -> Row:
+def _row(settings: SimulationSettings, strength: float, outcomes: Sequence[Row]) -> Row:
     good = [outcome for outcome in outcomes if not outcome["diverged"]]
     cosine = spread(outcome["cosine"] for outcome in good)
     loss = spread(outcome["loss"] for outcome in good)
-    said = published.cosine(setting, strength)
-    is_vanishing = setting.activation == "linear" and setting.method == "fa" and not strength
+    said = published.cosine(settings, strength)
+    is_vanishing = settings.activation == "linear" and settings.method == "fa" and not strength
     return {
-        "activation": setting.activation,
-        "width": setting.width,
+        "activation": settings.activation,
+        "width": settings.width,
         "regularization": strength,
-        "method": setting.method,
-        "units": setting.units,
+        "method": settings.method,
+        "units": settings.units,
         "trials": len(outcomes),
         "cosine_mean": cosine.mean,
         "cosine_sd": cosine.sd,
@@ -57,8 +57,8 @@ def _row(setting: Setting, strength: float, outcomes: Sequence[Row]) -> Row:
         "diverged": len(outcomes) - len(good),
         "published_mean": said and said[0],
         "published_sd": said and said[1],
-        "published_loss": published.early_loss(setting, strength),
+        "published_loss": published.early_loss(settings, strength),
         "deviations": None if said is None or cosine.mean is None else (cosine.mean - said[0]) / said[1],
-        "predicted": setting.examples / setting.width if is_vanishing else None,
+        "predicted": settings.examples / settings.width if is_vanishing else None,
         "standard_error": cosine.sd / cosine.n**0.5 if is_vanishing and cosine.sd is not None else None,
     }

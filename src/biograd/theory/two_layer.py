@@ -25,10 +25,10 @@ from biograd.theory.general import GeneralBatch
 from biograd.theory.linear import LinearBatch
 from biograd.theory.problem import Problem, draw
 from biograd.theory.schedules import factor
-from biograd.theory.setting import Setting
+from biograd.theory.settings import SimulationSettings
 
 CURVES = ("loss", "cosine", "first_layer", "second_layer")
-"""What is followed: the loss in the setting's units, cos∠(b, β), ‖W - W₀‖ and ‖β - β₀‖."""
+"""What is followed: the loss in the settings' units, cos∠(b, β), ‖W - W₀‖ and ‖β - β₀‖."""
 
 _ENTRIES_AT_ONCE = 200_000
 """Of hidden layers in one chunk: enough to hide the cost of calls, few enough to stay in the cache."""
@@ -44,7 +44,7 @@ class Outcome:
         steps: how many it took.
         capped: whether the cap ended it, and not the stopping rule.
         diverged: whether its loss is no longer finite.
-        loss: in the setting's units.
+        loss: in the settings' units.
         cosine: of the angle between b and β.
         first_layer: ‖W - W₀‖.
         second_layer: ‖β - β₀‖.
@@ -64,74 +64,74 @@ class Outcome:
 
 
 def simulate(
-    setting: Setting,
+    settings: SimulationSettings,
     trials: Sequence[int],
     *,
     follow: int | None = None,
     chunk: int | None = None,
     tell: Callable[[int], object] = lambda done: None,
 ) -> list[Outcome]:
-    """Simulate trials under every λ of the setting.
+    """Simulate trials under every λ of the settings.
 
     Neither the chunks nor the other trials change a trial's numbers by more than rounding. PyTorch should have one
     thread: what is worth parallel work here is trials, in processes.
 
     Args:
-        setting: the cell.
-        trials: which, each told apart by its number.
+        settings: how they are simulated.
+        trials: their numbers, from which each draws its data and weights.
         follow: steps from point to point of the curves, None for no curves.
         chunk: how many trials go together; None for what is fastest.
         tell: is called with the number of trials done, after each chunk.
 
     Returns:
-        An outcome a trial and λ, trial after trial, λ in the setting's order.
+        An outcome a trial and λ, trial after trial, λ in the settings' order.
     """
-    size = chunk or trials_at_once(setting)
+    size = chunk or trials_at_once(settings)
     outcomes: list[Outcome] = []
     for start in range(0, len(trials), size):
         numbers = trials[start : start + size]
-        outcomes += _Simulation(setting, numbers, follow).run()
+        outcomes += _Chunk(settings, numbers, follow).run()
         tell(start + len(numbers))
     return outcomes
 
 
-def trials_at_once(setting: Setting) -> int:
-    """How many trials of a cell go together."""
-    slab = setting.examples * (setting.examples if _is_reducible(setting) else setting.width)
-    return max(1, _ENTRIES_AT_ONCE // (slab * len(setting.regularization)))
+def trials_at_once(settings: SimulationSettings) -> int:
+    """How many trials go together."""
+    slab = settings.examples * (settings.examples if _is_reducible(settings) else settings.width)
+    return max(1, _ENTRIES_AT_ONCE // (slab * len(settings.regularization)))
 
 
-def start(setting: Setting, problems: Sequence[Problem]) -> Batch:
+def start(settings: SimulationSettings, problems: Sequence[Problem]) -> Batch:
     """The state of trials before their first step: the reduced one where there is one."""
-    return (LinearBatch if _is_reducible(setting) else GeneralBatch)(setting, problems)
+    return (LinearBatch if _is_reducible(settings) else GeneralBatch)(settings, problems)
 
 
-def _is_reducible(setting: Setting) -> bool:
+def _is_reducible(settings: SimulationSettings) -> bool:
     """Whether `LinearBatch` simulates it; through β the steps of U do not stay multiples of one vector."""
-    return setting.activation == "linear" and setting.method == "fa"
+    return settings.activation == "linear" and settings.method == "fa"
 
 
-class _Simulation:
+class _Chunk:
     """A chunk of trials on its way; slabs leave the batch as they end."""
 
-    def __init__(self, setting: Setting, trials: Sequence[int], follow: int | None) -> None:
-        self.setting, self.follow = setting, follow
-        self.batch = start(setting, [draw(setting, trial) for trial in trials])
-        self.outcomes = [Outcome(trial, strength) for trial in trials for strength in setting.regularization]
+    def __init__(self, settings: SimulationSettings, trials: Sequence[int], follow: int | None) -> None:
+        self.settings, self.follow = settings, follow
+        self.batch = start(settings, [draw(settings, trial) for trial in trials])
+        self.outcomes = [Outcome(trial, strength) for trial in trials for strength in settings.regularization]
         self.running = list(self.outcomes)
-        self.factor, self.rates = factor(setting.schedule, setting.horizon), self._rates(len(trials))
+        self.factor, self.rates = factor(settings.schedule, settings.horizon), self._rates(len(trials))
         self.step, self.kept_factor, self.kept = 0, None, self.rates
         self.before: Tensor | None = None
         self.settled = torch.zeros(len(self.running), dtype=torch.bool)
 
     def _rates(self, trials: int) -> Tensor:
         """ηλ of each slab, in the batch's precision."""
-        rates = [self.setting.rate * strength for strength in self.setting.regularization]
+        rates = [self.settings.rate * strength for strength in self.settings.regularization]
         return self.batch.y.new_tensor(rates * trials)
 
     def run(self) -> list[Outcome]:
         """To the end of all."""
-        for time in self.setting.stopping.times():
+        for time in self.settings.stopping.times():
             for point in self._points(time):
                 self._advance(point)
                 self._follow()
@@ -163,13 +163,13 @@ class _Simulation:
 
     def _note(self, outcome: Outcome, measured: Mapping[str, float]) -> None:
         row = dict(measured)
-        point = {"steps": self.step, "loss": self.setting.loss(row.pop("mean_square")), **row}
+        point = {"steps": self.step, "loss": self.settings.loss(row.pop("mean_square")), **row}
         for name, value in point.items():
             outcome.curves.setdefault(name, []).append(value)
 
     def _stop_some(self) -> None:
         """Let those go that may stop here, those that diverged, and at the cap all."""
-        stopping, measured = self.setting.stopping, self.batch.measure()
+        stopping, measured = self.settings.stopping, self.batch.measure()
         now = measured["mean_square"]
         if stopping.is_look(self.step):
             self.settled, self.before = stopping.settled(self.before, now), now
@@ -187,8 +187,8 @@ class _Simulation:
             self._note(outcome, measured)
         row = dict(measured)
         mean_square = row.pop("mean_square")
-        outcome.steps, outcome.loss = self.step, self.setting.loss(mean_square)
-        outcome.capped = capped and self.setting.steps is None
+        outcome.steps, outcome.loss = self.step, self.settings.loss(mean_square)
+        outcome.capped = capped and self.settings.steps is None
         outcome.diverged = not math.isfinite(mean_square)
         for name, value in row.items():
             setattr(outcome, name, value)

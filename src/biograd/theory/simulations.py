@@ -1,4 +1,4 @@
-"""Cells of the two-layer simulations as records: a file each, in processes, and none made twice."""
+"""Two-layer simulations as records: a file each, in processes, and none made twice."""
 
 import contextlib
 import dataclasses
@@ -18,19 +18,19 @@ import torch
 
 from biograd.errors import RunFailed, UserMistake
 from biograd.records import environment, read_json, write_json
-from biograd.theory.setting import Setting
+from biograd.theory.settings import SimulationSettings
 from biograd.theory.two_layer import CURVES, Outcome, simulate, trials_at_once
 
 Record = dict[str, Any]
-"""``config environment seconds outcomes``: what a cell's file holds."""
+"""``config environment seconds outcomes``: what a simulation's file holds."""
 
 
 @dataclass(frozen=True)
-class Cell:
+class Simulation:
     """What one file is about.
 
     Attributes:
-        setting: how its trials are simulated.
+        settings: how its trials are simulated.
         trials: how many, ≥ 1.
         follow: steps from point to point of the curves that are kept; None for a fiftieth of the least number of
             steps.
@@ -39,7 +39,7 @@ class Cell:
         UserMistake: there is no trial, or no step between points.
     """
 
-    setting: Setting
+    settings: SimulationSettings
     trials: int
     follow: int | None = None
 
@@ -51,21 +51,21 @@ class Cell:
 
     @property
     def config(self) -> Record:
-        """All that its outcomes depend on, as JSON has it: the setting, what follows from it, trials and points."""
-        follows = {"rate": self.setting.rate, "stopping": dataclasses.asdict(self.setting.stopping)}
-        whole = {**dataclasses.asdict(self.setting), **follows, "trials": self.trials, "follow": self.gap}
+        """All that its outcomes depend on, as JSON has it: the settings, what follows from them, trials and points."""
+        follows = {"rate": self.settings.rate, "stopping": dataclasses.asdict(self.settings.stopping)}
+        whole = {**dataclasses.asdict(self.settings), **follows, "trials": self.trials, "follow": self.gap}
         return json.loads(json.dumps(whole))
 
     @property
     def gap(self) -> int:
         """Steps from point to point of the curves."""
-        return self.follow or -(-self.setting.stopping.least // 50)
+        return self.follow or -(-self.settings.stopping.least // 50)
 
     @property
     def file_name(self) -> str:
         """A name of its own for each configuration."""
         digest = hashlib.sha256(json.dumps(self.config, sort_keys=True).encode()).hexdigest()[:10]
-        return f"{self.setting.activation}-{self.setting.width}-{self.setting.method}-{digest}.json"
+        return f"{self.settings.activation}-{self.settings.width}-{self.settings.method}-{digest}.json"
 
     def load(self, folder: Path) -> Record | None:
         """The finished record in a folder, None where there is none.
@@ -83,43 +83,52 @@ class Cell:
 
 
 def run(
-    cells: Sequence[Cell], folder: Path, *, jobs: int = 1, tell: Callable[[int], object] = lambda done: None
+    simulations: Sequence[Simulation],
+    folder: Path,
+    *,
+    jobs: int = 1,
+    tell: Callable[[int], object] = lambda done: None,
 ) -> list[Record]:
-    """Simulate the cells that a folder lacks, and return the records of all.
+    """Make the simulations that a folder lacks, and return the records of all.
 
-    A cell's file is written, in one step, when all its trials are done. The trials of cells are shared out among
+    A simulation's file is written, in one step, when all its trials are done. The trials of all are shared out among
     processes of one thread each, the longest first, in the chunks in which they would go together anyway: numbers do
     not depend on ``jobs``.
 
     Args:
-        cells: what is wanted.
+        simulations: what is wanted.
         folder: where the records lie; made where there is none.
         jobs: how many processes, ≥ 1; 1 works in this one.
-        tell: is called with the number of trials done so far, those of finished cells included.
+        tell: is called with the number of trials done so far, those of finished simulations included.
 
     Raises:
         UserMistake: a record in the folder is corrupted.
         RunFailed: a record cannot be written, or a process was killed.
     """
-    found = {cell: record for cell in cells if (record := cell.load(folder)) is not None}
-    done = sum(cell.trials for cell in found)
+    found = {
+        simulation: record for simulation in simulations if (record := simulation.load(folder)) is not None
+    }
+    done = sum(simulation.trials for simulation in found)
     tell(done)
     folder.mkdir(parents=True, exist_ok=True)
     with _one_thread():
-        here, parts = environment(), {cell: _Parts(cell) for cell in cells if cell not in found}
-        for cell, part in _worked(_shares(list(parts)), jobs):
-            parts[cell].add(part)
+        here, parts = (
+            environment(),
+            {simulation: _Parts(simulation) for simulation in simulations if simulation not in found},
+        )
+        for simulation, part in _worked(_shares(list(parts)), jobs):
+            parts[simulation].add(part)
             done += len(part.trials)
-            if parts[cell].is_whole:
-                found[cell] = parts[cell].record(here)
-                write_json(folder / cell.file_name, found[cell])
+            if parts[simulation].is_whole:
+                found[simulation] = parts[simulation].record(here)
+                write_json(folder / simulation.file_name, found[simulation])
             tell(done)
-    return [found[cell] for cell in cells]
+    return [found[simulation] for simulation in simulations]
 
 
 @dataclass(frozen=True)
 class _Part:
-    """Some trials of a cell, simulated."""
+    """Some finished trials of a simulation."""
 
     trials: range
     outcomes: list[Outcome]
@@ -127,10 +136,10 @@ class _Part:
 
 
 class _Parts:
-    """What there is of a cell so far."""
+    """What there is of a simulation so far."""
 
-    def __init__(self, cell: Cell) -> None:
-        self.cell, self.outcomes, self.seconds = cell, list[Outcome](), 0.0
+    def __init__(self, simulation: Simulation) -> None:
+        self.simulation, self.outcomes, self.seconds = simulation, list[Outcome](), 0.0
 
     def add(self, part: _Part) -> None:
         self.outcomes += part.outcomes
@@ -138,13 +147,13 @@ class _Parts:
 
     @property
     def is_whole(self) -> bool:
-        return len(self.outcomes) == self.cell.trials * len(self.cell.setting.regularization)
+        return len(self.outcomes) == self.simulation.trials * len(self.simulation.settings.regularization)
 
     def record(self, here: Record) -> Record:
         """What is written; trials in order, whoever was the first to be done."""
         outcomes = sorted(self.outcomes, key=lambda outcome: outcome.trial)
         return {
-            "config": self.cell.config,
+            "config": self.simulation.config,
             "environment": here,
             "seconds": self.seconds,
             "outcomes": [_short(dataclasses.asdict(outcome)) for outcome in outcomes],
@@ -157,18 +166,21 @@ def _short(outcome: Record) -> Record:
     return {**outcome, "curves": {"steps": outcome["curves"]["steps"], **curves}}
 
 
-def _shares(cells: Sequence[Cell]) -> list[tuple[Cell, range]]:
+def _shares(simulations: Sequence[Simulation]) -> list[tuple[Simulation, range]]:
     """Chunks of trials, those that take longest first."""
     shares = []
-    for cell in sorted(cells, key=lambda cell: -cell.setting.stopping.least * cell.setting.width):
-        size = trials_at_once(cell.setting)
+    for simulation in sorted(
+        simulations, key=lambda simulation: -simulation.settings.stopping.least * simulation.settings.width
+    ):
+        size = trials_at_once(simulation.settings)
         shares += [
-            (cell, range(start, min(start + size, cell.trials))) for start in range(0, cell.trials, size)
+            (simulation, range(start, min(start + size, simulation.trials)))
+            for start in range(0, simulation.trials, size)
         ]
     return shares
 
 
-def _worked(shares: Sequence[tuple[Cell, range]], jobs: int) -> Iterator[tuple[Cell, _Part]]:
+def _worked(shares: Sequence[tuple[Simulation, range]], jobs: int) -> Iterator[tuple[Simulation, _Part]]:
     """Each share simulated, in any order; what is at work when this is left early is ended, not waited for."""
     if jobs == 1 or len(shares) < 2:
         yield from map(_simulated, shares)
@@ -192,12 +204,12 @@ def _worked(shares: Sequence[tuple[Cell, range]], jobs: int) -> Iterator[tuple[C
         pool.shutdown(cancel_futures=True)
 
 
-def _simulated(share: tuple[Cell, range]) -> tuple[Cell, _Part]:
-    cell, trials = share
+def _simulated(share: tuple[Simulation, range]) -> tuple[Simulation, _Part]:
+    simulation, trials = share
     began = time.perf_counter()
     with _one_thread():
-        outcomes = simulate(cell.setting, trials, follow=cell.gap, chunk=len(trials))
-    return cell, _Part(trials, outcomes, time.perf_counter() - began)
+        outcomes = simulate(simulation.settings, trials, follow=simulation.gap, chunk=len(trials))
+    return simulation, _Part(trials, outcomes, time.perf_counter() - began)
 
 
 @contextlib.contextmanager

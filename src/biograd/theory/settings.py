@@ -14,8 +14,8 @@ METHODS, UNITS, PRECISIONS = ("fa", "bp"), ("published", "paper"), ("float32", "
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setting:
-    r"""One cell: a network, an algorithm, and several λ that share each trial's data and weights.
+class SimulationSettings:
+    r"""A network, an algorithm, and several λ that share each trial's data and weights.
 
     Attributes:
         activation: ψ: ``linear``, ``relu``, ``tanh`` or ``sigmoid``.
@@ -128,7 +128,7 @@ class Setting:
         Args:
             steps: how many they are looked at after; None for where their rule stops them.
         """
-        same = Setting(
+        same = SimulationSettings(
             activation=self.activation,
             width=self.width,
             regularization=self.regularization,
