@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from biograd.errors import RunFailed, UserMistake
-from biograd.records import environment, read_json, write_json
+from biograd.records import environment, exists, read_json, refuse_packed, write_json
 from biograd.theory.setting import Setting
 from biograd.theory.two_layer import CURVES, Outcome, simulate, trials_at_once
 
@@ -74,7 +74,7 @@ class Cell:
             UserMistake: the file is of another configuration, or corrupted.
         """
         path = folder / self.file_name
-        if not path.exists():
+        if not exists(path):
             return None
         record = read_json(path)
         if record.get("config") != self.config or "outcomes" not in record:
@@ -98,13 +98,15 @@ def run(
         tell: is called with the number of trials done so far, those of finished cells included.
 
     Raises:
-        UserMistake: a record in the folder is corrupted.
+        UserMistake: a record in the folder is corrupted, or one is missing in a packed file.
         RunFailed: a record cannot be written, or a process was killed.
     """
     found = {cell: record for cell in cells if (record := cell.load(folder)) is not None}
     done = sum(cell.trials for cell in found)
     tell(done)
-    folder.mkdir(parents=True, exist_ok=True)
+    if len(found) < len(set(cells)):
+        refuse_packed(folder)
+        folder.mkdir(parents=True, exist_ok=True)
     with _one_thread():
         here, parts = environment(), {cell: _Parts(cell) for cell in cells if cell not in found}
         for cell, part in _worked(_shares(list(parts)), jobs):
