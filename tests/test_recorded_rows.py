@@ -1,36 +1,36 @@
 """Numbers in the pages on spikes, on depth and on alignment are those of the recorded rows."""
 
-import json
 import math
 from pathlib import Path
 
 import pytest
 
+from biograd.records import read_json
 from biograd.theory.summary import rows
 
 ROOT = Path(__file__).parents[1]
 LOCAL = " ".join((ROOT / "docs" / "local-learning.md").read_text().split())
 BENCHMARKS = (ROOT / "docs" / "benchmarks.md").read_text()
-SPIKES = json.loads((ROOT / "results" / "theory" / "spike-timing.json").read_text())
-DEPTH = json.loads((ROOT / "results" / "depth" / "memory-by-depth.json").read_text())["rows"]
 THEORY = " ".join((ROOT / "docs" / "alignment-theory.md").read_text().split())
 RESULTS = " ".join((ROOT / "results" / "README.md").read_text().split())
 
 
 def recorded(name):
-    return json.loads((ROOT / "results" / name).read_text())
+    return read_json(ROOT / "results" / name)
 
 
+SPIKES = recorded("theory/spike-timing.json")
+DEPTH = recorded("depth/memory-by-depth.json")["rows"]
 CELLS = recorded("song2021-simulations/alignment-by-width.json")
 CONVERGENCE = recorded("song2021-convergence/convergence.json")
 CUT_OFF = recorded("song2021-cut-off/convergence.json")
 KERNELS = {
-    name: recorded(f"song2021-kernels/{name}/kernel-norms.json")
+    name: recorded(f"song2021-kernels.records.xz/{name}/kernel-norms.json")
     for name in ("tanh", "relu", "linear", "linear-500")
 }
 LINEAR = [
-    rows(json.loads(path.read_text()))[0]
-    for path in sorted((ROOT / "results" / "song2021-linear").glob("*.json"))
+    rows(recorded(f"song2021-linear.records.xz/{name}.json"))[0]
+    for name in ("linear-400-fa-1a5503a597", "linear-800-fa-d8dec57198")
 ]
 
 
@@ -171,9 +171,7 @@ def test_the_pages_give_what_a_cut_off_keeps():
 
 
 def test_the_page_on_benchmarks_gives_the_recorded_ratio_of_local_learning():
-    rows = {
-        row["rule"]: row for row in json.loads((ROOT / "results" / "bench-local.json").read_text())["rows"]
-    }
+    rows = {row["rule"]: row for row in recorded("bench-local.json")["rows"]}
     for rule, row in rows.items():
         assert f"`{rule}` {row['ratio']:.2f} [{row['ratio_low']:.2f}, {row['ratio_high']:.2f}]" in BENCHMARKS
     ours = rows["stdp-association"]
@@ -185,7 +183,7 @@ def test_the_page_on_benchmarks_gives_the_recorded_ratio_of_local_learning():
 
 
 def test_the_page_gives_what_the_wide_cells_measured():
-    rows = json.loads((ROOT / "results" / "song2021-wide" / "rows.json").read_text())["rows"]
+    rows = recorded("song2021-wide/rows.json")["rows"]
     page = (ROOT / "results" / "README.md").read_text()
     cells = {(row["activation"], row["regularization"], row["width"]): row for row in rows}
     assert len(rows) == len(cells) == 24

@@ -1,16 +1,21 @@
-"""Numbers in the README and in the page of recorded runs are those of the recorded runs."""
+"""Numbers in the README and in the page of recorded runs are those of the recorded runs, which commands still read."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from biograd.records import find_runs, summarize
+from biograd import studies
+from biograd.records import find_runs, read_json, summarize
+from biograd.studies import outcome
+from biograd.studies.reproduce import found
+from biograd.training import grid
+from biograd.training.compare import is_finished
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 PAGE = (ROOT / "results" / "README.md").read_text()
-FOLDERS = {
+RECORDED = {
     "digits-square": 8,
     "mnist-square": 4,
     "mnist-square-30": 2,
@@ -22,8 +27,12 @@ FOLDERS = {
 }
 
 
-def cells(folder):
-    return summarize(find_runs(ROOT / "results" / folder))
+def packed(name):
+    return ROOT / "results" / f"{name}.records.xz"
+
+
+def cells(name):
+    return summarize(find_runs(packed(name)))
 
 
 def spell(cell):
@@ -42,23 +51,46 @@ def test_the_readme_gives_the_recorded_accuracy(cell):
 
 
 def test_every_rule_of_the_readmes_table_was_recorded():
-    found = cells("mnist-mlp")
-    assert len(found) == 10
-    assert all(not cell.failed and not cell.unfinished for cell in found)
+    recorded = cells("mnist-mlp")
+    assert len(recorded) == 10
+    assert all(not cell.failed and not cell.unfinished for cell in recorded)
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
-def test_the_page_of_recorded_runs_gives_their_accuracies(folder):
-    found = cells(folder)
-    _, part = PAGE.split(f"\n### `{folder}`\n")
+@pytest.mark.parametrize("name", RECORDED)
+def test_the_page_of_recorded_runs_gives_their_accuracies(name):
+    recorded = cells(name)
+    _, part = PAGE.split(f"\n### `{name}`\n")
     section = part.split("\n### ")[0].split("\n## ")[0]
-    assert len(found) == FOLDERS[folder]
-    for cell in found:
+    assert len(recorded) == RECORDED[name]
+    for cell in recorded:
         row = spell(cell) if cell.test_accuracy.n else f"| `{cell.rule}` | not finished |"
         assert row in section
 
 
-LOCAL = json.loads((ROOT / "results" / "local-stdp" / "study.json").read_text())
+@pytest.mark.parametrize("name", [name for name in RECORDED if (ROOT / "results" / f"{name}.toml").exists()])
+def test_the_command_of_recorded_runs_finds_them_finished(name):
+    recorded = {(run.label, run.seed): run for run in find_runs(packed(name))}
+    seeds = {seed for _, seed in recorded}
+    configs = grid(None, sorted(seeds), {}, ROOT / "results" / f"{name}.toml")
+    assert {(config.title, config.seed) for config in configs} == set(recorded)
+    assert all(is_finished(recorded[config.title, config.seed].folder, config) for config in configs)
+
+
+@pytest.mark.parametrize("name", ["local-stdp", "song2021"])
+def test_the_table_of_a_study_comes_again_from_its_recorded_runs(name):
+    study, recorded = studies.find(name), read_json(packed(name) / "study.json")
+    runs = found(study, packed(name), "full", {})
+    assert json.loads(json.dumps(outcome.rows(study, runs))) == recorded["rows"]
+    assert json.loads(json.dumps(outcome.verdicts(study, runs, "full"))) == recorded["claims"]
+
+
+def test_results_are_few_small_files():
+    files = [path for path in (ROOT / "results").iterdir() if path.is_file()]
+    assert len(files) < 40
+    assert sum(path.stat().st_size for path in files) < 5e6
+
+
+LOCAL = read_json(packed("local-stdp") / "study.json")
 
 
 def of_study(group, quantity):
@@ -114,7 +146,7 @@ def test_the_readme_gives_the_local_rules_as_the_study_measured_them(rule):
     assert f"| `{rule}` | {shown} |" in README
 
 
-SONG = json.loads((ROOT / "results" / "song2021" / "study.json").read_text())["rows"]
+SONG = read_json(packed("song2021") / "study.json")["rows"]
 
 
 @pytest.mark.parametrize("group", dict.fromkeys(row["group"] for row in SONG if row["mean"] is not None))

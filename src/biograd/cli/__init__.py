@@ -11,6 +11,7 @@ from biograd.cli import (
     data,
     demo,
     nets,
+    pack,
     penalties,
     report,
     reproduce,
@@ -19,6 +20,7 @@ from biograd.cli import (
     rules,
     theory,
     train,
+    unpack,
 )
 from biograd.cli.exits import DONE, guarded, replace_unprintable_signs
 from biograd.cli.parsing import Parser, parse
@@ -33,6 +35,8 @@ _COMMANDS = (
     theory,
     bench,
     report,
+    pack,
+    unpack,
     rules,
     penalties,
     data,

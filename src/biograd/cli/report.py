@@ -11,9 +11,11 @@ _EPILOG = """\
 examples:
   biograd report runs
   biograd report runs/demo --title "Five rules on digits"
+  biograd report results/mnist-mlp.records.xz
 
 Reads every run at or below DIR, finished or not; nothing is trained. The page needs no network: tables
-and figures are inside it, and each figure lies beside it as SVG and PDF.
+and figures are inside it, and each figure lies beside it as SVG and PDF. Runs that `biograd pack` packed are read
+as if they were folders; the page of FILE.records.xz goes to the folder FILE.
 """
 
 
@@ -22,7 +24,9 @@ def add_parser(subparsers: Any) -> None:
     parser = add_command(
         subparsers, "report", run, "self-contained HTML and figures from the records in a folder", _EPILOG
     )
-    parser.add_argument("directory", metavar="DIR", help="folder that holds runs, at any depth")
+    parser.add_argument(
+        "directory", metavar="DIR", help="folder that holds runs, at any depth, or a packed file"
+    )
     parser.add_argument(
         "--title", metavar="TEXT", help="heading of the page (default: from the folder's name)"
     )

@@ -27,12 +27,16 @@ def default_comparison(config: "RunConfig") -> Path:
 
 
 def chosen_folder(path: str) -> Path:
-    """The folder that ``--out`` names.
+    """The folder that ``--out`` names, or a packed file, of which finished runs are read.
 
     Raises:
-        UserMistake: it cannot be a folder, because it or what it lies in is a file.
+        UserMistake: it cannot be a folder, because it or what it lies in is another file.
     """
+    from biograd.records import is_packed
+
     folder = Path(path).expanduser()
+    if is_packed(folder):
+        return folder
     there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     if not there.is_dir():
         raise UserMistake(f"--out {path}: {there} is a file; give a folder")
@@ -85,9 +89,9 @@ def failure_as_json(folder: Path, wanted: bool) -> Iterator[None]:
     try:
         yield
     except RunFailed:
-        if wanted and (folder / "result.json").is_file():
-            from biograd.records import read_json
+        from biograd.records import exists, read_json
 
+        if wanted and exists(folder / "result.json"):
             print_json(read_json(folder / "result.json"))
         raise
 

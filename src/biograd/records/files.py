@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from biograd.errors import RunFailed, UserMistake
+from biograd.records.places import read_bytes, refuse_packed
 
 Row = dict[str, Any]
 
@@ -24,6 +25,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Raises:
         RunFailed: the file cannot be written: a full disk, say, or no permission.
+        UserMistake: it would lie in a packed file.
 
     Example:
         >>> import tempfile
@@ -34,6 +36,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         ['note.txt']
     """
     path = Path(path)
+    refuse_packed(path.parent)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         yield temporary
@@ -68,13 +71,13 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
 
 
 def read_json(path: str | os.PathLike[str]) -> Row:
-    """The JSON object in the file at ``path``.
+    """The JSON object in the file at ``path``, which may lie in a packed file.
 
     Raises:
         UserMistake: there is no such file, or it holds no JSON object.
     """
     try:
-        return _parse(Path(path).read_bytes())
+        return _parse(read_bytes(path))
     except OSError as error:
         raise UserMistake(f"cannot read {path}: {error.strerror}; expected a run's record") from None
     except ValueError as error:
@@ -105,7 +108,9 @@ def append_line(path: str | os.PathLike[str], row: Mapping[str, Any], *, durable
 
     Raises:
         RunFailed: the line cannot be written; the lines before it are as they were.
+        UserMistake: the file would lie in a packed one.
     """
+    refuse_packed(Path(path).parent)
     line = (json.dumps(_plain(row), allow_nan=False) + "\n").encode()
     try:
         with open(path, "ab", buffering=0) as file:
@@ -123,7 +128,7 @@ def append_line(path: str | os.PathLike[str], row: Mapping[str, Any], *, durable
 
 
 def read_lines(path: str | os.PathLike[str]) -> list[Row]:
-    """The rows of a file that `append_line` wrote; none when there is no file.
+    """The rows of a file that `append_line` wrote, packed since or not; none when there is no file.
 
     The last line may be torn, by a kill in the middle of writing it, and is then left out.
 
@@ -156,7 +161,7 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> None:
 
 def _lines(path: Path) -> list[tuple[bytes, Row]]:
     try:
-        raw = path.read_bytes().split(b"\n")
+        raw = read_bytes(path).split(b"\n")
     except FileNotFoundError:
         return []
     except OSError as error:

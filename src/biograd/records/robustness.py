@@ -9,6 +9,7 @@ from typing import Any
 
 from biograd.errors import RunFailed, UserMistake
 from biograd.records.files import Row, read_json, write_json
+from biograd.records.places import exists, refuse_packed
 
 MEASUREMENTS = "robustness.json"
 
@@ -34,9 +35,10 @@ def add_measurement(folder: str | os.PathLike[str], measurement: Mapping[str, An
         The measurement, with ``test_reads``: how often the run's test set has been read by now, once by training.
 
     Raises:
-        UserMistake: the file is corrupted.
+        UserMistake: the file is corrupted, or packed.
         RunFailed: it cannot be written.
     """
+    refuse_packed(folder)
     with _alone(Path(folder)):
         content = _content(Path(folder))
         content["reads"] += 1
@@ -59,7 +61,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _content(folder: Path) -> Row:
     path = folder / MEASUREMENTS
-    content = read_json(path) if path.exists() else {"reads": 0, "measurements": []}
+    content = read_json(path) if exists(path) else {"reads": 0, "measurements": []}
     if not isinstance(content.get("measurements"), list) or not isinstance(content.get("reads"), int):
         raise UserMistake(f"{path} is no record of attacks: restore it, or remove it and measure again")
     return content

@@ -7,6 +7,7 @@ from typing import Any
 
 from biograd.errors import UserMistake
 from biograd.records.files import Row, read_json, read_lines
+from biograd.records.places import exists, find, is_folder
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,7 @@ class Run:
     """Everything that one training left behind.
 
     Attributes:
-        folder: where it lies.
+        folder: where it lies; for display and order a path too where it is packed.
         config: ``config.json``; rule, data and net are mappings with a ``name``.
         environment: ``environment.json``, empty when the run was stopped before it was written.
         metrics: the lines of ``metrics.jsonl``, one an epoch.
@@ -37,7 +38,7 @@ class Run:
             UserMistake: it is no run's folder, or a record is corrupted.
         """
         folder = Path(folder)
-        if not (folder / "config.json").is_file():
+        if not exists(folder / "config.json"):
             raise UserMistake(
                 f"{folder} is no run's folder: it has no config.json; give one that train wrote"
             )
@@ -108,14 +109,16 @@ class Run:
 def find_runs(directory: str | os.PathLike[str]) -> list[Run]:
     """Every run at or below ``directory``, sorted by folder; a run's folder is one with a config.json.
 
+    Args:
+        directory: a folder, in which runs may be packed, or a packed file.
+
     Raises:
         UserMistake: there is no such directory, or a record is corrupted.
     """
-    directory = Path(directory)
-    if not directory.is_dir():
+    if not is_folder(directory):
         raise UserMistake(f"there is no folder {directory}; give one that holds runs")
-    return [Run.load(path.parent) for path in sorted(directory.rglob("config.json"))]
+    return [Run.load(path.parent) for path in find(directory, "config.json")]
 
 
 def _read_if_there(path: Path) -> dict[str, Any] | None:
-    return read_json(path) if path.exists() else None
+    return read_json(path) if exists(path) else None

@@ -11,7 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from biograd.errors import RunFailed, UserMistake
-from biograd.records import Cell, Run, atomic_write, find_runs, summarize
+from biograd.records import Cell, Run, atomic_write, find_runs, summarize, unpacked
 from biograd.report import figures, study, tables
 from biograd.report.alignment import alignment
 from biograd.report.cells import name_of, ordered, short
@@ -25,13 +25,14 @@ from biograd.report.targets import targets
 
 
 def write_report(directory: str | os.PathLike[str], title: str | None = None) -> Path:
-    """Read every run at or below ``directory`` and write ``report.html`` there.
+    """Read every run at or below ``directory`` and write ``report.html`` there, or beside a packed file.
 
     The page is self-contained: no network, no other file. Each figure is also written as SVG and PDF to
     ``figures/``. The same records give the same bytes. What ``biograd reproduce`` found stands at the head.
 
     Args:
-        directory: a folder that holds runs, finished or not, at any depth.
+        directory: a folder that holds runs, finished or not, at any depth, or a packed file. The page of a packed file
+            lies in the folder that it would be unpacked to.
         title: of the page; by default the study's, or the folder's name.
 
     Returns:
@@ -50,11 +51,10 @@ def write_report(directory: str | os.PathLike[str], title: str | None = None) ->
     cells = ordered(summarize(runs))
     found = study.load(directory)
     sections = _sections(cells) if found is None else _sections_of_study(cells)
-    _write_figures(
-        directory / "figures", [drawing for section in sections for drawing in section["drawings"]]
-    )
-    page = directory / "report.html"
-    title = title or (study.heading(found) if found else directory.resolve().name) or "runs"
+    place = unpacked(directory)
+    _write_figures(place / "figures", [drawing for section in sections for drawing in section["drawings"]])
+    page = place / "report.html"
+    title = title or (study.heading(found) if found else place.resolve().name) or "runs"
     html = _render(directory, title, cells, sections, found)
     atomic_write(page, html.encode("utf-8", "replace"))
     return page
@@ -101,7 +101,7 @@ def _named_apart(drawing: Drawing, taken: set[str]) -> Drawing:
 
 def _write_figures(folder: Path, drawings: Iterable[Drawing]) -> None:
     try:
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunFailed(f"cannot write {folder}: {error.strerror}") from error
     for drawing in drawings:

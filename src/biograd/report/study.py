@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from biograd.errors import UserMistake
-from biograd.records import Cell, read_json
+from biograd.records import Cell, exists, read_json
 from biograd.report.cells import short
 from biograd.report.tables import MISSING, Column, Entry
 
@@ -30,7 +30,7 @@ def load(directory: str | os.PathLike[str]) -> dict[str, Any] | None:
         UserMistake: the file is corrupted, or another version wrote it.
     """
     path = Path(directory) / FILE
-    if not path.exists():
+    if not exists(path):
         return None
     found = read_json(path)
     try:

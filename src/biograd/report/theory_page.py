@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from biograd.errors import UserMistake
-from biograd.records import atomic_write, read_json, write_json
+from biograd.records import atomic_write, exists, read_json, unpacked, write_json
 from biograd.report.alignment_by_width import alignment_by_width
 from biograd.report.convergence import convergence
 from biograd.report.drawing import Drawing
@@ -35,7 +35,8 @@ def write_figure(folder: Path, name: str, found: Found) -> Path:
     """Write a figure, its rows, and the page of the folder anew.
 
     Args:
-        folder: made where there is none.
+        folder: made where there is none. What is drawn from a packed file goes to the folder that it would be
+            unpacked to.
         name: in `KINDS`.
         found: what the figure shows: ``rows``, ``config``, ``environment``.
 
@@ -47,7 +48,8 @@ def write_figure(folder: Path, name: str, found: Found) -> Path:
         RunFailed: a file cannot be written.
     """
     drawing = KINDS[name].draw(found)
-    path = drawing.save(folder)
+    place = unpacked(folder)
+    path = drawing.save(place)
     write_json(path.with_suffix(".json"), found)
     html = (
         templates()
@@ -58,7 +60,7 @@ def write_figure(folder: Path, name: str, found: Found) -> Path:
             sections=list(_sections(folder, name, found, drawing)),
         )
     )
-    atomic_write(folder / "report.html", html)
+    atomic_write(place / "report.html", html)
     return path
 
 
@@ -67,7 +69,7 @@ def _sections(folder: Path, name: str, found: Found, drawing: Drawing) -> Iterat
     for kind, (draw, _) in KINDS.items():
         if kind == name:
             yield _section(kind, found, drawing)
-        elif (folder / f"{kind}.json").exists():
+        elif exists(folder / f"{kind}.json"):
             other = _read(folder / f"{kind}.json")
             yield _section(kind, other, draw(other))
 

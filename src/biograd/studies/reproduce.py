@@ -42,7 +42,8 @@ def reproduce(
 
     Args:
         study: what to train.
-        directory: new, or that of an earlier call with the same study and budget.
+        directory: new, or that of an earlier call with the same study and budget; a packed file will do if all that
+            is chosen is finished in it.
         budget: how much.
         pattern: which cells, by name: ``"mnist/*/bp"``.
         seeds: how many a cell, in place of the budget's.
@@ -116,10 +117,10 @@ def found(study: Study, root: Path, budget: BudgetName, machine: Mapping[str, An
 
 def _folders(root: Path, cell: StudyCell) -> list[tuple[int, Path]]:
     """Seeds and folders of the runs of a cell that there are."""
-    parent = (root / cell.name).parent
+    beside = records.folders((root / cell.name).parent)
     named = re.compile(rf"{re.escape(cell.label)}-seed(\d+)")
-    matches = [(named.fullmatch(path.name), path) for path in (parent.iterdir() if parent.is_dir() else ())]
-    return sorted((int(match[1]), path) for match, path in matches if match and (path / CONFIG).is_file())
+    matches = [(named.fullmatch(path.name), path) for path in beside]
+    return sorted((int(match[1]), path) for match, path in matches if match and records.exists(path / CONFIG))
 
 
 def _places(
@@ -136,7 +137,7 @@ def _places(
 
 
 def _write(root: Path, study: Study, budget: BudgetName, machine: Mapping[str, Any]) -> Outcome:
-    """Write and return the outcome of all that is there."""
+    """Write and return the outcome of all that is there; beside packed runs it lies already."""
     runs = found(study, root, budget, machine)
     result = {
         "study": study.name,
@@ -146,7 +147,8 @@ def _write(root: Path, study: Study, budget: BudgetName, machine: Mapping[str, A
         "rows": outcome.rows(study, runs),
         "claims": outcome.verdicts(study, runs, budget),
     }
-    records.write_json(root / OUTCOME, result)
+    if not records.is_packed(root):
+        records.write_json(root / OUTCOME, result)
     return result
 
 
@@ -156,7 +158,7 @@ def _refuse_another(root: Path, study: Study, budget: BudgetName) -> None:
     Raises:
         UserMistake: it is one.
     """
-    if not (root / OUTCOME).exists():
+    if not records.exists(root / OUTCOME):
         return
     there = records.read_json(root / OUTCOME)
     if (there.get("study"), there.get("budget")) != (study.name, budget):

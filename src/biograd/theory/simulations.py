@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from biograd.errors import RunFailed, UserMistake
-from biograd.records import environment, read_json, write_json
+from biograd.records import environment, exists, read_json, refuse_packed, write_json
 from biograd.theory.settings import SimulationSettings
 from biograd.theory.two_layer import CURVES, Outcome, simulate, trials_at_once
 
@@ -74,7 +74,7 @@ class Simulation:
             UserMistake: the file is of another configuration, or corrupted.
         """
         path = folder / self.file_name
-        if not path.exists():
+        if not exists(path):
             return None
         record = read_json(path)
         if record.get("config") != self.config or "outcomes" not in record:
@@ -102,7 +102,7 @@ def run(
         tell: is called with the number of trials done so far, those of finished simulations included.
 
     Raises:
-        UserMistake: a record in the folder is corrupted.
+        UserMistake: a record in the folder is corrupted, or one is missing in a packed file.
         RunFailed: a record cannot be written, or a process was killed.
     """
     found = {
@@ -110,7 +110,9 @@ def run(
     }
     done = sum(simulation.trials for simulation in found)
     tell(done)
-    folder.mkdir(parents=True, exist_ok=True)
+    if len(found) < len(set(simulations)):
+        refuse_packed(folder)
+        folder.mkdir(parents=True, exist_ok=True)
     with _one_thread():
         here, parts = (
             environment(),

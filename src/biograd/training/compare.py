@@ -98,7 +98,7 @@ def compare(
 
     Args:
         configs: what to train, under one budget.
-        directory: which may hold the runs of an earlier call.
+        directory: which may hold the runs of an earlier call; a packed file will do if it holds them all, finished.
         jobs: how many runs to train at once, each in a process with its configuration's threads.
         progress: as for `train`.
 
@@ -111,7 +111,7 @@ def compare(
         RunFailed: records cannot be written.
     """
     root = Path(directory)
-    if (root / folder.CONFIG).is_file():
+    if records.exists(root / folder.CONFIG):
         raise UserMistake(f"{root} is the folder of a single run: give another one for the comparison")
     places = {_place(root, config): config for config in configs}
     if len(places) < len(configs):
@@ -165,11 +165,11 @@ def _place(root: Path, config: RunConfig) -> Path:
 
 
 def _run(place: Path, config: RunConfig, progress: bool | None) -> Result:
-    begun = (place / folder.CONFIG).is_file()
+    begun = records.exists(place / folder.CONFIG)
     try:
         return resume(place, progress=progress) if begun else train(config, place, progress=progress)
     except RunFailed:
-        if not (place / folder.RESULT).exists():
+        if not records.exists(place / folder.RESULT):
             raise
         return records.read_json(place / folder.RESULT)
 
@@ -203,7 +203,7 @@ def is_finished(place: Path, config: RunConfig) -> bool:
     Raises:
         UserMistake: the folder holds a run with another configuration, or anything else.
     """
-    if not (place / folder.CONFIG).is_file():
+    if not records.exists(place / folder.CONFIG):
         folder.refuse_used(place)
         return False
     there = RunConfig.load(place / folder.CONFIG)
@@ -212,4 +212,4 @@ def is_finished(place: Path, config: RunConfig) -> bool:
         raise UserMistake(
             f"{place} holds a run with another {', '.join(changed)}; give another folder, or the same settings"
         )
-    return (place / folder.RESULT).exists()
+    return records.exists(place / folder.RESULT)

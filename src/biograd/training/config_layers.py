@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from biograd import records
 from biograd.errors import UserMistake
 
 CHOICES = ("rule", "data", "net", "optimizer", "feedback_optimizer", "schedule", "penalty")
@@ -70,7 +71,7 @@ def _table(label: str, table: Mapping[str, Any], file: str, known: Sequence[str]
 
 def _content(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = records.read_bytes(path).decode()
         content = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except OSError as error:
         raise UserMistake(f"cannot read the configuration file {path}: {error.strerror}") from None

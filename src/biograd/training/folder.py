@@ -28,8 +28,9 @@ def refuse_used(folder: Path) -> None:
     """Refuse a folder that holds anything.
 
     Raises:
-        UserMistake: it is no folder, or not empty.
+        UserMistake: it is no folder, not empty, or in a packed file.
     """
+    records.refuse_packed(folder)
     if folder.is_dir():
         _refuse_content(folder)
     elif folder.exists():
@@ -54,10 +55,17 @@ def fresh(folder: Path) -> Iterator[None]:
 def existing(folder: Path) -> Iterator[None]:
     """Hold the lock of a run's folder, in which a killed process may have left temporary files.
 
+    A finished run that is packed needs none: nobody can write to it.
+
     Raises:
-        UserMistake: the folder is not a run's, or another process trains in it.
+        UserMistake: the folder is not a run's, another process trains in it, or the run is packed and unfinished.
     """
     require_run(folder)
+    if records.is_packed(folder):
+        if not records.exists(folder / RESULT):
+            records.refuse_packed(folder)
+        yield
+        return
     with _locked(folder):
         records.remove_leftovers(folder)
         yield
@@ -69,7 +77,7 @@ def require_run(folder: Path) -> None:
     Raises:
         UserMistake: the folder holds no configuration.
     """
-    if not (folder / CONFIG).is_file():
+    if not records.exists(folder / CONFIG):
         raise UserMistake(f"{folder} is no run's folder: it has no {CONFIG}; give one that train wrote")
 
 

@@ -67,7 +67,7 @@ def resume(run: str | os.PathLike[str], *, progress: bool | None = None) -> Resu
         The content of ``result.json``.
 
     Raises:
-        UserMistake: the folder is not a run's, or another process trains in it.
+        UserMistake: the folder is not a run's, another process trains in it, or the run is packed and unfinished.
         CheckpointError: the checkpoint is damaged, or of another configuration.
         RunFailed: the run diverged, now or before.
     """
@@ -75,7 +75,7 @@ def resume(run: str | os.PathLike[str], *, progress: bool | None = None) -> Resu
     folder.require_run(path)
     config = RunConfig.load(path / folder.CONFIG)
     with _process(config) as ranks, _held(folder.existing, path, ranks):
-        if (path / folder.RESULT).exists():
+        if records.exists(path / folder.RESULT):
             return _unless_diverged(records.read_json(path / folder.RESULT))
         trainer = Trainer(build(config, ranks.device), ranks, path)
         _go_back(trainer, path)

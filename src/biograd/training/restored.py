@@ -75,7 +75,7 @@ def restored(
         data_dir: where the data lies; None for where the run found it.
 
     Raises:
-        UserMistake: it is no run's folder, the run is not done, or the device or data are not there.
+        UserMistake: it is no run's folder, the run is not done or is packed, or the device or data are not there.
         CheckpointError: the checkpoint is missing, damaged or of another configuration.
     """
     path = Path(run)
@@ -96,11 +96,12 @@ def configuration(
     Arguments as for `restored`.
 
     Raises:
-        UserMistake: it is no run's folder, or the run is not done.
+        UserMistake: it is no run's folder, the run is not done, or it is packed, without its weights.
     """
     path = Path(run)
     folder.require_run(path)
     _require_done(path)
+    _require_weights(path)
     changes = {"device": device, "data_dir": data_dir}
     given = {key: value for key, value in changes.items() if value is not None}
     return RunConfig(**RunConfig.load(path / folder.CONFIG).to_json() | given)
@@ -122,6 +123,13 @@ def _require_done(path: Path) -> None:
     if run.status != "done":
         how = "biograd resume goes on with it" if run.result is None else "it has no weights to look at"
         raise UserMistake(f"{path}: the run is {run.status}: {how}")
+
+
+def _require_weights(path: Path) -> None:
+    if records.is_packed(path):
+        raise UserMistake(
+            f"{path} is packed, and weights are not: give the folder that the run was trained in"
+        )
 
 
 def _warn_of_changed_files(path: Path) -> None:
