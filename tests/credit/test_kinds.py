@@ -372,7 +372,7 @@ def test_a_block_of_it_and_of_a_new_nonlinearity_is_undone():
     block = blocks(net_of_new_kinds())[1]
     found = InvertibleBlock.of(block, 1e-6, is_first=False)
     x = torch.randn(6, 4, dtype=torch.float64)
-    torch.testing.assert_close(found.undo(block(x).detach(), torch.zeros_like(x)), x, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(found.invert(block(x).detach(), torch.zeros_like(x)), x, rtol=1e-9, atol=1e-9)
     assert bijection(Softened(), 1e-6, "3").forward is torch.sinh
 
 
