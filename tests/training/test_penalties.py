@@ -194,7 +194,7 @@ def test_what_has_no_state_leaves_none_in_a_checkpoint(make_config):
 @pytest.mark.parametrize(
     ("penalty", "message"),
     [
-        ({"strength": 1}, "penalty 'none' has no setting 'strength'"),
+        ({"strength": 1}, "penalty.strength needs a penalty that it is of: name one of orthogonality, decay"),
         ("orthogonality", "penalty 'orthogonality' needs the setting 'strength'"),
         ({**DECAY, "weights": "6.weight"}, "decay: '6.weight' fits no weight of the net: those are 1.weight"),
         ("orthogonality2", "unknown penalty 'orthogonality2': did you mean 'orthogonality'"),

@@ -269,12 +269,21 @@ def _check_feedback_optimizer(name: str, settings: dict[str, Any]) -> dict[str, 
         raise UserMistake(f"feedback_optimizer: {error}") from None
 
 
+def _check_penalty(name: str, settings: dict[str, Any]) -> dict[str, Any]:
+    if name == "none" and settings:
+        known = ", ".join(one for one in penalties.names() if one != "none")
+        raise UserMistake(
+            f"penalty.{next(iter(settings))} needs a penalty that it is of: name one of {known}"
+        )
+    return validate(penalties.REGISTRY.find(name), settings, f"penalty {name!r}")
+
+
 _CHECKS = {
     "rule": _check_by("rule", rules.REGISTRY.find),
     "data": _check_by("data", data.REGISTRY.find),
     "net": _check_by("net", nets.REGISTRY.find),
     "schedule": _check_by("schedule", schedules.REGISTRY.find),
-    "penalty": _check_by("penalty", penalties.REGISTRY.find),
+    "penalty": _check_penalty,
     "optimizer": optimizers.check,
     "feedback_optimizer": _check_feedback_optimizer,
 }
