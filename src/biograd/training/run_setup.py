@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from biograd import data, nets, penalties, rules
 from biograd.credit.isolation import isolated
-from biograd.data import Batches, DataSet
+from biograd.data import Batches, DataSet, TensorBatches
 from biograd.errors import NotFinite, UserMistake
 from biograd.penalties.base import Penalty
 from biograd.rules.base import Rule
@@ -293,11 +293,11 @@ def _batches(
         data.carve_validation(dataset.train, fraction, seed) if fraction else (dataset.train, None)
     )
     order = derive(config.seed, "order")
-    training = Batches(
+    training = TensorBatches(
         rest, dataset.preprocessing, batch_size=config.batch_size, seed=order, device=device, train=True
     )
     measured = [
-        Batches(
+        TensorBatches(
             split,
             dataset.preprocessing,
             batch_size=max(config.batch_size, EVALUATION_BATCH),

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import biograd.data.batches
-from biograd.data import Batches, Preprocessing, Split
+import biograd.data.tensor_batches
+from biograd.data import Preprocessing, Split, TensorBatches
 from biograd.data.augment import crop_and_flip
 from biograd.data.seeded import seeded
 from biograd.errors import UserMistake
@@ -27,7 +27,7 @@ def pictures(n, channels=3, height=6, width=5, seed=0):
 
 
 def make(split, preprocessing=PLAIN, batch_size=3, seed=0, train=True):
-    return Batches(split, preprocessing, batch_size=batch_size, seed=seed, device="cpu", train=train)
+    return TensorBatches(split, preprocessing, batch_size=batch_size, seed=seed, device="cpu", train=train)
 
 
 AUGMENTED = Preprocessing((0.5, 0.4, 0.3), (0.2, 0.3, 0.4), crop_padding=2, flip=True)
@@ -111,7 +111,7 @@ def test_without_training_examples_come_in_order_and_unaugmented():
 @pytest.mark.parametrize("largest", [2**30, 0], ids=["at once", "batch by batch"])
 @pytest.mark.parametrize("train", [True, False])
 def test_inputs_are_normalised_channel_by_channel(monkeypatch, largest, train):
-    monkeypatch.setattr(biograd.data.batches, "LARGEST_FLOAT_SET", largest)
+    monkeypatch.setattr(biograd.data.tensor_batches, "LARGEST_FLOAT_SET", largest)
     split, mean, std = pictures(7), (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
     for x, y in make(split, Preprocessing(mean, std), train=train).epoch(0):
         pixels = split.inputs[y].double() / 255
@@ -122,7 +122,7 @@ def test_inputs_are_normalised_channel_by_channel(monkeypatch, largest, train):
 
 def test_normalising_at_once_and_batch_by_batch_give_the_same_bits(monkeypatch):
     at_once = list(make(pictures(7), Preprocessing((0.3,), (0.7,))).epoch(0))
-    monkeypatch.setattr(biograd.data.batches, "LARGEST_FLOAT_SET", 0)
+    monkeypatch.setattr(biograd.data.tensor_batches, "LARGEST_FLOAT_SET", 0)
     by_batch = list(make(pictures(7), Preprocessing((0.3,), (0.7,))).epoch(0))
     assert all(x.equal(same) for (x, _), (same, _) in zip(at_once, by_batch, strict=True))
 
@@ -229,3 +229,29 @@ def test_a_batch_size_that_is_not_positive_is_refused(batch_size):
 def test_preprocessing_that_does_not_fit_is_refused(split, preprocessing, why):
     with pytest.raises(UserMistake, match=why):
         make(split, preprocessing)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+@pytest.mark.parametrize("train", [True, False])
+@pytest.mark.parametrize("largest", [2**30, 0], ids=["at once", "batch by batch"])
+def test_the_parts_of_processes_make_up_the_batch_augmented_alike(train, largest, size, monkeypatch):
+    monkeypatch.setattr(biograd.data.tensor_batches, "LARGEST_FLOAT_SET", largest)
+    batches = make(pictures(11), AUGMENTED, batch_size=4, train=train)  # the last batch has 3 examples
+    parts = zip(*(batches.epoch(2, rank=rank, size=size) for rank in range(size)), strict=True)
+    for number, ((x, y), of_ranks) in enumerate(zip(batches.epoch(2), parts, strict=True)):
+        assert torch.cat([mine for mine, _ in of_ranks]).equal(x)
+        assert torch.cat([mine for _, mine in of_ranks]).equal(y)
+        assert batches.examples(number) == len(y)
+        lengths = [len(mine) for _, mine in of_ranks]
+        assert max(lengths) - min(lengths) <= 1
+
+
+def test_a_process_loads_its_part_alone(monkeypatch):
+    batches, loaded = make(pictures(12), AUGMENTED, batch_size=6), []
+    select = torch.Tensor.index_select
+    monkeypatch.setattr(
+        torch.Tensor, "index_select", lambda t, dim, index: loaded.append(len(index)) or select(t, dim, index)
+    )
+    for _ in batches.epoch(0, rank=1, size=3):
+        pass
+    assert loaded == [2] * 4  # inputs and targets of two batches
