@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from biograd.cli import runs
+from biograd.cli.executor_flags import SECTION, add_executor, executor_of
 from biograd.cli.exits import DONE, FAILED
 from biograd.cli.output import columns, print_columns, print_json
 from biograd.cli.parsing import add_command
@@ -20,7 +21,8 @@ _OF_A_STUDY = {
     "cell": "*",
     "budget": "quick",
     "seeds": None,
-    "jobs": 1,
+    "jobs": None,
+    "executor": "local",
     "out": None,
     "data_dir": None,
     "device": None,
@@ -49,7 +51,12 @@ is recorded and counted in the table; the exit code is 1 only when no run was fi
 def add_parser(subparsers: Any) -> None:
     """Declare the command."""
     parser = add_command(
-        subparsers, "reproduce", run, "a study: measured beside published, with table and report", _EPILOG
+        subparsers,
+        "reproduce",
+        run,
+        "a study: measured beside published, with table and report",
+        _EPILOG,
+        (SECTION,),
     )
     parser.add_argument(
         "study", nargs="?", metavar="STUDY", help="its name, or path/to/file.py:NAME (default: list them)"
@@ -63,7 +70,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--seeds", type=whole(1), metavar="K", help="seeds a cell (≥ 1; default the budget's)"
     )
-    parser.add_argument("--jobs", type=whole(1), default=1, metavar="N", help="runs at once (≥ 1; default 1)")
+    add_executor(parser)
     parser.add_argument(
         "--out", metavar="DIR", help="folder of the study, new or begun (default runs/STUDY-BUDGET)"
     )
@@ -106,7 +113,7 @@ def _reproduced(study: "Study", folder: Path, arguments: argparse.Namespace) -> 
             budget=arguments.budget,
             pattern=arguments.cell,
             seeds=arguments.seeds,
-            jobs=arguments.jobs,
+            executor=executor_of(arguments),
             machine={key: value for key, value in machine.items() if value is not None},
         )
         return outcome, write_report(folder)

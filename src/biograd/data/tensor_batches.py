@@ -40,7 +40,8 @@ class TensorBatches:
 
     Example:
         >>> split = Split(torch.tensor([[0.0], [2.0], [4.0]]), torch.tensor([0, 1, 0]))
-        >>> batches = TensorBatches(split, Preprocessing((2.0,), (2.0,)), batch_size=2, seed=0, device="cpu", train=False)
+        >>> halved = Preprocessing(mean=(2.0,), std=(2.0,))
+        >>> batches = TensorBatches(split, halved, batch_size=2, seed=0, device="cpu", train=False)
         >>> [(x.flatten().tolist(), y.tolist()) for x, y in batches.epoch(0)]
         [([-1.0, 0.0], [0, 1]), ([1.0], [0])]
     """

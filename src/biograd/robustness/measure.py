@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from biograd import records
+from biograd.progress import shown
 from biograd.records import Run
 from biograd.robustness.curves import Curve, at_large, evidence, excuse, measured, plans
 from biograd.robustness.masking import verdict
 from biograd.robustness.settings import AttackSettings
 from biograd.robustness.transfer import candidates, find_source
 from biograd.robustness.victim import Victim
-from biograd.training.progress import shown
 from biograd.training.restored import Restored, configuration, restored
 from biograd.training.run_setup import find_device
 from biograd.training.seeding import settled

@@ -10,6 +10,7 @@ from typing import Any
 
 from biograd import records
 from biograd.errors import UserMistake
+from biograd.executor import Executor
 from biograd.records import Run
 from biograd.studies import outcome
 from biograd.studies.attacks import attack_runs
@@ -31,7 +32,7 @@ def reproduce(
     budget: BudgetName = "quick",
     pattern: str = "*",
     seeds: int | None = None,
-    jobs: int = 1,
+    executor: Executor | None = None,
     machine: Mapping[str, Any] | None = None,
     progress: bool | None = None,
 ) -> Outcome:
@@ -47,7 +48,7 @@ def reproduce(
         budget: how much.
         pattern: which cells, by name: ``"mnist/*/bp"``.
         seeds: how many a cell, in place of the budget's.
-        jobs: runs at once, each in a process.
+        executor: who trains and attacks the runs; None for this process, one after another.
         machine: keys of a configuration that say where it runs, ``{"data_dir": …, "device": …}``.
         progress: as for `biograd.training.train`.
 
@@ -62,10 +63,10 @@ def reproduce(
     cells = chosen(study, budget, pattern)
     _refuse_another(root, study, budget)
     found(study, root, budget, machine)  # so that a cell that has changed is refused before hours of training
-    train_all(_places(root, cells, budget, seeds, machine), jobs=jobs, progress=progress)
+    train_all(_places(root, cells, budget, seeds, machine), executor=executor, progress=progress)
     picked = {cell.name for cell in cells}
     runs = {name: of_cell for name, of_cell in found(study, root, budget, machine).items() if name in picked}
-    attack_runs(study, runs, budget, jobs=jobs, machine=machine, progress=progress)
+    attack_runs(study, runs, budget, executor=executor, machine=machine, progress=progress)
     return _write(root, study, budget, machine)
 
 

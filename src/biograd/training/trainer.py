@@ -13,11 +13,11 @@ from torch import Tensor
 from biograd import records
 from biograd.diagnostics import measure
 from biograd.errors import CheckpointError, NotFinite
+from biograd.progress import Silent, shown
 from biograd.training import checkpoint, folder
 from biograd.training.checkpoint import Position
 from biograd.training.distributed import GradientAverage, Ranks
 from biograd.training.evaluation import evaluate
-from biograd.training.progress import Silent, shown
 from biograd.training.run_setup import RunSetup
 from biograd.training.schedules import Interval
 from biograd.training.seeding import random_state, restore_random_state
