@@ -116,17 +116,6 @@ def test_processes_drop_different_units(folder):
     assert not torch.equal(*state["random"]["cpu"])
 
 
-@pytest.mark.parametrize(("size", "examples"), [(1, 5), (2, 5), (3, 7), (4, 3)])
-def test_parts_are_disjoint_in_order_and_even(size, examples):
-    x, y = torch.arange(2 * examples).view(examples, 2), torch.arange(examples)
-    parts = [Ranks(ALONE, rank, size).part(x, y) for rank in range(size)]
-    assert torch.cat([part for _, part, _ in parts]).tolist() == y.tolist()
-    assert torch.cat([part for part, _, _ in parts]).tolist() == x.tolist()
-    lengths = [len(part) for _, part, _ in parts]
-    assert max(lengths) - min(lengths) <= 1
-    assert [share for *_, share in parts] == [length / examples for length in lengths]
-
-
 def test_alone_nothing_is_hooked_or_changed():
     layer = nn.Linear(2, 1)
     with GradientAverage([layer], Ranks(ALONE)) as average:

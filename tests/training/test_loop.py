@@ -7,6 +7,7 @@ import torch
 from biograd import records
 from biograd.errors import RunFailed, UnsupportedNet, UserMistake
 from biograd.training import Ranks, build, evaluation, loop, resume, seeding, stopwatch, train, trainer
+from biograd.training.observers import diagnostics
 
 FILES = {".lock", "checkpoint.safetensors", "config.json", "environment.json", "metrics.jsonl", "result.json"}
 
@@ -89,7 +90,7 @@ def test_seconds_are_those_of_the_steps_alone(make_config, tmp_path, monkeypatch
 
     clock = stopwatch.time.perf_counter
     monkeypatch.setattr(stopwatch, "time", SimpleNamespace(perf_counter=lambda: clock() + ahead[0]))
-    monkeypatch.setattr(trainer, "measure", slow(trainer.measure))
+    monkeypatch.setattr(diagnostics, "measure", slow(diagnostics.measure))
     monkeypatch.setattr(trainer, "evaluate", slow(trainer.evaluate))
     monkeypatch.setattr(loop.checkpoint, "save", slow(loop.checkpoint.save))
     result = train(make_config(diagnostics_every=5, checkpoint_every=2), tmp_path)

@@ -10,7 +10,7 @@ from biograd.cli.executor_flags import SECTION, add_executor, executor_of
 from biograd.cli.exits import DONE, FAILED
 from biograd.cli.output import print_json, print_table
 from biograd.cli.parsing import add_command
-from biograd.cli.run_flags import SECTIONS, add_run_flags, given
+from biograd.cli.run_flags import SECTIONS, SEVERAL, add_run_flags, given
 from biograd.cli.train import SETTINGS_HELP
 from biograd.cli.values import names, whole
 from biograd.errors import UserMistake
@@ -57,7 +57,7 @@ def add_parser(subparsers: Any) -> None:
         run,
         "several rules and seeds under one budget, with table and report",
         _EPILOG,
-        (*SECTIONS, SECTION),
+        (*SECTIONS, *SEVERAL, SECTION),
     )
     parser.add_argument(
         "--rules",

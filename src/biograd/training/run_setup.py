@@ -42,7 +42,7 @@ class RunSetup:
         feedback_schedule: the same, of ``feedback_optimizer``.
         training: batches in a new order every epoch.
         validation: batches in order, None without a validation part.
-        test: batches in order.
+        test: batches in order, None where the test set is left unread.
         warnings: what the rule says of the optimiser.
     """
 
@@ -57,7 +57,7 @@ class RunSetup:
     feedback_schedule: Schedule | None
     training: Batches
     validation: Batches | None
-    test: Batches
+    test: Batches | None
     warnings: tuple[str, ...]
 
     @property
@@ -286,7 +286,7 @@ def _make_schedule(
 
 def _batches(
     config: RunConfig, dataset: DataSet, device: torch.device
-) -> tuple[Batches, Batches | None, Batches]:
+) -> tuple[Batches, Batches | None, Batches | None]:
     """Training, validation and test batches; those that only measure go in order, unaugmented."""
     seed, fraction = derive(config.seed, "validation"), config.validation_fraction
     rest, held_out = (
@@ -307,6 +307,6 @@ def _batches(
         )
         if split is not None
         else None
-        for split in (held_out, dataset.test)
+        for split in (held_out, dataset.test if config.read_test else None)
     ]
-    return training, measured[0], measured[1]  # pyright: ignore[reportReturnType]
+    return training, measured[0], measured[1]
