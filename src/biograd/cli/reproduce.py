@@ -10,6 +10,7 @@ from biograd.cli.executor_flags import SECTION, add_executor, executor_of
 from biograd.cli.exits import DONE, FAILED
 from biograd.cli.output import columns, print_columns, print_json
 from biograd.cli.parsing import add_command
+from biograd.cli.run_flags import several
 from biograd.cli.values import whole
 from biograd.errors import UserMistake
 
@@ -26,6 +27,7 @@ _OF_A_STUDY = {
     "out": None,
     "data_dir": None,
     "device": None,
+    "track": None,
 }
 """The flags that go with a study, and their defaults."""
 
@@ -56,7 +58,7 @@ def add_parser(subparsers: Any) -> None:
         run,
         "a study: measured beside published, with table and report",
         _EPILOG,
-        (SECTION,),
+        (SECTION, "track"),
     )
     parser.add_argument(
         "study", nargs="?", metavar="STUDY", help="its name, or path/to/file.py:NAME (default: list them)"
@@ -71,6 +73,12 @@ def add_parser(subparsers: Any) -> None:
         "--seeds", type=whole(1), metavar="K", help="seeds a cell (≥ 1; default the budget's)"
     )
     add_executor(parser)
+    parser.add_argument(
+        "--track",
+        action="append",
+        metavar="NAME,…",
+        help="where else to show the runs: tensorboard, mlflow or path/to/file.py:Name; repeatable (default nowhere)",
+    )
     parser.add_argument(
         "--out", metavar="DIR", help="folder of the study, new or begun (default runs/STUDY-BUDGET)"
     )
@@ -105,7 +113,8 @@ def _reproduced(study: "Study", folder: Path, arguments: argparse.Namespace) -> 
     from biograd.report import write_report
     from biograd.studies.reproduce import reproduce
 
-    machine = {"data_dir": arguments.data_dir, "device": arguments.device}
+    trackers = several(arguments.track or [], arguments.settings.get("track", {}), "track")
+    machine = {"data_dir": arguments.data_dir, "device": arguments.device, "track": trackers or None}
     with runs.advice_when_stopped("the same command goes on where it stopped"):
         outcome = reproduce(
             study,

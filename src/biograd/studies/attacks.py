@@ -48,6 +48,11 @@ class UnderAttack:
         """A fraction."""
         return "fraction"
 
+    @property
+    def reads_test(self) -> bool:
+        """Always: what is attacked are test examples."""
+        return True
+
     def of(self, run: Run) -> float | None:
         """Its value, None where the attack was not made."""
         measured = measurement(run, self.plan)
@@ -89,6 +94,11 @@ class StrongestAttack:
         """A fraction."""
         return "fraction"
 
+    @property
+    def reads_test(self) -> bool:
+        """Always: what is attacked are test examples."""
+        return True
+
     def of(self, run: Run) -> float | None:
         """The least over attacks and gradients; None where nothing was measured."""
         measured = measurement(run, self.plan)
@@ -117,6 +127,11 @@ class MaskingSuspected:
     def unit(self) -> Unit:
         """A fraction."""
         return "fraction"
+
+    @property
+    def reads_test(self) -> bool:
+        """Always: what is attacked are test examples."""
+        return True
 
     def of(self, run: Run) -> float | None:
         """0 or 1; None where a check was not made and none failed."""

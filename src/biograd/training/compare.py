@@ -16,7 +16,7 @@ from biograd.training.config import RunConfig
 from biograd.training.loop import Result, resume, train
 from biograd.training.run_setup import build
 
-BUDGET = ("data", "net", "loss", "epochs", "batch_size", "one_vs_rest", "validation_fraction")
+BUDGET = ("data", "net", "loss", "epochs", "batch_size", "one_vs_rest", "validation_fraction", "read_test")
 """What all runs of a comparison must have in common."""
 
 

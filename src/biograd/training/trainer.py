@@ -120,9 +120,7 @@ class Trainer:
             **checkpoint.capture(setup, self.position),
             "sums": rank.gather(self._tally.sums()),
             "random": {name: rank.gather(value) for name, value in random.items()},
-            "observers": {
-                one.name: one.state() for one in self.observers if isinstance(one, Participant | Tracker)
-            },
+            "observers": self._observed(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -146,6 +144,11 @@ class Trainer:
         for one in self.observers:
             if isinstance(one, Participant | Tracker) and one.name in saved:
                 one.restore(saved[one.name])
+
+    def _observed(self) -> dict[str, Any]:
+        """The states of observers that have one, by name."""
+        named = [one for one in self.observers if isinstance(one, Participant | Tracker)]
+        return {one.name: state for one in named if (state := one.state())}
 
     def _is_over(self) -> bool:
         """Whether no epoch follows, in all processes alike; the first of them knows who has asked to stop."""
