@@ -156,7 +156,7 @@ def _write(root: Path, study: Study, budget: BudgetName, machine: Mapping[str, A
 
 
 def _refuse_unread(
-    study: Study, cells: Sequence[Cell], budget: BudgetName, machine: Mapping[str, Any]
+    study: Study, cells: Sequence[StudyCell], budget: BudgetName, machine: Mapping[str, Any]
 ) -> None:
     """Refuse what the study shows of the test set where a cell leaves it unread.
 
@@ -172,7 +172,7 @@ def _refuse_unread(
                 )
 
 
-def _of_the_test_set(study: Study, cell: Cell) -> Iterator[str]:
+def _of_the_test_set(study: Study, cell: StudyCell) -> Iterator[str]:
     """What the study wants to know of the test examples of a cell."""
     groups = {group.name: group for group in study.groups if cell in study.cells_of(group)}
     shown = [one.quantity for group in groups.values() for one in group.shows]
