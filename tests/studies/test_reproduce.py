@@ -7,7 +7,7 @@ import pytest
 
 from biograd.errors import UserMistake
 from biograd.records import find_runs, read_json
-from biograd.robustness import Settings
+from biograd.robustness import AttackSettings
 from biograd.studies.quantities import AtEnd
 from biograd.studies.reproduce import reproduce
 from biograd.studies.study import Claim, Group, RobustnessPlan, Shown
@@ -118,7 +118,7 @@ def test_so_are_attacks_on_it_and_claims_about_it_and_the_rest_is_shown(make_stu
     cells = (make_cell("a/bp", read_test=False),)
     validated = (Group("bp", "*/bp", (Shown(AtEnd("validation_accuracy")),)),)
     shown = {"cells": cells, "groups": validated, "claims": ()}
-    plan = RobustnessPlan("a/*", full=Settings(epsilons=(0.1,)), quick=Settings(epsilons=(0.1,)))
+    plan = RobustnessPlan("a/*", full=AttackSettings(epsilons=(0.1,)), quick=AttackSettings(epsilons=(0.1,)))
     with pytest.raises(UserMistake, match="shows accuracy under attack of 'a/bp'"):
         reproduce(make_study(**shown, robustness=(plan,)), tmp_path / "new")
     claim = Claim("bp learns", "bp", AtEnd("test_accuracy"), at_least=0.5)
