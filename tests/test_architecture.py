@@ -15,11 +15,13 @@ SOURCE = Path(biograd.__file__).parent
 MODULES = sorted(SOURCE.rglob("*.py"))
 DOCS = SOURCE.parents[1] / "docs"
 
-FOUNDATION = {"errors", "registry", "settings"}
+FOUNDATION = {"errors", "registry", "settings", "executor", "progress"}
 ARROWS = {
     "errors": set(),
     "registry": {"errors"},
     "settings": {"errors"},
+    "executor": {"registry", "settings"},
+    "progress": set(),
     "layers": FOUNDATION,
     "nets": {"layers"},
     "data": FOUNDATION,

@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import one_hot
 
 from biograd import data
-from biograd.data import Batches
+from biograd.data import TensorBatches
 from biograd.errors import UserMistake
 
 
@@ -35,7 +35,9 @@ def test_a_set_is_a_function_of_the_seed(name):
 @pytest.mark.parametrize("name", ["iris", "digits", "synthetic"])
 def test_the_training_part_is_standardised_by_its_own_statistics(name):
     loaded = data.load(name)
-    batches = Batches(loaded.train, loaded.preprocessing, batch_size=10**4, seed=0, device="cpu", train=False)
+    batches = TensorBatches(
+        loaded.train, loaded.preprocessing, batch_size=10**4, seed=0, device="cpu", train=False
+    )
     (x, _), *_ = batches.epoch(0)
     channels = x.double().transpose(0, 1).flatten(1)
     torch.testing.assert_close(channels.mean(1), torch.zeros(len(channels)).double(), rtol=0, atol=1e-5)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from biograd.data import Batches, DataSet, Preprocessing, Split, load
+from biograd.data import DataSet, Preprocessing, Split, TensorBatches, load
 from biograd.robustness.domain import DEVIATIONS, PIXELS, domain_of, held_out_examples, to_net
 
 
@@ -34,7 +34,9 @@ def test_images_are_attacked_in_pixels_and_other_inputs_in_standard_deviations(d
 )
 def test_a_net_is_shown_what_it_was_trained_on(dataset):
     x, y = held_out_examples(dataset, None, seed=3)
-    batches = Batches(dataset.test, dataset.preprocessing, batch_size=99, seed=0, device="cpu", train=False)
+    batches = TensorBatches(
+        dataset.test, dataset.preprocessing, batch_size=99, seed=0, device="cpu", train=False
+    )
     ((expected, classes),) = batches.epoch(0)
     shown = to_net(dataset)(x)
     order = [

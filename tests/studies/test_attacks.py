@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from biograd.executor import Local
 from biograd.records import add_measurement, read_measurements
 from biograd.robustness import AttackSettings
 from biograd.studies.attacks import MaskingSuspected, StrongestAttack, UnderAttack
@@ -108,7 +109,7 @@ def test_several_runs_attacked_at_once_reach_the_same(attacked_study, tmp_path):
     shutil.copytree(
         tmp_path / "one", tmp_path / "two", ignore=shutil.ignore_patterns("robustness.json", "study.json")
     )
-    assert one == reproduce(attacked_study, tmp_path / "two", jobs=2, progress=False)
+    assert one == reproduce(attacked_study, tmp_path / "two", executor=Local(jobs=2), progress=False)
     assert all(len(rows) == 1 for rows in measured(tmp_path / "two").values())
 
 

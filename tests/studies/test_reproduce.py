@@ -7,7 +7,10 @@ import pytest
 
 from biograd.errors import UserMistake
 from biograd.records import find_runs, read_json
+from biograd.robustness import AttackSettings
+from biograd.studies.quantities import AtEnd
 from biograd.studies.reproduce import reproduce
+from biograd.studies.study import Claim, Group, RobustnessPlan, Shown
 
 
 def folders(root: Path) -> list[str]:
@@ -100,3 +103,31 @@ def test_a_pattern_that_fits_nothing_gets_the_nearest_names(make_study, tmp_path
 def test_where_a_run_is_trained_goes_over_the_cell(make_study, tmp_path):
     reproduce(make_study(), tmp_path, machine={"data_dir": str(tmp_path)})
     assert {run.config["data_dir"] for run in find_runs(tmp_path)} == {str(tmp_path)}
+
+
+def test_what_a_study_shows_of_a_test_set_that_is_left_unread_is_refused(make_study, make_cell, tmp_path):
+    cells = (make_cell("a/bp", read_test=False), make_cell("a/fa", rule="fa"))
+    words = r"study 'small' shows test accuracy of 'a/bp', whose runs leave the test set unread"
+    with pytest.raises(UserMistake, match=words):
+        reproduce(make_study(cells=cells), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    reproduce(make_study(cells=cells), tmp_path / "new", pattern="a/fa")
+
+
+def test_so_are_attacks_on_it_and_claims_about_it_and_the_rest_is_shown(make_study, make_cell, tmp_path):
+    cells = (make_cell("a/bp", read_test=False),)
+    validated = (Group("bp", "*/bp", (Shown(AtEnd("validation_accuracy")),)),)
+    shown = {"cells": cells, "groups": validated, "claims": ()}
+    plan = RobustnessPlan("a/*", full=AttackSettings(epsilons=(0.1,)), quick=AttackSettings(epsilons=(0.1,)))
+    with pytest.raises(UserMistake, match="shows accuracy under attack of 'a/bp'"):
+        reproduce(make_study(**shown, robustness=(plan,)), tmp_path / "new")
+    claim = Claim("bp learns", "bp", AtEnd("test_accuracy"), at_least=0.5)
+    with pytest.raises(UserMistake, match="shows test accuracy of 'a/bp'"):
+        reproduce(make_study(**{**shown, "claims": (claim,)}), tmp_path / "new")
+    (row,) = reproduce(make_study(**shown), tmp_path / "new")["rows"]
+    assert (row["quantity"], row["seeds"]) == ("validation accuracy", 1)
+
+
+def test_its_runs_can_be_tracked(make_study, tmp_path):
+    reproduce(make_study(), tmp_path, machine={"track": {"tensorboard": {}}})
+    assert len(list(tmp_path.rglob("tensorboard"))) == 2

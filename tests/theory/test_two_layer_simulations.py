@@ -8,6 +8,7 @@ import time
 import pytest
 
 from biograd.errors import RunFailed, UserMistake
+from biograd.executor import Local
 from biograd.theory import published, simulations
 from biograd.theory.settings import SimulationSettings
 from biograd.theory.simulations import Simulation, run
@@ -66,7 +67,7 @@ def test_a_simulation_that_was_stopped_leaves_nothing_and_the_finished_stay(tmp_
 def test_processes_and_one_process_give_the_same_records(tmp_path, monkeypatch):
     given = [Simulation(TINY, 3), Simulation(dataclasses.replace(TINY, activation="relu"), 2)]
     monkeypatch.setattr(simulations, "trials_at_once", lambda settings: 1)
-    alone, together = (run(given, tmp_path / str(jobs), jobs=jobs) for jobs in (1, 2))
+    alone, together = (run(given, tmp_path / str(jobs), executor=Local(jobs=jobs)) for jobs in (1, 2))
     assert [row["outcomes"] for row in together] == [row["outcomes"] for row in alone]
 
 
@@ -81,7 +82,7 @@ def test_a_process_that_is_killed_fails_the_run_in_words(tmp_path):
 
     threading.Thread(target=kill).start()
     with pytest.raises(RunFailed, match="killed, perhaps for want of memory: fewer jobs"):
-        run(LONG, tmp_path, jobs=2)
+        run(LONG, tmp_path, executor=Local(executor=Local(jobs=2)))
     assert multiprocessing.active_children() == []
 
 
@@ -91,7 +92,7 @@ def test_who_leaves_early_does_not_wait_for_what_is_at_work(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run([Simulation(TINY, 1), LONG[0]], tmp_path, jobs=2, tell=stop)
+        run([Simulation(TINY, 1), LONG[0]], tmp_path, executor=Local(jobs=2), tell=stop)
     assert multiprocessing.active_children() == []
 
 

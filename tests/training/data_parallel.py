@@ -1,5 +1,6 @@
 """What the processes of test_distributed.py do, started by torchrun; the first one leaves the records."""
 
+import dataclasses
 import json
 import sys
 import warnings
@@ -8,8 +9,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from biograd.training import GradientAverage, RunConfig, joined, resume, train
+from biograd.data import cut
+from biograd.training import GradientAverage, RunConfig, build, joined, resume, train
 from biograd.training.trainer import Trainer
+
+sys.path.insert(0, str(Path(__file__).parent))
+from mapped import MappedBatches
 
 
 def averages(ranks):
@@ -17,7 +22,8 @@ def averages(ranks):
     torch.manual_seed(0)
     shared, late, apart, never = (nn.Linear(2, 2, bias=False, dtype=torch.float64) for _ in range(4))
     x = torch.arange(12.0, dtype=torch.float64).view(6, 2)
-    mine, _, share = ranks.part(x, x)
+    part = cut(len(x), ranks.rank, ranks.size)
+    mine, share = x[part], len(x[part]) / len(x)
     found = {}
     with GradientAverage([shared, late, apart, never], ranks) as average:
         if ranks.first:  # alone: outside of a step nothing is exchanged
@@ -59,6 +65,16 @@ def stopped_and_resumed(config, folder, step):
         Trainer._after_step = after_step
 
 
+def train_from_file(config, folder, ranks):
+    """Train on rows of a file, and leave the weights, and which rows each process has read."""
+    setup = build(config)
+    mapped = MappedBatches(folder, config.batch_size, 3)
+    setup = dataclasses.replace(setup, training=mapped, validation=None)
+    Trainer(setup, ranks, folder).run()
+    torch.save(setup.net.state_dict(), folder / f"mapped-{ranks.rank}.pt")
+    (folder / f"mapped-{ranks.rank}.json").write_text(json.dumps(mapped.loaded))
+
+
 def main(folder):
     plan = json.loads((folder / "plan.json").read_text())
     warnings.simplefilter("ignore", UserWarning)
@@ -68,6 +84,7 @@ def main(folder):
             (folder / "averages.json").write_text(json.dumps(found))
         for name, config in plan["train"].items():
             train(RunConfig(**config), folder / "two" / name)
+        train_from_file(RunConfig(**plan["mapped"]), folder, ranks)
         for name in ("resumed", "left"):
             stopped_and_resumed(RunConfig(**plan["stop"]), folder / "two" / name, 8)
             ranks.wait()

@@ -4,6 +4,7 @@ import pytest
 
 from biograd import records
 from biograd.errors import RunFailed, UnsupportedNet, UserMistake
+from biograd.executor import Local
 from biograd.training import RunConfig, build, compare, grid, resume, train
 
 comparing = importlib.import_module("biograd.training.compare")  # the package has a function of that name
@@ -79,7 +80,10 @@ def test_a_record_that_cannot_be_written_stops_the_comparison(shared, tmp_path, 
 def test_several_at_once_get_the_same_bits_and_their_warnings_are_said_here(shared, tmp_path, bits):
     configs = grid(["bp", "kp"], [0], shared)
     with pytest.warns(UserWarning, match="^kp: ") as said:
-        assert [row["rule"] for row in compare(configs, tmp_path / "two", jobs=2)] == ["bp", "kp"]
+        assert [row["rule"] for row in compare(configs, tmp_path / "two", executor=Local(jobs=2))] == [
+            "bp",
+            "kp",
+        ]
     assert len(said) == 1
     with pytest.warns(UserWarning, match="^kp: "):
         compare(configs, tmp_path / "one")
@@ -149,11 +153,6 @@ def test_settings_go_to_the_rule_that_a_file_names(shared, tmp_path):
 def test_each_rule_trains_under_its_own_defaults(shared):
     optimizers = {config.rule.name: config.optimizer.name for config in grid(["bp", "kp"], [0], shared)}
     assert optimizers == {"bp": "adam", "kp": "adamw"}
-
-
-def test_jobs_are_at_least_one(shared, tmp_path):
-    with pytest.raises(UserMistake, match="jobs is 0, expected at least 1"):
-        compare(grid(["bp"], [0], shared), tmp_path, jobs=0)
 
 
 def test_the_folder_of_a_single_run_is_refused(shared, tmp_path):

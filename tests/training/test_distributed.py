@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import subprocess
@@ -7,11 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.training.mapped import MappedBatches, write
 from torch import nn
 
 from biograd import records
 from biograd.errors import CheckpointError
-from biograd.training import GradientAverage, Ranks, checkpoint, resume, train
+from biograd.training import GradientAverage, Ranks, build, checkpoint, resume, train
+from biograd.training.trainer import Trainer
 
 SCRIPT = Path(__file__).with_name("data_parallel.py")
 RULES = ["bp", "fa", "dfa", "usf", "brsf", "frsf", "kp", "drtp", "shallow"]
@@ -35,6 +38,9 @@ def plan(tmp_path_factory):
     rule = f"{nets.with_name('small_rules.py')}:Alternating"
     moving = {"name": "sgd", "lr": 0.1, "momentum": 0.9}
     phases = {"rule": rule, "batch_size": 9, "epochs": 4, "optimizer": moving, "feedback_optimizer": moving}
+    configs["measured"] = RunConfig.from_sources(
+        {"rule": "fa", "batch_size": 9, "diagnostics_every": 3, **exact}
+    )
     configs["phases"] = RunConfig.from_sources({**{k: v for k, v in exact.items() if k != "lr"}, **phases})
     stop = {**shared, "rule": "fa", "net": f"{nets}:chain", "batch_size": 10, "checkpoint_every": 3}
     return configs, RunConfig.from_sources(stop)
@@ -45,7 +51,12 @@ def folder(plan, tmp_path_factory):
     """Everything that two processes left, trained by one torchrun."""
     folder = tmp_path_factory.mktemp("data-parallel")
     configs, stop = plan
-    written = {"train": {name: c.to_json() for name, c in configs.items()}, "stop": stop.to_json()}
+    write(folder)
+    written = {
+        "mapped": configs["uneven"].to_json(),
+        "train": {name: c.to_json() for name, c in configs.items()},
+        "stop": stop.to_json(),
+    }
     (folder / "plan.json").write_text(json.dumps(written))
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default"}
@@ -56,7 +67,7 @@ def folder(plan, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", [*RULES, "uneven", "too few", "penalty", "phases"])
+@pytest.mark.parametrize("name", [*RULES, "uneven", "too few", "penalty", "phases", "measured"])
 def test_two_processes_train_as_one_does_on_the_same_batches(name, plan, folder):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
@@ -102,6 +113,35 @@ def test_gradients_are_averaged_however_they_are_filled(folder):
     assert found["outside"] == shared.weight.grad.tolist()
 
 
+def test_each_reads_its_part_of_a_file_and_together_they_learn_what_one_does(plan, folder, tmp_path):
+    read = [json.loads((folder / f"mapped-{rank}.json").read_text()) for rank in (0, 1)]
+    for epoch in ("0", "1"):
+        assert sorted(read[0][epoch] + read[1][epoch]) == list(range(23))
+        assert [len(one[epoch]) for one in read] == [13, 10]  # of nine, nine and five
+    config = plan[0]["uneven"]
+    setup = dataclasses.replace(
+        build(config), training=MappedBatches(folder, config.batch_size, 3), validation=None
+    )
+    Trainer(setup, Ranks(ALONE), tmp_path).run()
+    for rank in (0, 1):
+        for name, value in torch.load(folder / f"mapped-{rank}.pt", weights_only=True).items():
+            torch.testing.assert_close(value, setup.net.state_dict()[name], rtol=1e-12, atol=1e-12)
+
+
+def test_the_rule_is_measured_on_whole_batches(plan, folder):
+    train(plan[0]["measured"], folder / "alone")
+    alone, together = (
+        records.read_lines(place / "diagnostics.jsonl")
+        for place in (folder / "alone", folder / "two" / "measured")
+    )
+    assert [(row["step"], row["quantity"], row["layer"]) for row in together] == [
+        (row["step"], row["quantity"], row["layer"]) for row in alone
+    ]
+    for one, both in zip(alone, together, strict=True):
+        if one["quantity"] != "seconds" and one["value"] is not None:
+            assert both["value"] == pytest.approx(one["value"], rel=1e-6, abs=1e-5)
+
+
 def test_a_stopped_data_parallel_run_resumes_to_the_same_bits(folder, bits):
     assert bits(folder / "two" / "resumed") == bits(folder / "two" / "whole")
 
@@ -114,17 +154,6 @@ def test_it_is_not_resumed_by_another_number_of_processes(folder):
 def test_processes_drop_different_units(folder):
     state, _ = checkpoint.load(folder / "two" / "whole" / "checkpoint.safetensors")
     assert not torch.equal(*state["random"]["cpu"])
-
-
-@pytest.mark.parametrize(("size", "examples"), [(1, 5), (2, 5), (3, 7), (4, 3)])
-def test_parts_are_disjoint_in_order_and_even(size, examples):
-    x, y = torch.arange(2 * examples).view(examples, 2), torch.arange(examples)
-    parts = [Ranks(ALONE, rank, size).part(x, y) for rank in range(size)]
-    assert torch.cat([part for _, part, _ in parts]).tolist() == y.tolist()
-    assert torch.cat([part for part, _, _ in parts]).tolist() == x.tolist()
-    lengths = [len(part) for _, part, _ in parts]
-    assert max(lengths) - min(lengths) <= 1
-    assert [share for *_, share in parts] == [length / examples for length in lengths]
 
 
 def test_alone_nothing_is_hooked_or_changed():

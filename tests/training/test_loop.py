@@ -7,6 +7,7 @@ import torch
 from biograd import records
 from biograd.errors import RunFailed, UnsupportedNet, UserMistake
 from biograd.training import Ranks, build, evaluation, loop, resume, seeding, stopwatch, train, trainer
+from biograd.training.observers import diagnostics
 
 FILES = {".lock", "checkpoint.safetensors", "config.json", "environment.json", "metrics.jsonl", "result.json"}
 
@@ -24,7 +25,16 @@ def test_a_run_leaves_its_records(make_config, tmp_path):
 
 def test_the_result_says_what_was_reached_and_how_the_test_set_was_used(make_config, tmp_path):
     result = train(make_config(rule="fa"), tmp_path)
-    expected = {"rule": "fa", "data": "synthetic", "net": "chain", "seed": 0, "epochs": 2, "steps": 12}
+    expected = {
+        "rule": "fa",
+        "family": "feedback",
+        "stopped": None,
+        "data": "synthetic",
+        "net": "chain",
+        "seed": 0,
+        "epochs": 2,
+        "steps": 12,
+    }
     expected |= {"status": "done", "reason": None, "test_reads": 1, "tested_weights": "last", "warnings": []}
     expected |= {"parameters": 6 * 8 + 8 + 8 + 8 + 8 * 3 + 3, "run": str(tmp_path)}
     assert {key: result[key] for key in expected} == expected
@@ -60,6 +70,55 @@ def test_the_training_loss_is_the_mean_over_examples_before_each_update(make_con
     assert result["train_loss"] == pytest.approx(expected.item(), rel=1e-12)
 
 
+def test_an_epochs_training_loss_is_its_own(make_config, net_file, tmp_path):
+    flags = {"net": net_file("plain"), "precision": "float64", "schedule": "none", "lr": 0.1}
+    config = make_config(**flags, batch_size=58)  # one step an epoch
+    train(config, tmp_path / "two")
+    train(config.model_copy(update={"epochs": 1}), tmp_path / "one")
+    setup = build(config)
+    loop.checkpoint.load_weights(tmp_path / "one" / "checkpoint.safetensors", setup.net)
+    ((x, y),) = setup.training.epoch(1)
+    output = setup.net(x.double())
+    first, second = records.read_lines(tmp_path / "two" / "metrics.jsonl")
+    expected = torch.nn.functional.cross_entropy(output, y).item()
+    assert second["train_loss"] == pytest.approx(expected, rel=1e-12)
+    assert second["train_accuracy"] == (output.argmax(1) == y).double().mean().item()
+    assert first["train_loss"] > second["train_loss"]
+
+
+def test_a_test_set_that_is_left_unread_is_not_even_at_hand(make_config, tmp_path, monkeypatch):
+    seen, evaluate = [], evaluation.evaluate
+    monkeypatch.setattr(
+        trainer,
+        "evaluate",
+        lambda setup, batches, ranks: seen.append(batches) or evaluate(setup, batches, ranks),
+    )
+    config = make_config(read_test=False)
+    result = train(config, tmp_path)
+    assert len(seen) == 2  # the validation part, after each epoch
+    assert result["status"] == "done"
+    assert {key: value for key, value in result.items() if "test" in key} == {
+        "test_loss": None,
+        "test_accuracy": None,
+        "test_balanced_accuracy": None,
+        "test_reads": 0,
+        "tested_weights": None,
+    }
+    assert result["validation_accuracy"] is not None
+    assert build(config).test is None
+    assert config.digest() != make_config().digest() == make_config(read_test=True).digest()
+
+
+def test_but_for_the_test_set_it_is_the_same_run(make_config, tmp_path):
+    for name, read_test in (("read", True), ("unread", False)):
+        train(make_config(read_test=read_test), tmp_path / name)
+    rows = [
+        [{**row, "seconds": 0} for row in records.read_lines(tmp_path / name / "metrics.jsonl")]
+        for name in ("read", "unread")
+    ]
+    assert rows[0] == rows[1]
+
+
 def test_evaluation_leaves_every_module_in_its_mode(make_config):
     setup = build(make_config())
     setup.net[2].eval()  # as one that is frozen
@@ -89,7 +148,7 @@ def test_seconds_are_those_of_the_steps_alone(make_config, tmp_path, monkeypatch
 
     clock = stopwatch.time.perf_counter
     monkeypatch.setattr(stopwatch, "time", SimpleNamespace(perf_counter=lambda: clock() + ahead[0]))
-    monkeypatch.setattr(trainer, "measure", slow(trainer.measure))
+    monkeypatch.setattr(diagnostics, "measure", slow(diagnostics.measure))
     monkeypatch.setattr(trainer, "evaluate", slow(trainer.evaluate))
     monkeypatch.setattr(loop.checkpoint, "save", slow(loop.checkpoint.save))
     result = train(make_config(diagnostics_every=5, checkpoint_every=2), tmp_path)

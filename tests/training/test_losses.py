@@ -4,7 +4,8 @@ import torch
 
 from biograd import records
 from biograd.errors import UserMistake
-from biograd.training import build, checkpoint, losses, train, trainer
+from biograd.training import build, checkpoint, losses, train
+from biograd.training.observers import diagnostics
 
 
 def by_hand(output, y):
@@ -70,7 +71,7 @@ def test_it_is_what_the_rule_descends_and_what_is_measured_by(make_config, net_f
     )
     config = config.model_copy(update={"epochs": 1, "diagnostics_every": 1})
     measured = []
-    monkeypatch.setattr(trainer, "measure", lambda *given: measured.append(given[-1]) or [])
+    monkeypatch.setattr(diagnostics, "measure", lambda *given: measured.append(given[-1]) or [])
     train(config, tmp_path)
     setup = build(config)
     ((x, y),) = setup.training.epoch(0)

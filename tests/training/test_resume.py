@@ -10,6 +10,7 @@ import torch
 from biograd import records, rules
 from biograd.errors import CheckpointError, RunFailed, UserMistake
 from biograd.training import evaluation, folder, resume, train, trainer
+from biograd.training.observers import checkpoints
 
 RULES = [*rules.names()]
 VARIANTS = [
@@ -26,7 +27,7 @@ VARIANTS = [
 
 @pytest.fixture(autouse=True)
 def checkpoint_at_every_epoch(monkeypatch):
-    monkeypatch.setattr(trainer, "MINIMUM_GAP", 0.0)
+    monkeypatch.setattr(checkpoints, "MINIMUM_GAP", 0.0)
 
 
 @pytest.fixture

@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from biograd.cli import runs
+from biograd.cli.executor_flags import SECTION, add_executor, executor_of
 from biograd.cli.exits import DONE, FAILED
 from biograd.cli.output import print_json, print_table
 from biograd.cli.parsing import add_command
-from biograd.cli.run_flags import SECTIONS, add_run_flags, given
+from biograd.cli.run_flags import SECTIONS, SEVERAL, add_run_flags, given
 from biograd.cli.train import SETTINGS_HELP
 from biograd.cli.values import names, whole
 from biograd.errors import UserMistake
 
 if TYPE_CHECKING:
+    from biograd.executor import Executor
     from biograd.training.config import RunConfig
 
 _EPILOG = f"""\
@@ -55,7 +57,7 @@ def add_parser(subparsers: Any) -> None:
         run,
         "several rules and seeds under one budget, with table and report",
         _EPILOG,
-        SECTIONS,
+        (*SECTIONS, *SEVERAL, SECTION),
     )
     parser.add_argument(
         "--rules",
@@ -72,7 +74,7 @@ def add_parser(subparsers: Any) -> None:
         metavar="N",
         help="the first of them: N, N + 1, … (≥ 0; default FILE's, else 0)",
     )
-    parser.add_argument("--jobs", type=whole(1), default=1, metavar="N", help="runs at once (≥ 1; default 1)")
+    add_executor(parser)
     parser.add_argument(
         "--out", metavar="DIR", help="folder of the comparison, new or begun (default runs/compare-DATA-NET)"
     )
@@ -85,14 +87,14 @@ def run(arguments: argparse.Namespace) -> int:
     of_rule = settings_by_rule(_rules(arguments), flags.pop("rule", {}))
     configs = _grid(of_rule, arguments.seeds, flags, arguments.config)
     folder = runs.chosen_folder(arguments.out) if arguments.out else runs.default_comparison(configs[0])
-    return train_and_report(configs, folder, jobs=arguments.jobs, as_json=arguments.json)
+    return train_and_report(configs, folder, executor=executor_of(arguments), as_json=arguments.json)
 
 
 def train_and_report(
     configs: "Sequence[RunConfig]",
     folder: Path,
     *,
-    jobs: int = 1,
+    executor: "Executor | None" = None,
     as_json: bool = False,
     title: str | None = None,
 ) -> int:
@@ -101,7 +103,7 @@ def train_and_report(
     from biograd.report import write_report
 
     with runs.advice_when_stopped("the same command goes on where it stopped"):
-        results = training.compare(configs, folder, jobs=jobs)
+        results = training.compare(configs, folder, executor=executor)
         page = write_report(folder, title)
     if as_json:
         print_json({"rows": results, "report": str(page)})

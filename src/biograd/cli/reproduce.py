@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from biograd.cli import runs
+from biograd.cli.executor_flags import SECTION, add_executor, executor_of
 from biograd.cli.exits import DONE, FAILED
 from biograd.cli.output import columns, print_columns, print_json
 from biograd.cli.parsing import add_command
+from biograd.cli.run_flags import several
 from biograd.cli.values import whole
 from biograd.errors import UserMistake
 
@@ -20,10 +22,12 @@ _OF_A_STUDY = {
     "cell": "*",
     "budget": "quick",
     "seeds": None,
-    "jobs": 1,
+    "jobs": None,
+    "executor": "local",
     "out": None,
     "data_dir": None,
     "device": None,
+    "track": None,
 }
 """The flags that go with a study, and their defaults."""
 
@@ -49,7 +53,12 @@ is recorded and counted in the table; the exit code is 1 only when no run was fi
 def add_parser(subparsers: Any) -> None:
     """Declare the command."""
     parser = add_command(
-        subparsers, "reproduce", run, "a study: measured beside published, with table and report", _EPILOG
+        subparsers,
+        "reproduce",
+        run,
+        "a study: measured beside published, with table and report",
+        _EPILOG,
+        (SECTION, "track"),
     )
     parser.add_argument(
         "study", nargs="?", metavar="STUDY", help="its name, or path/to/file.py:NAME (default: list them)"
@@ -63,7 +72,13 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--seeds", type=whole(1), metavar="K", help="seeds a cell (≥ 1; default the budget's)"
     )
-    parser.add_argument("--jobs", type=whole(1), default=1, metavar="N", help="runs at once (≥ 1; default 1)")
+    add_executor(parser)
+    parser.add_argument(
+        "--track",
+        action="append",
+        metavar="NAME,…",
+        help="where else to show the runs: tensorboard, mlflow or path/to/file.py:Name; repeatable (default nowhere)",
+    )
     parser.add_argument(
         "--out", metavar="DIR", help="folder of the study, new or begun (default runs/STUDY-BUDGET)"
     )
@@ -98,7 +113,8 @@ def _reproduced(study: "Study", folder: Path, arguments: argparse.Namespace) -> 
     from biograd.report import write_report
     from biograd.studies.reproduce import reproduce
 
-    machine = {"data_dir": arguments.data_dir, "device": arguments.device}
+    trackers = several(arguments.track or [], arguments.settings.get("track", {}), "track")
+    machine = {"data_dir": arguments.data_dir, "device": arguments.device, "track": trackers or None}
     with runs.advice_when_stopped("the same command goes on where it stopped"):
         outcome = reproduce(
             study,
@@ -106,7 +122,7 @@ def _reproduced(study: "Study", folder: Path, arguments: argparse.Namespace) -> 
             budget=arguments.budget,
             pattern=arguments.cell,
             seeds=arguments.seeds,
-            jobs=arguments.jobs,
+            executor=executor_of(arguments),
             machine={key: value for key, value in machine.items() if value is not None},
         )
         return outcome, write_report(folder)

@@ -91,18 +91,20 @@ def run(arguments: argparse.Namespace) -> int:
     """Attack every run, write the reports, print what was found."""
     from biograd import records
     from biograd.report import write_report
-    from biograd.robustness import AttackSettings, candidates, measure_run
+    from biograd.robustness import AttackSettings, candidates, measure_run, require_test
 
     given = {name: getattr(arguments, flag) for name, flag in _SETTINGS.items()}
     given = {name: value for name, value in given.items() if value is not None}
     settings = AttackSettings(**given, examples=arguments.examples)
     found = [run for folder in arguments.runs for run in _finished(folder)]
     runs = list({run.folder.resolve(): run for run in found}.values())
+    for one in runs:
+        require_test(one)  # before any of them is attacked, as below
     sources = [arguments.transfer_from] if arguments.transfer_from else arguments.runs
     if "transfer" in settings.attacks:
         others = [other for folder in sources for other in records.find_runs(folder)]
         for one in runs:
-            candidates(one, others)  # before any of them is attacked
+            candidates(one, others)
     place = {name: getattr(arguments, name) for name in ("device", "threads", "data_dir")}
     rows = [measure_run(one.folder, settings, transfer_from=sources, **place) for one in runs]
     pages = [str(write_report(folder)) for folder in dict.fromkeys(arguments.runs)]

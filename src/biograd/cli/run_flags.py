@@ -1,14 +1,18 @@
 """The flags that configure a run, for every command that trains; checking them is the configuration's work."""
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from biograd.cli.parsing import Settings
+from biograd.errors import UserMistake
 
 SECTIONS = ("rule", "net", "data", "optimizer", "feedback_optimizer", "schedule", "penalty")
 """What takes a name, and settings of its own: ``--rule fa --rule.scale 0.5``."""
+
+SEVERAL = ("observe", "track")
+"""What takes any number of names, each with settings of its own: ``--track mlflow --track.mlflow.uri URI``."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,7 @@ class Flag:
         meaning: what it decides.
         range: the values it takes.
         default: in words or as it would be typed; empty where it must be given.
+        is_repeatable: whether it may be typed several times, each time with several names.
     """
 
     name: str
@@ -28,6 +33,7 @@ class Flag:
     meaning: str
     range: str = ""
     default: str = ""
+    is_repeatable: bool = False
 
     @property
     def key(self) -> str:
@@ -83,6 +89,14 @@ TRAINING = (
     Flag("schedule", "NAME", "of the learning rates", "none, cosine or step", "cosine"),
     Flag("clip-norm", "NORM", "cut the gradient of all parameters together to this length", "> 0", "never"),
     Flag("validation-fraction", "F", "part of the training set that is held out", "0 ≤ F < 1", "0.1"),
+    Flag("read-test", "BOOL", "read the test set, once, at the end", "true or false", "true"),
+    Flag(
+        "observe",
+        "NAME,…",
+        "who else takes part in the run, and may stop it",
+        "names of observers or path/to/file.py:Name; repeatable",
+        is_repeatable=True,
+    ),
     Flag("seed", "N", "what everything random derives from", "≥ 0", "0"),
 )
 MACHINE = (
@@ -99,6 +113,13 @@ RECORDS = (
         "letters, digits and . _ + = -",
         "the rule's name",
     ),
+    Flag(
+        "track",
+        "NAME,…",
+        "where else to show the run",
+        f"tensorboard, mlflow {_FILE}; repeatable; needs pip install 'biograd[track]'",
+        is_repeatable=True,
+    ),
     Flag("diagnostics-every", "N", "steps between two measurements of the rule's angles", "0 for none", "0"),
     Flag("checkpoint-every", "N", "steps between checkpoints within an epoch", "0 for none", "1000"),
 )
@@ -111,7 +132,8 @@ def add_run_flags(parser: argparse.ArgumentParser, *, without: Iterable[str] = (
         group = parser.add_argument_group(title)
         for flag in flags:
             if flag.name not in without:
-                group.add_argument(f"--{flag.name}", metavar=flag.value, help=flag.help)
+                action = "append" if flag.is_repeatable else "store"
+                group.add_argument(f"--{flag.name}", metavar=flag.value, help=flag.help, action=action)
     group.add_argument(
         "--config", metavar="FILE", help="TOML file of the same nested names; flags win key by key"
     )
@@ -125,7 +147,36 @@ def given(arguments: argparse.Namespace) -> dict[str, Any]:
         choice = _choice(flags.pop(section, None), arguments.settings, section)
         if choice:
             flags[section] = choice
+    for section in SEVERAL:
+        named = several(flags.pop(section, []), arguments.settings.get(section, {}), section)
+        if named:
+            flags[section] = named
     return flags
+
+
+def several(typed: Iterable[str], settings: Mapping[str, str], section: str) -> dict[str, dict[str, str]]:
+    """Names with their settings, by the last part of each name.
+
+    Args:
+        typed: what was written after each ``--track``.
+        settings: what was written as ``--track.mlflow.uri URI``: ``{"mlflow.uri": "URI"}``.
+        section: ``"track"``.
+
+    Raises:
+        UserMistake: it is not said whose setting one is.
+
+    Example:
+        >>> several(["tensorboard,mlflow"], {"mlflow.uri": "sqlite:///runs.db"}, "track")
+        {'tensorboard': {'name': 'tensorboard'}, 'mlflow': {'name': 'mlflow', 'uri': 'sqlite:///runs.db'}}
+    """
+    names = [name.strip() for text in typed for name in text.split(",") if name.strip()]
+    found = {name.rpartition(":")[2]: {"name": name} for name in names}
+    for key, value in settings.items():
+        owner, _, setting = key.rpartition(".")
+        if not owner:
+            raise UserMistake(f"--{section}.{key} does not say whose: write --{section}.NAME.{key}")
+        found.setdefault(owner, {})[setting] = value
+    return found
 
 
 def _choice(name: str | None, settings: Settings, section: str) -> dict[str, str]:

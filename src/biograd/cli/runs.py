@@ -108,6 +108,8 @@ def announce(result: Mapping[str, Any], as_json: bool) -> None:
         end="",
     )
     print(f"epochs {result['epochs']}, steps {result['steps']}, {result['seconds']:.1f} s")
+    if result.get("stopped"):
+        print(f"  stopped by {result['stopped']}")
     for part in ("train", "validation", "test"):
         accuracy, loss = result[f"{part}_accuracy"], result[f"{part}_loss"]
         if accuracy is not None:

@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from biograd.cli.executor_flags import SECTION, executor_of
 from biograd.cli.exits import DONE, FAILED
 from biograd.cli.output import columns, print_json
 from biograd.cli.parsing import add_command
@@ -27,7 +28,7 @@ one is not made again.
 def add_parser(subparsers: Any) -> None:
     """Declare the simulation."""
     does = "alignment of β with b at the end of two-layer feedback alignment, beside the published"
-    parser = add_command(subparsers, "alignment", run, does, _EPILOG)
+    parser = add_command(subparsers, "alignment", run, does, _EPILOG, (SECTION,))
     add_network(parser)
     add_training(parser, precision="float32")
     parser.add_argument("--steps", type=whole(1), metavar="N", help="steps of each trial (≥ 1)")
@@ -43,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     from biograd.theory.summary import rows
 
     simulation, folder = Simulation(settings_of(arguments), arguments.trials), folder_of(arguments)
-    (record,) = records([simulation], folder, arguments.jobs)
+    (record,) = records([simulation], folder, executor_of(arguments))
     found = rows(record)
     if arguments.json:
         only = found[0] if len(found) == 1 else {}

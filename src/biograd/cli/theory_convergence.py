@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from biograd.cli.executor_flags import SECTION, executor_of
 from biograd.cli.exits import DONE, FAILED
 from biograd.cli.output import columns, print_json, without_nan
 from biograd.cli.parsing import add_command
@@ -30,7 +31,7 @@ made again.
 def add_parser(subparsers: Any) -> None:
     """Declare the simulation."""
     does = "loss and alignment of two-layer feedback alignment by steps, beside the predicted"
-    parser = add_command(subparsers, "convergence", run, does, _EPILOG)
+    parser = add_command(subparsers, "convergence", run, does, _EPILOG, (SECTION,))
     add_network(parser)
     add_training(parser, precision="float64", regularization="0")
     parser.add_argument("--steps", type=whole(1), metavar="N", help="steps (≥ 1; default by the prediction)")
@@ -50,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     simulation = Simulation(
         settings_of(arguments, steps=steps), arguments.trials, follow=-(-steps // _POINTS)
     )
-    (record,) = records([simulation], folder, arguments.jobs)
+    (record,) = records([simulation], folder, executor_of(arguments))
     found = {name: record[name] for name in ("config", "environment")} | {"rows": rows(record)}
     is_done = any(row["steps"] for row in found["rows"])
     figure = write_figure(folder, "convergence", without_nan(found)) if is_done else None

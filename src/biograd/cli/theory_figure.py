@@ -3,6 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from biograd.cli.executor_flags import SECTION, executor_of
 from biograd.cli.exits import DONE, FAILED
 from biograd.cli.output import columns, print_json, without_nan
 from biograd.cli.parsing import add_command
@@ -28,7 +29,7 @@ to the power 1.5.
 def add_parser(subparsers: Any) -> None:
     """Declare the figure."""
     does = "alignment against width: every published cell simulated, on one axis with the published"
-    parser = add_command(subparsers, "figure", run, does, _EPILOG)
+    parser = add_command(subparsers, "figure", run, does, _EPILOG, (SECTION,))
     parser.add_argument(
         "--activations",
         type=names,
@@ -51,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     from biograd.theory.summary import rows
 
     folder, simulations = folder_of(arguments), _simulations(arguments)
-    made = records(simulations, folder, arguments.jobs)
+    made = records(simulations, folder, executor_of(arguments))
     found = {
         "rows": [row for record in made for row in rows(record)],
         "config": {name: getattr(arguments, name) for name in ("activations", "max_width", "trials", "seed")},

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from biograd.cli.executor_flags import add_executor
 from biograd.cli.values import numbers, whole
 
 if TYPE_CHECKING:
@@ -76,13 +77,11 @@ def add_training(
 
 
 def add_work(parser: argparse.ArgumentParser, trials: int) -> None:
-    """Declare how many trials there are, in how many processes, and where records go."""
+    """Declare how many trials there are, who simulates them, and where records go."""
     parser.add_argument(
         "--trials", type=whole(1), default=trials, metavar="N", help=f"trials (≥ 1; default {trials})"
     )
-    parser.add_argument(
-        "--jobs", type=whole(1), default=1, metavar="N", help="processes at once (≥ 1; default 1)"
-    )
+    add_executor(parser, "trials")
     add_folder(parser)
 
 

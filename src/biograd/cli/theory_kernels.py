@@ -40,11 +40,11 @@ def add_parser(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, draw and print."""
+    from biograd.progress import shown
     from biograd.records import environment
     from biograd.report.theory_page import write_figure
     from biograd.report.two_layer_tables import kernels_table
     from biograd.theory.kernel_norms import kernel_norms
-    from biograd.training.progress import shown
 
     settings, folder, widths = settings_of(arguments, width=1), folder_of(arguments), sorted(arguments.widths)
     names = ("activation", "method", "examples", "features", "normalize", "seed")

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 from biograd.cli.runs import advice_when_stopped
 
 if TYPE_CHECKING:
+    from biograd.executor import Executor
     from biograd.theory.simulations import Record, Simulation
 
 
-def records(simulations: "Sequence[Simulation]", folder: Path, jobs: int) -> "list[Record]":
+def records(simulations: "Sequence[Simulation]", folder: Path, executor: "Executor") -> "list[Record]":
     """The records of simulations: read from the folder where they are there, made where they are not."""
+    from biograd.progress import shown
     from biograd.theory.simulations import run
-    from biograd.training.progress import shown
 
     trials = sum(simulation.trials for simulation in simulations)
     with (
         advice_when_stopped("the same command goes on where it stopped, simulation by simulation"),
         shown("trials", 0, trials, None) as bar,
     ):
-        return run(simulations, folder, jobs=jobs, tell=bar.reach)
+        return run(simulations, folder, executor=executor, tell=bar.reach)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from biograd.cli import runs
 from biograd.cli.exits import DONE
 from biograd.cli.parsing import add_command
-from biograd.cli.run_flags import SECTIONS, add_run_flags, given
+from biograd.cli.run_flags import SECTIONS, SEVERAL, add_run_flags, given
 
 if TYPE_CHECKING:
     from biograd.training.config import RunConfig
@@ -21,6 +21,7 @@ settings of what is named, checked against their ranges (`biograd rules NAME` an
   --feedback-optimizer.NAME VALUE   --feedback-optimizer.lr 5e-3   the same; without a name, Adam's
   --schedule.NAME VALUE    cosine: minimum, interval; step: every, at, factor, interval
   --penalty.NAME VALUE     --penalty.strength 0.1
+  --track.WHO.NAME VALUE   --track.mlflow.uri http://localhost:5000   and so for --observe.WHO.NAME
 `-` and `_` are the same in a name, and --rule.scale=0.5 is --rule.scale 0.5.
 
 Defaults < what a rule needs to work (`biograd rules NAME` shows it) < FILE < flags. Naming another rule,
@@ -39,13 +40,16 @@ examples:
 
 {SETTINGS_HELP}
 The folder holds config.json, environment.json, metrics.jsonl, checkpoint.safetensors and result.json. A run
-that was stopped, however, goes on with `biograd resume`. The test set is read once, at the end.
+that was stopped, however, goes on with `biograd resume`. The test set is read once, at the end;
+with --read-test false it is left unread.
 """
 
 
 def add_parser(subparsers: Any) -> None:
     """Declare the command."""
-    parser = add_command(subparsers, "train", run, "one run: a rule, a net and a data set", _EPILOG, SECTIONS)
+    parser = add_command(
+        subparsers, "train", run, "one run: a rule, a net and a data set", _EPILOG, (*SECTIONS, *SEVERAL)
+    )
     add_run_flags(parser)
     parser.add_argument(
         "--out",

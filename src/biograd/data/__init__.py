@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from biograd.data.batches import Batches, cut
 from biograd.data.card import Card
 from biograd.data.dataset import DataSet, Preprocessing, Split
 from biograd.data.files import check_directory, data_directory, find_folder, held_bytes, missing_files
@@ -19,8 +20,8 @@ from biograd.settings import Setting, validate
 from biograd.settings import describe as describe_settings
 
 if TYPE_CHECKING:
-    from biograd.data.batches import Batches
     from biograd.data.splits import carve_validation
+    from biograd.data.tensor_batches import TensorBatches
 
 __all__ = [
     "REGISTRY",
@@ -31,8 +32,10 @@ __all__ = [
     "Description",
     "Preprocessing",
     "Split",
+    "TensorBatches",
     "cached",
     "carve_validation",
+    "cut",
     "describe",
     "load",
     "names",
@@ -53,7 +56,7 @@ REGISTRY = Registry(
     group="biograd.data",
 )
 
-_LAZY = {"Batches": "biograd.data.batches", "carve_validation": "biograd.data.splits"}
+_LAZY = {"TensorBatches": "biograd.data.tensor_batches", "carve_validation": "biograd.data.splits"}
 
 
 def __getattr__(name: str) -> Any:

@@ -5,7 +5,15 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 
-def crop_and_flip(images: Tensor, padding: int, flip: bool, generator: Generator) -> Tensor:
+def crop_and_flip(
+    images: Tensor,
+    padding: int,
+    flip: bool,
+    generator: Generator,
+    *,
+    drawn: int | None = None,
+    part: slice = slice(None),
+) -> Tensor:
     """Move every image by up to ``padding`` pixels either way, and mirror half of them.
 
     Each image is padded with zeros (black) on every side, cropped back to its size at a place drawn
@@ -16,19 +24,22 @@ def crop_and_flip(images: Tensor, padding: int, flip: bool, generator: Generator
         padding: in pixels, at least 0.
         flip: whether any are mirrored.
         generator: on the CPU; the draws do not depend on the device of the images.
+        drawn: for how many images to draw, where these are a part of a batch; None for just these.
+        part: which of those they are.
 
     Returns:
         The images, of the same shape, in memory of their own.
     """
     n, channels, height, width = images.shape
-    rows = _shifted(n, height, padding, generator)  # (n, height)
-    columns = _shifted(n, width, padding, generator)  # (n, width)
+    drawn = n if drawn is None else drawn
+    rows = _shifted(drawn, height, padding, generator)[part]  # (n, height)
+    columns = _shifted(drawn, width, padding, generator)[part]  # (n, width)
     if flip:
-        mirrored = torch.rand(n, 1, generator=generator) < 0.5
+        mirrored = torch.rand(drawn, 1, generator=generator)[part] < 0.5
         columns = torch.where(mirrored, columns.flip(1), columns)
     pixels = rows.unsqueeze(2) * (width + 2 * padding) + columns.unsqueeze(1)  # (n, height, width)
-    pixels = pixels.to(images.device).view(n, 1, -1).expand(n, channels, -1)
-    padded = F.pad(images, (padding,) * 4).view(n, channels, -1)
+    pixels = pixels.to(images.device).flatten(1).unsqueeze(1).expand(n, channels, height * width)
+    padded = F.pad(images, (padding,) * 4).flatten(2)
     return padded.gather(2, pixels).view_as(images)
 
 

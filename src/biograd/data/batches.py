@@ -1,150 +1,68 @@
-"""Batches of examples that lie on the device, shuffled and augmented there."""
+"""What training asks of data: batches by number, of which a process loads its own part and no more."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Protocol
 
-import torch
-from torch import Tensor
-
-from biograd.data.augment import crop_and_flip
-from biograd.data.dataset import Preprocessing, Split
-from biograd.data.seeded import seeded
-from biograd.errors import UserMistake
-
-LARGEST_FLOAT_SET = 2**30
-"""Bytes up to which a set is kept normalised as float32, so that a batch is one copy of rows."""
-
-_ORDER, _AUGMENTATION = 0, 1  # keep the two kinds of draws apart
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-class Batches:
+class Batches(Protocol):
     """The batches of each epoch, every one a pure function of (seed, epoch, place in the epoch).
 
-    In training, the order of the examples is a function of (seed, epoch) alone, and crops and flips of a
-    batch a function of (seed, epoch, batch) alone, the same on every device; so an epoch entered at batch
-    ``start`` gives what an epoch run from its beginning would have given. Otherwise, examples come in
-    order and unchanged but for normalisation.
-
-    The whole set lies on the device. Where it is less than 1 GiB as float32 and not augmented it is
-    normalised once, here; else each batch is, from the values as they came.
-
-    Args:
-        split: the examples.
-        preprocessing: normalisation, and for training the augmentation.
-        batch_size: examples a batch, at least 1; the last batch of an epoch holds what is left.
-        seed: any integer.
-        device: where the examples lie and the batches are made.
-        train: shuffle and augment.
-
-    Raises:
-        UserMistake: the batch size is not positive, or the preprocessing does not fit the inputs.
-
-    Example:
-        >>> split = Split(torch.tensor([[0.0], [2.0], [4.0]]), torch.tensor([0, 1, 0]))
-        >>> batches = Batches(split, Preprocessing((2.0,), (2.0,)), batch_size=2, seed=0, device="cpu", train=False)
-        >>> [(x.flatten().tolist(), y.tolist()) for x, y in batches.epoch(0)]
-        [([-1.0, 0.0], [0, 1]), ([1.0], [0])]
+    So an epoch that is entered at batch ``start`` gives what one run from its beginning would have given, and
+    processes that train together agree on the batches without a word. Nothing says where the examples lie: they
+    may be a tensor on the device, or read from files as they are asked for.
     """
-
-    def __init__(
-        self,
-        split: Split,
-        preprocessing: Preprocessing,
-        *,
-        batch_size: int,
-        seed: int,
-        device: str | torch.device,
-        train: bool,
-    ) -> None:
-        if batch_size < 1:
-            raise UserMistake(f"a batch holds at least 1 example, got a batch size of {batch_size}")
-        _check_fit(split.inputs, preprocessing)
-        self.batch_size = batch_size
-        self.seed = seed
-        self.train = train
-        self._preprocessing = preprocessing
-        self._augments = train and preprocessing.is_random
-        self._inputs = split.inputs.to(device)
-        self._targets = split.targets.to(device)
-        self._scale, self._shift = _affine(self._inputs, preprocessing)
-        self._is_normalised = not self._augments and 4 * self._inputs.numel() < LARGEST_FLOAT_SET
-        if self._is_normalised:
-            self._inputs = self._normalise(self._inputs)
 
     def __len__(self) -> int:
         """Batches an epoch."""
-        return -(-len(self._targets) // self.batch_size)
+        ...
 
     @property
     def classes(self) -> int:
-        """How many classes the examples name: one more than the largest target."""
-        return int(self._targets.max()) + 1
+        """How many classes the examples name."""
+        ...
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of an epoch from number ``start`` on.
+    def examples(self, number: int) -> int:
+        """How many examples the batch of this number has, over all processes."""
+        ...
+
+    def epoch(
+        self, epoch: int, start: int = 0, *, rank: int = 0, size: int = 1
+    ) -> "Iterator[tuple[Tensor, Tensor]]":
+        """The batches of an epoch from number ``start`` on, of each the part of one of several processes.
+
+        The examples of a batch are cut by `cut` before they are loaded, so that a process reads, decodes and
+        augments what it trains on. Random changes of an example do not depend on who makes them.
+
+        Args:
+            epoch: from 0.
+            start: the first batch.
+            rank: which of the processes asks.
+            size: how many there are.
 
         Yields:
-            Inputs (batch, …), normalised float32, and targets (batch,) int64, both on the device and in
-            memory of their own.
+            Inputs (part, …) and targets (part,) int64, both on the device and in memory of their own. A part
+            may be empty.
         """
-        order = self._order(epoch) if self.train else None
-        for number in range(start, len(self)):
-            first = number * self.batch_size
-            chosen = slice(first, first + self.batch_size)
-            if order is None:
-                x, y = self._inputs[chosen].clone(), self._targets[chosen].clone()
-            else:
-                x, y = (
-                    self._inputs.index_select(0, order[chosen]),
-                    self._targets.index_select(0, order[chosen]),
-                )
-            if self._augments:
-                x = self._augment(x, epoch, number)
-            yield x if self._is_normalised else self._normalise(x), y
+        ...
 
-    def sample(self) -> Tensor:
-        """The first example, normalised and not augmented, as a batch of one.
-
-        Raises:
-            UserMistake: there is no example.
-        """
-        if not len(self._targets):
-            raise UserMistake("there is no example to take as a sample: this part of the data is empty")
-        first = self._inputs[:1].clone()
-        return first if self._is_normalised else self._normalise(first)
-
-    def _order(self, epoch: int) -> Tensor:
-        order = torch.randperm(len(self._targets), generator=seeded(self.seed, epoch, _ORDER))
-        return order.to(self._inputs.device)
-
-    def _augment(self, x: Tensor, epoch: int, number: int) -> Tensor:
-        generator = seeded(self.seed, epoch, _AUGMENTATION, number)
-        return crop_and_flip(x, self._preprocessing.crop_padding, self._preprocessing.flip, generator)
-
-    def _normalise(self, x: Tensor) -> Tensor:
-        copied = x.to(torch.float32, copy=True)
-        return copied.mul_(self._scale).add_(self._shift)
+    def sample(self) -> "Tensor":
+        """The first example, not augmented, as a batch of one."""
+        ...
 
 
-def _affine(inputs: Tensor, preprocessing: Preprocessing) -> tuple[Tensor, Tensor]:
-    """Normalisation as x·scale + shift, each (1, channels, 1, …), bytes being scaled to [0, 1] with it."""
-    shape = (1, -1) + (1,) * (inputs.ndim - 2)
-    mean, std = (torch.tensor(numbers).view(shape) for numbers in (preprocessing.mean, preprocessing.std))
-    largest = 255.0 if inputs.dtype == torch.uint8 else 1.0
-    return (1 / (largest * std)).to(inputs.device), (-mean / std).to(inputs.device)
+def cut(count: int, rank: int, size: int) -> slice:
+    """Which of the ``count`` examples of a batch are for one of ``size`` processes.
 
+    Parts are disjoint, in order, and differ by one example at most; with fewer examples than processes the last
+    get none.
 
-def _check_fit(inputs: Tensor, preprocessing: Preprocessing) -> None:
-    shape = tuple(inputs.shape[1:])
-    if inputs.dtype not in (torch.uint8, torch.float32) or not shape:
-        raise UserMistake(f"inputs are (n, …) uint8 or float32, got {tuple(inputs.shape)} {inputs.dtype}")
-    for name, numbers in (("mean", preprocessing.mean), ("std", preprocessing.std)):
-        if len(numbers) not in (1, shape[0]):
-            raise UserMistake(
-                f"preprocessing has {len(numbers)} numbers as {name} for inputs of shape {shape}"
-            )
-    if min(preprocessing.std) <= 0 or preprocessing.crop_padding < 0:
-        raise UserMistake(f"standard deviations are positive and padding not negative, got {preprocessing}")
-    if preprocessing.is_random and len(shape) != 3:
-        raise UserMistake(
-            f"crops and flips need images (channels, height, width), got inputs of shape {shape}"
-        )
+    Example:
+        >>> [cut(5, rank, 2) for rank in (0, 1)]
+        [slice(0, 3, None), slice(3, 5, None)]
+    """
+    least, longer = divmod(count, size)
+    first = rank * least + min(rank, longer)
+    return slice(first, first + least + (rank < longer))

@@ -10,12 +10,18 @@ from typing import Any
 
 from biograd.records.run import Run
 
-NOT_PART_OF_A_CELL = ("seed", "label", "data_dir", "checkpoint_every", "checkpoint_seconds")
+NOT_PART_OF_A_CELL = ("seed", "label", "data_dir", "track", "checkpoint_every", "checkpoint_seconds")
 """What may differ between the runs of a cell: the seed, and what cannot change what a run learns. The label is
 compared before."""
 
 
-BEFORE_THEY_WERE_RECORDED = {"loss": "cross-entropy", "feedback_optimizer": "shared", "penalty": "none"}
+BEFORE_THEY_WERE_RECORDED = {
+    "loss": "cross-entropy",
+    "feedback_optimizer": "shared",
+    "penalty": "none",
+    "read_test": True,
+    "observe": [],
+}
 """What settings were in runs older than the setting, so that those share a cell with later ones."""
 
 

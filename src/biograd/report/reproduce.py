@@ -6,7 +6,7 @@ from typing import Any
 
 from biograd.records import Cell
 
-_OF_THIS_MACHINE = ("seed", "data_dir")
+_OF_THIS_MACHINE = ("seed", "data_dir", "track")
 
 
 def command(config: Mapping[str, Any], seed: int | str) -> str:
@@ -19,7 +19,9 @@ def command(config: Mapping[str, Any], seed: int | str) -> str:
     """
     words: list[str] = []
     for key, value in config.items():
-        if key not in _OF_THIS_MACHINE:
+        if key == "observe":
+            words += [word for observer in value for word in _observer_flags(observer)]
+        elif key not in _OF_THIS_MACHINE:
             words += _flags(key, value)
     return " ".join(["biograd train", *map(shlex.quote, words), "--seed", str(seed)])
 
@@ -46,6 +48,14 @@ def _flags(key: str, value: Any) -> list[str]:
         nested = [word for name, item in settings.items() for word in _flags(f"{key}.{name}", item)]
         return [flag, str(value["name"]), *nested] if "name" in value else nested
     return [] if value is None else [flag, _spell(value)]
+
+
+def _observer_flags(observer: Mapping[str, Any]) -> list[str]:
+    """One of several names is typed by itself, and its settings after the last part of it."""
+    name = str(observer["name"])
+    owner = f"observe.{name.rpartition(':')[2]}"
+    settings = observer.get("settings", {}).items()
+    return ["--observe", name, *(word for key, item in settings for word in _flags(f"{owner}.{key}", item))]
 
 
 def _spell(value: Any) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from biograd.records import Cell, Spread
 from biograd.report.cells import (
+    accuracy_shown,
     backpropagation_of,
     brief_name_of,
     ordered,
@@ -49,6 +50,7 @@ def summary_columns(cells: Iterable[Cell]) -> list[Column]:
     ``seeds`` counts those that finished, and says what did not. Accuracies are in percent, mean ± sample standard
     deviation over seeds, balanced accuracy (the mean over both sides) where one class is told from the rest;
     ``Δ bp`` is the difference of the means in percentage points, ``× bp`` the ratio of the mean training seconds.
+    Where no run has read the test set, balanced accuracy and differences are those of the validation part.
     """
     cells = ordered(cells)
     reference = {
@@ -61,7 +63,7 @@ def summary_columns(cells: Iterable[Cell]) -> list[Column]:
         _column("configuration", [_text(cell.label) for cell in cells]),
         _numbers("seeds", [_seeds(cell) for cell in cells]),
         _numbers("test accuracy %", [_percent(cell.test_accuracy) for cell in cells]),
-        _numbers("balanced accuracy %", [_balanced(cell) for cell in cells]),
+        _numbers("balanced accuracy %", [_balanced(cell, accuracy_shown(cells)) for cell in cells]),
         _numbers("Δ bp", [_difference(cell, reference[id(cell)]) for cell in cells]),
         _numbers("validation accuracy %", [_percent(cell.spread("validation_accuracy")) for cell in cells]),
         _numbers("seconds", [_seconds(cell.seconds) for cell in cells]),
@@ -156,13 +158,19 @@ _QUANTITIES = (
 
 
 def csv(cells: Iterable[Cell]) -> str:
-    """The summary for a spreadsheet: plain numbers with every digit, accuracies as fractions."""
-    measures = [f"{quantity}_{measure}" for quantity in _QUANTITIES for measure in ("mean", "sd", "n")]
+    """The summary for a spreadsheet: plain numbers with every digit, accuracies as fractions.
+
+    Columns of the test set are left out where every run was to leave it unread.
+    """
+    cells = ordered(cells)
+    reads_test = any(run.config.get("read_test", True) for cell in cells for run in cell.runs)
+    quantities = [one for one in _QUANTITIES if reads_test or not one.startswith("test_")]
+    measures = [f"{quantity}_{measure}" for quantity in quantities for measure in ("mean", "sd", "n")]
     text = io.StringIO()
     writer = csv_format.writer(text, lineterminator="\n")
     writer.writerow(["rule", "data", "net", "configuration", "runs", "diverged", "unfinished", *measures])
-    for cell in ordered(cells):
-        spreads = [cell.spread(quantity) for quantity in _QUANTITIES]
+    for cell in cells:
+        spreads = [cell.spread(quantity) for quantity in quantities]
         numbers = [value for spread in spreads for value in (spread.mean, spread.sd, spread.n)]
         head = [cell.rule, cell.data, cell.net, cell.label, len(cell.runs), cell.failed, cell.unfinished]
         writer.writerow([*head, *numbers])
@@ -203,11 +211,11 @@ def _percent(spread: Spread) -> Entry:
     return Entry(percent(spread), spread.mean)
 
 
-def _balanced(cell: Cell) -> Entry:
-    """On the test set, where one class is told from the rest and accuracy would hide that it is rare."""
+def _balanced(cell: Cell, shown: str) -> Entry:
+    """Beside the accuracy shown, where one class is told from the rest and it would hide that it is rare."""
     if cell.runs[0].config.get("one_vs_rest") is None:
         return Entry(MISSING, None)
-    return _percent(cell.spread("test_balanced_accuracy"))
+    return _percent(cell.spread(shown.replace("accuracy", "balanced_accuracy")))
 
 
 def _seconds(spread: Spread) -> Entry:
@@ -218,7 +226,8 @@ def _difference(cell: Cell, reference: Cell | None) -> Entry:
     """Points of accuracy above or below backpropagation."""
     if reference is None or reference is cell:
         return Entry(MISSING, None)
-    ours, theirs = cell.test_accuracy.mean, reference.test_accuracy.mean
+    shown = accuracy_shown([cell, reference])
+    ours, theirs = cell.spread(shown).mean, reference.spread(shown).mean
     if ours is None or theirs is None:
         return Entry(MISSING, None)
     return Entry(f"{100 * (ours - theirs):+.2f}".replace("-", "−"), ours - theirs)

@@ -5,7 +5,7 @@ Attacks are plain functions of a model: ``fgsm(predict, x, y, epsilon, …)``; `
 
 from biograd.robustness.fast_gradient_sign import fgsm
 from biograd.robustness.gradient_sources import rule_gradient, true_gradient
-from biograd.robustness.measure import measure_run
+from biograd.robustness.measure import measure_run, require_test
 from biograd.robustness.projected_gradient_descent import pgd
 from biograd.robustness.settings import AttackSettings
 from biograd.robustness.square import square
@@ -17,6 +17,7 @@ __all__ = [
     "fgsm",
     "measure_run",
     "pgd",
+    "require_test",
     "rule_gradient",
     "square",
     "true_gradient",

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from biograd.errors import UnsupportedNet
+from biograd.progress import Silent
 from biograd.robustness.fast_gradient_sign import fgsm
 from biograd.robustness.gradient_sources import Gradient, Predict, true_gradient
 from biograd.robustness.masking import Evidence
@@ -15,7 +16,6 @@ from biograd.robustness.settings import AttackSettings
 from biograd.robustness.square import square
 from biograd.robustness.victim import Attack, Victim, in_domain
 from biograd.rules.backpropagation import Backpropagation
-from biograd.training.progress import Silent
 from biograd.training.restored import Restored
 
 

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from biograd import records
+from biograd.errors import UserMistake
+from biograd.progress import shown
 from biograd.records import Run
 from biograd.robustness.curves import Curve, at_large, evidence, excuse, measured, plans
 from biograd.robustness.masking import verdict
 from biograd.robustness.settings import AttackSettings
 from biograd.robustness.transfer import candidates, find_source
 from biograd.robustness.victim import Victim
-from biograd.training.progress import shown
 from biograd.training.restored import Restored, configuration, restored
 from biograd.training.run_setup import find_device
 from biograd.training.seeding import settled
@@ -56,10 +57,12 @@ def measure_run(
         balanced_accuracy reason``; where ``reason`` is given, that attack was not made and the numbers are null.
 
     Raises:
-        UserMistake: the run is not finished, or the runs to transfer from are of another task.
+        UserMistake: the run is not finished or has left the test set unread, or the runs to transfer from are of
+            another task.
         CheckpointError: the run's checkpoint is damaged.
     """
     path, settings = Path(run), settings or AttackSettings()
+    require_test(Run.load(path))
     others = [other for folder in transfer_from for other in records.find_runs(folder)]
     likely = candidates(Run.load(path), others) if "transfer" in settings.attacks else []
     config = configuration(path, device=device, data_dir=data_dir)
@@ -76,6 +79,19 @@ def measure_run(
         environment = records.environment()
     seconds = time.perf_counter() - start
     return records.add_measurement(path, {**found, "environment": environment, "seconds": seconds})
+
+
+def require_test(run: Run) -> None:
+    """Refuse a run that was to leave the test set unread, as attacks are on test examples.
+
+    Raises:
+        UserMistake: it was.
+    """
+    if not run.config.get("read_test", True):
+        raise UserMistake(
+            f"{run.folder} was trained with read_test = false, and attacks read the test set: attack a run that "
+            "was trained with it"
+        )
 
 
 def _measurement(

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from biograd import records
+from biograd.executor import Executor, Local, results
+from biograd.progress import shown
 from biograd.records import Run
 from biograd.records.summary import number
 from biograd.robustness import AttackSettings, candidates, measure_run
 from biograd.studies.quantities import Unit
 from biograd.studies.study import BudgetName, RobustnessPlan, Study
-from biograd.training.processes import in_processes
 
 Row = Mapping[str, Any]
 
@@ -46,6 +47,11 @@ class UnderAttack:
     def unit(self) -> Unit:
         """A fraction."""
         return "fraction"
+
+    @property
+    def reads_test(self) -> bool:
+        """Always: what is attacked are test examples."""
+        return True
 
     def of(self, run: Run) -> float | None:
         """Its value, None where the attack was not made."""
@@ -88,6 +94,11 @@ class StrongestAttack:
         """A fraction."""
         return "fraction"
 
+    @property
+    def reads_test(self) -> bool:
+        """Always: what is attacked are test examples."""
+        return True
+
     def of(self, run: Run) -> float | None:
         """The least over attacks and gradients; None where nothing was measured."""
         measured = measurement(run, self.plan)
@@ -117,6 +128,11 @@ class MaskingSuspected:
         """A fraction."""
         return "fraction"
 
+    @property
+    def reads_test(self) -> bool:
+        """Always: what is attacked are test examples."""
+        return True
+
     def of(self, run: Run) -> float | None:
         """0 or 1; None where a check was not made and none failed."""
         measured = measurement(run, self.plan)
@@ -136,7 +152,7 @@ def attack_runs(
     runs: Mapping[str, Sequence[Run]],
     budget: BudgetName,
     *,
-    jobs: int = 1,
+    executor: Executor | None = None,
     machine: Mapping[str, Any] | None = None,
     progress: bool | None = None,
 ) -> None:
@@ -148,7 +164,7 @@ def attack_runs(
         study: whose plans.
         runs: what to attack, by the name of the cell.
         budget: whose settings.
-        jobs: runs at once, each in a process.
+        executor: who attacks the runs; None for this process, one after another.
         machine: ``device`` and ``data_dir``, where they are not those of the training.
         progress: as for `biograd.training.train`.
     """
@@ -159,11 +175,13 @@ def attack_runs(
         for run in runs.get(cell.name, ())
         if run.status == "done" and not _is_measured(run, plan, runs.values())
     ]
-    if jobs == 1:
+    executor = executor or Local()
+    if executor.is_here:
         for task in tasks:
             _attack(task, progress)
     else:
-        in_processes(_attack, tasks, jobs, "runs under attack", progress)
+        with shown("runs under attack", 0, len(tasks), progress) as bar:
+            results(executor, _attack, tasks, bar.reach)
 
 
 def measurement(run: Run, plan: RobustnessPlan) -> Row | None:

@@ -24,6 +24,11 @@ class Quantity(Protocol):
         """What it is measured in."""
         ...
 
+    @property
+    def reads_test(self) -> bool:
+        """Whether it is of the test set, and so of runs that read it alone."""
+        ...
+
     def of(self, run: Run) -> float | None:
         """Its value in a run that is done; None where it was not recorded."""
         ...
@@ -48,6 +53,11 @@ class AtEnd:
     def unit(self) -> Unit:
         """By the name of the entry."""
         return _unit(self.entry)
+
+    @property
+    def reads_test(self) -> bool:
+        """By the name of the entry."""
+        return self.entry.startswith("test_")
 
     def of(self, run: Run) -> float | None:
         """Its value."""
@@ -75,6 +85,11 @@ class AtEpoch:
     def unit(self) -> Unit:
         """By the name of the entry."""
         return _unit(self.entry)
+
+    @property
+    def reads_test(self) -> bool:
+        """Never: no epoch reads the test set."""
+        return False
 
     def of(self, run: Run) -> float | None:
         """Its value; None in a run of fewer epochs."""
@@ -106,6 +121,11 @@ class Diagnostic:
     def unit(self) -> Unit:
         """Angles are in degrees."""
         return "degrees" if self.quantity.endswith("angle") else "number"
+
+    @property
+    def reads_test(self) -> bool:
+        """Never: rules are measured on what they are about to be taught."""
+        return False
 
     def of(self, run: Run) -> float | None:
         """The mean over that epoch's measurements."""

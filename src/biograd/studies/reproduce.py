@@ -3,13 +3,14 @@
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from biograd import records
 from biograd.errors import UserMistake
+from biograd.executor import Executor
 from biograd.records import Run
 from biograd.studies import outcome
 from biograd.studies.attacks import attack_runs
@@ -31,7 +32,7 @@ def reproduce(
     budget: BudgetName = "quick",
     pattern: str = "*",
     seeds: int | None = None,
-    jobs: int = 1,
+    executor: Executor | None = None,
     machine: Mapping[str, Any] | None = None,
     progress: bool | None = None,
 ) -> Outcome:
@@ -47,8 +48,8 @@ def reproduce(
         budget: how much.
         pattern: which cells, by name: ``"mnist/*/bp"``.
         seeds: how many a cell, in place of the budget's.
-        jobs: runs at once, each in a process.
-        machine: keys of a configuration that say where it runs, ``{"data_dir": …, "device": …}``.
+        executor: who trains and attacks the runs; None for this process, one after another.
+        machine: keys of a configuration that no number depends on, ``{"data_dir": …, "device": …, "track": …}``.
         progress: as for `biograd.training.train`.
 
     Returns:
@@ -61,11 +62,13 @@ def reproduce(
     root, machine = Path(directory), machine or {}
     cells = chosen(study, budget, pattern)
     _refuse_another(root, study, budget)
+    _refuse_unread(study, cells, budget, machine)
     found(study, root, budget, machine)  # so that a cell that has changed is refused before hours of training
-    train_all(_places(root, cells, budget, seeds, machine), jobs=jobs, progress=progress)
+    train_all(_places(root, cells, budget, seeds, machine), executor=executor, progress=progress)
     picked = {cell.name for cell in cells}
     runs = {name: of_cell for name, of_cell in found(study, root, budget, machine).items() if name in picked}
-    attack_runs(study, runs, budget, jobs=jobs, machine=machine, progress=progress)
+    place = {key: machine[key] for key in ("data_dir", "device") if key in machine}
+    attack_runs(study, runs, budget, executor=executor, machine=place, progress=progress)
     return _write(root, study, budget, machine)
 
 
@@ -150,6 +153,32 @@ def _write(root: Path, study: Study, budget: BudgetName, machine: Mapping[str, A
     if not records.is_packed(root):
         records.write_json(root / OUTCOME, result)
     return result
+
+
+def _refuse_unread(
+    study: Study, cells: Sequence[StudyCell], budget: BudgetName, machine: Mapping[str, Any]
+) -> None:
+    """Refuse what the study shows of the test set where a cell leaves it unread.
+
+    Raises:
+        UserMistake: a quantity, or an attack, needs the test set.
+    """
+    for cell in cells:
+        if not configuration(cell, budget, 0, machine).read_test:
+            for needed in _of_the_test_set(study, cell):
+                raise UserMistake(
+                    f"study {study.name!r} shows {needed} of {cell.name!r}, whose runs leave the test set unread: "
+                    "let them read it (read_test = true), or show what is measured on the validation part"
+                )
+
+
+def _of_the_test_set(study: Study, cell: StudyCell) -> Iterator[str]:
+    """What the study wants to know of the test examples of a cell."""
+    groups = {group.name: group for group in study.groups if cell in study.cells_of(group)}
+    shown = [one.quantity for group in groups.values() for one in group.shows]
+    claimed = [claim.quantity for claim in study.claims if {claim.group, claim.beside} & set(groups)]
+    yield from (quantity.title for quantity in (*shown, *claimed) if quantity.reads_test)
+    yield from ("accuracy under attack" for plan in study.robustness if cell in study.cells_of(plan))
 
 
 def _refuse_another(root: Path, study: Study, budget: BudgetName) -> None:

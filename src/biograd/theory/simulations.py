@@ -1,22 +1,19 @@
-"""Two-layer simulations as records: a file each, in processes, and none made twice."""
+"""Two-layer simulations as records: a file each, by any executor, and none made twice."""
 
 import contextlib
 import dataclasses
 import hashlib
 import json
-import multiprocessing
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from biograd.errors import RunFailed, UserMistake
+from biograd.errors import UserMistake
+from biograd.executor import Executor, Local
 from biograd.records import environment, exists, read_json, refuse_packed, write_json
 from biograd.theory.settings import SimulationSettings
 from biograd.theory.two_layer import CURVES, Outcome, simulate, trials_at_once
@@ -86,19 +83,19 @@ def run(
     simulations: Sequence[Simulation],
     folder: Path,
     *,
-    jobs: int = 1,
+    executor: Executor | None = None,
     tell: Callable[[int], object] = lambda done: None,
 ) -> list[Record]:
     """Make the simulations that a folder lacks, and return the records of all.
 
-    A simulation's file is written, in one step, when all its trials are done. The trials of all are shared out among
-    processes of one thread each, the longest first, in the chunks in which they would go together anyway: numbers do
-    not depend on ``jobs``.
+    A simulation's file is written, in one step, when all its trials are done. The trials of all are shared out, the
+    longest first and each in one thread, in the chunks in which they would go together anyway: numbers do not depend
+    on who makes them.
 
     Args:
         simulations: what is wanted.
         folder: where the records lie; made where there is none.
-        jobs: how many processes, ≥ 1; 1 works in this one.
+        executor: who makes them; None for this process.
         tell: is called with the number of trials done so far, those of finished simulations included.
 
     Raises:
@@ -118,13 +115,15 @@ def run(
             environment(),
             {simulation: _Parts(simulation) for simulation in simulations if simulation not in found},
         )
-        for simulation, part in _worked(_shares(list(parts)), jobs):
-            parts[simulation].add(part)
-            done += len(part.trials)
-            if parts[simulation].is_whole:
-                found[simulation] = parts[simulation].record(here)
-                write_json(folder / simulation.file_name, found[simulation])
-            tell(done)
+        shares = _shares(list(parts))
+        with contextlib.closing((executor or Local()).map(_simulated, shares)) as simulated:
+            for _, (simulation, part) in simulated:
+                parts[simulation].add(part)
+                done += len(part.trials)
+                if parts[simulation].is_whole:
+                    found[simulation] = parts[simulation].record(here)
+                    write_json(folder / simulation.file_name, found[simulation])
+                tell(done)
     return [found[simulation] for simulation in simulations]
 
 
@@ -180,30 +179,6 @@ def _shares(simulations: Sequence[Simulation]) -> list[tuple[Simulation, range]]
             for start in range(0, simulation.trials, size)
         ]
     return shares
-
-
-def _worked(shares: Sequence[tuple[Simulation, range]], jobs: int) -> Iterator[tuple[Simulation, _Part]]:
-    """Each share simulated, in any order; what is at work when this is left early is ended, not waited for."""
-    if jobs == 1 or len(shares) < 2:
-        yield from map(_simulated, shares)
-        return
-    quietly = (signal.SIGINT, signal.SIG_DFL)  # an interrupt ends the processes without a traceback each
-    others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), signal.signal, quietly)
-    try:
-        futures: list[Future] = [pool.submit(_simulated, share) for share in shares]
-        for future in as_completed(futures):
-            yield future.result()
-    except BaseException as error:
-        for process in set(multiprocessing.active_children()) - others:
-            process.terminate()
-        if isinstance(error, BrokenProcessPool):
-            raise RunFailed(
-                "a process was killed, perhaps for want of memory: fewer jobs need less"
-            ) from None
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _simulated(share: tuple[Simulation, range]) -> tuple[Simulation, _Part]:

@@ -5,6 +5,7 @@ from biograd.training.compare import compare, grid, labels, train_all
 from biograd.training.config import Choice, RunConfig
 from biograd.training.distributed import GradientAverage, Ranks, joined
 from biograd.training.loop import resume, train
+from biograd.training.observers import Observer, StatefulObserver
 from biograd.training.run_setup import RunSetup, build
 from biograd.training.seeding import derive
 
@@ -12,8 +13,10 @@ __all__ = [
     "Choice",
     "GradientAverage",
     "RunSetup",
+    "Observer",
     "Ranks",
     "RunConfig",
+    "StatefulObserver",
     "build",
     "compare",
     "derive",

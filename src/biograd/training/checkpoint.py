@@ -34,12 +34,14 @@ class Position:
         batch: batches taken of the epoch that has begun.
         step: optimiser steps taken in all.
         seconds: seconds of training so far.
+        stopped: who has asked to stop when the epoch is over, and why.
     """
 
     epoch: int = 0
     batch: int = 0
     step: int = 0
     seconds: float = 0.0
+    stopped: str | None = None
 
 
 def save(path: str | os.PathLike[str], state: Mapping[str, Any], fingerprint: str = "") -> None:

@@ -1,4 +1,4 @@
-"""Several rules and seeds under one budget, one run after another, to be stopped and begun again at will."""
+"""Several rules and seeds under one budget, by whoever has the time, to be stopped and begun again at will."""
 
 import os
 import warnings
@@ -8,14 +8,15 @@ from typing import Any
 
 from biograd import records
 from biograd.errors import RunFailed, UnsupportedNet, UserMistake
+from biograd.executor import Executor, Local, results
+from biograd.progress import shown
 from biograd.rules import REGISTRY
 from biograd.training import config_layers, folder
 from biograd.training.config import RunConfig
 from biograd.training.loop import Result, resume, train
-from biograd.training.processes import in_processes
 from biograd.training.run_setup import build
 
-BUDGET = ("data", "net", "loss", "epochs", "batch_size", "one_vs_rest", "validation_fraction")
+BUDGET = ("data", "net", "loss", "epochs", "batch_size", "one_vs_rest", "validation_fraction", "read_test")
 """What all runs of a comparison must have in common."""
 
 
@@ -88,7 +89,7 @@ def compare(
     configs: Sequence[RunConfig],
     directory: str | os.PathLike[str],
     *,
-    jobs: int = 1,
+    executor: Executor | None = None,
     progress: bool | None = None,
 ) -> list[Result]:
     """Train every configuration that is not trained yet, each in a folder of its own below ``directory``.
@@ -99,7 +100,7 @@ def compare(
     Args:
         configs: what to train, under one budget.
         directory: which may hold the runs of an earlier call; a packed file will do if it holds them all, finished.
-        jobs: how many runs to train at once, each in a process with its configuration's threads.
+        executor: who trains the runs, each with its configuration's threads; None for this process, one after another.
         progress: as for `train`.
 
     Returns:
@@ -119,17 +120,17 @@ def compare(
             "two configurations have the same rule or label, and seed; give them labels of their own"
         )
     _check_budget(configs)
-    return train_all(places, jobs=jobs, progress=progress)
+    return train_all(places, executor=executor, progress=progress)
 
 
 def train_all(
-    places: Mapping[Path, RunConfig], *, jobs: int = 1, progress: bool | None = None
+    places: Mapping[Path, RunConfig], *, executor: Executor | None = None, progress: bool | None = None
 ) -> list[Result]:
     """Train what is not trained yet, whatever the budgets; the rest is as for `compare`.
 
     Args:
         places: the folder of each run, and what is trained there.
-        jobs: as for `compare`.
+        executor: as for `compare`.
         progress: as for `train`.
 
     Returns:
@@ -140,18 +141,20 @@ def train_all(
             has been trained then.
         RunFailed: records cannot be written.
     """
-    _check(places, jobs)
-    if jobs == 1:
+    executor = executor or Local()
+    _check(places)
+    if executor.is_here:
         return [_run(place, config, progress) for place, config in places.items()]
-    return _side_by_side(places, jobs, progress)
+    return _elsewhere(places, executor, progress)
 
 
-def _side_by_side(places: Mapping[Path, RunConfig], jobs: int, progress: bool | None) -> list[Result]:
-    """Train in processes of their own, and say here, once, what each of them would warn of."""
-    results = in_processes(_run_in_worker, places.items(), jobs, "runs", progress)
-    for warning in dict.fromkeys(warning for result in results for warning in result["warnings"]):
+def _elsewhere(places: Mapping[Path, RunConfig], executor: Executor, progress: bool | None) -> list[Result]:
+    """Train in other processes, and say here, once, what each of them would warn of."""
+    with shown("runs", 0, len(places), progress) as bar:
+        found = results(executor, _run_in_worker, places.items(), bar.reach)
+    for warning in dict.fromkeys(warning for result in found for warning in result["warnings"]):
         warnings.warn(warning, stacklevel=3)
-    return results
+    return found
 
 
 def _run_in_worker(run: tuple[Path, RunConfig]) -> Result:
@@ -174,10 +177,8 @@ def _run(place: Path, config: RunConfig, progress: bool | None) -> Result:
         return records.read_json(place / folder.RESULT)
 
 
-def _check(places: Mapping[Path, RunConfig], jobs: int) -> None:
+def _check(places: Mapping[Path, RunConfig]) -> None:
     """Find every mistake before the first run; of runs that differ in their seeds, one is tried."""
-    if jobs < 1:
-        raise UserMistake(f"jobs is {jobs}, expected at least 1")
     unfinished = [config for place, config in places.items() if not is_finished(place, config)]
     for config in {config.model_copy(update={"seed": 0}).digest(): config for config in unfinished}.values():
         try:

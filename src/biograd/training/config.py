@@ -23,7 +23,7 @@ from pydantic import (
 from biograd import data, nets, penalties, records, rules
 from biograd.errors import UserMistake
 from biograd.settings import spelled, validate
-from biograd.training import config_layers, losses, optimizers, schedules
+from biograd.training import config_layers, losses, observers, optimizers, schedules
 from biograd.training.precision import Precision
 
 
@@ -104,6 +104,9 @@ class RunConfig(BaseModel):
         precision: ``float32``, ``float64``, or ``bfloat16`` for autocast over float32 weights. Not
             ``float16``: it needs the loss scaled, and not every rule's gradient is linear in the loss.
         clip_norm: length to which the gradient of all parameters together is cut back; None never cuts.
+        read_test: whether the test set is read, once, when all is trained; False for runs among which one is chosen.
+        observe: observers that are part of the run: they may stop it. Names, or tables with a name and settings.
+        track: observers that only follow it (``tensorboard``, ``mlflow``): no bit of the run depends on them.
         diagnostics_every: steps between two measurements of the rule's angles; 0 measures nothing.
         checkpoint_every: steps between checkpoints within an epoch, 0 for none; there is one at the end
             of an epoch too, unless the last is less than a second old, and one at the end.
@@ -133,6 +136,9 @@ class RunConfig(BaseModel):
     validation_fraction: Annotated[float, BeforeValidator(_no_truth), Field(ge=0, lt=1)] = 0.1
     precision: Precision = "float32"
     clip_norm: Annotated[float, BeforeValidator(_no_truth), Field(gt=0)] | None = None
+    read_test: bool = True
+    observe: tuple[Choice, ...] = ()
+    track: tuple[Choice, ...] = ()
     diagnostics_every: Annotated[Count, Field(ge=0)] = 0
     checkpoint_every: Annotated[Count, Field(ge=0)] = 1000
     deterministic: bool = True
@@ -204,11 +210,11 @@ class RunConfig(BaseModel):
         return self.model_dump(mode="json")
 
     def digest(self) -> str:
-        """A fingerprint of what the bits of the run depend on; where the data lies and the label are left out.
+        """A fingerprint of what the bits of the run depend on; where the data lies, the label and trackers are not.
 
         Defaults are left out too, so that a setting that a later version adds changes no fingerprint.
         """
-        decisive = self.model_dump(mode="json", exclude_defaults=True, exclude={"data_dir", "label"})
+        decisive = self.model_dump(mode="json", exclude_defaults=True, exclude={"data_dir", "label", "track"})
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
     @field_validator(*config_layers.CHOICES, mode="before")
@@ -221,13 +227,23 @@ class RunConfig(BaseModel):
     def _from_none(cls, value: Any) -> Any:
         return Choice(name=config_layers.SHARED) if value is None else value
 
+    @field_validator(*config_layers.SEVERAL, mode="before")
+    @classmethod
+    def _from_several(cls, value: Any) -> Any:
+        by_label = config_layers.several(value)
+        return tuple(
+            Choice(**config_layers.nested({"name": label, **one})) for label, one in by_label.items()
+        )
+
+    @field_validator(*config_layers.SEVERAL, mode="after")
+    @classmethod
+    def _all_checked(cls, value: tuple[Choice, ...]) -> tuple[Choice, ...]:
+        return tuple(_anchored_choice(one.name, _check_observer(one.name, one.settings)) for one in value)
+
     @field_validator(*config_layers.CHOICES, mode="after")
     @classmethod
     def _checked(cls, value: Choice, info: Any) -> Choice:
-        name = _anchored(value.name)
-        checked = _CHECKS[info.field_name](name, value.settings)
-        settings = {key: _anchored(item) if isinstance(item, str) else item for key, item in checked.items()}
-        return Choice(name=name, settings=settings)
+        return _anchored_choice(value.name, _CHECKS[info.field_name](_anchored(value.name), value.settings))
 
 
 _TYPED = "the command line"
@@ -256,6 +272,12 @@ def _anchored(name: str) -> str:
     return f"{_absolute(path)}:{attribute}" if separator and path.endswith(".py") else name
 
 
+def _anchored_choice(name: str, settings: Mapping[str, Any]) -> Choice:
+    """A checked choice that means the same in any folder."""
+    anchored = {key: _anchored(item) if isinstance(item, str) else item for key, item in settings.items()}
+    return Choice(name=_anchored(name), settings=anchored)
+
+
 def _check_by(kind: str, find: Callable[[str], Any]) -> Callable[[str, dict[str, Any]], dict[str, Any]]:
     return lambda name, settings: spelled(validate(find(name), settings, f"{kind} {name!r}"))
 
@@ -275,7 +297,10 @@ def _check_penalty(name: str, settings: dict[str, Any]) -> dict[str, Any]:
         raise UserMistake(
             f"penalty.{next(iter(settings))} needs a penalty that it is of: name one of {known}"
         )
-    return validate(penalties.REGISTRY.find(name), settings, f"penalty {name!r}")
+    return spelled(validate(penalties.REGISTRY.find(name), settings, f"penalty {name!r}"))
+
+
+_check_observer = _check_by("observer", observers.REGISTRY.find)
 
 
 _CHECKS = {

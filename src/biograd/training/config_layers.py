@@ -14,6 +14,9 @@ from biograd.errors import UserMistake
 CHOICES = ("rule", "data", "net", "optimizer", "feedback_optimizer", "schedule", "penalty")
 """The keys that hold a name and its settings; in a layer, flat: ``{"name": "fa", "scale": 0.5}``."""
 
+SEVERAL = ("observe", "track")
+"""The keys that hold any number of names with settings; in a layer, by label: ``{"mlflow": {"uri": "…"}}``."""
+
 SHARED = "shared"
 """The name of a feedback optimiser that is none of its own: the net's."""
 
@@ -99,14 +102,22 @@ def layer(content: Mapping[str, Any], source: str, known: Sequence[str]) -> Laye
         if key not in (*known, "lr"):
             raise UserMistake(unknown(key, source, known))
     try:
-        spelled = {key: flat(value) if key in CHOICES else value for key, value in given.items()}
+        spelled = {key: _spelled(key, value) for key, value in given.items()}
     except UserMistake as error:
         raise UserMistake(f"{source}: {error}") from None
     return _with_rate(spelled, source)
 
 
+def _spelled(key: str, value: Any) -> Any:
+    if key in SEVERAL:
+        return several(value)
+    return flat(value) if key in CHOICES else value
+
+
 def merged(lower: Layer, upper: Layer) -> Layer:
     """``upper`` over ``lower``, key by key; a choice with another name replaces the one below whole.
+
+    Of keys that hold several names, those of both are kept, with the settings of either.
 
     Example:
         >>> merged({"rule": {"name": "fa", "scale": 2}}, {"rule": {"seed": 1}})
@@ -116,7 +127,12 @@ def merged(lower: Layer, upper: Layer) -> Layer:
     """
     result = dict(lower)
     for key, value in upper.items():
-        result[key] = _over(lower.get(key, {}), value) if key in CHOICES else value
+        if key in CHOICES:
+            value = _over(lower.get(key, {}), value)
+        elif key in SEVERAL:
+            below = lower.get(key, {})
+            value = {label: {**below.get(label, {}), **value.get(label, {})} for label in {**below, **value}}
+        result[key] = value
     return result
 
 
@@ -146,6 +162,34 @@ def flat(value: Any) -> Layer:
         settings |= value.get("settings", {})
     named = {str(key).replace("-", "_"): item for key, item in settings.items()}
     return {key: item for key, item in named.items() if item is not None}
+
+
+def several(value: Any) -> dict[str, Layer]:
+    """Any number of choices as a layer holds them, by the last part of their names.
+
+    Takes a name, names with commas between, a list of what `flat` takes, or what this gives.
+
+    Example:
+        >>> several("tensorboard,mlflow")
+        {'tensorboard': {'name': 'tensorboard'}, 'mlflow': {'name': 'mlflow'}}
+        >>> several([{"name": "mine.py:Patience", "epochs": 3}])
+        {'Patience': {'name': 'mine.py:Patience', 'epochs': 3}}
+    """
+    if isinstance(value, Mapping) and "name" not in value:
+        return {label: flat(settings) for label, settings in value.items()}
+    if isinstance(value, Mapping):
+        value = [value]
+    if isinstance(value, str):
+        value = [name.strip() for name in value.split(",") if name.strip()]
+    if not isinstance(value, Sequence):
+        raise UserMistake(f"expected names, or tables with a name, got {value!r}")
+    found: dict[str, Layer] = {}
+    for one in map(flat, value):
+        label = str(one.get("name", "")).rpartition(":")[2]
+        if label in found:
+            raise UserMistake(f"{label!r} is named twice")
+        found[label] = one
+    return found
 
 
 def nested(value: Any) -> dict[str, Any]:

@@ -34,17 +34,6 @@ class Ranks:
         """Whether this process writes the records."""
         return self.rank == 0
 
-    def part(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, float]:
-        """This process's examples of a batch, and their share of it.
-
-        The parts are disjoint, in order, and differ by one example at most; with fewer examples than
-        processes the last ones get none, and the share 0.
-        """
-        if self.size == 1:
-            return x, y, 1.0
-        mine, targets = (torch.tensor_split(tensor, self.size)[self.rank] for tensor in (x, y))
-        return mine, targets, len(targets) / len(y)
-
     def sum(self, value: Tensor) -> Tensor:
         """The sum over processes, the same in each."""
         if self.size > 1:

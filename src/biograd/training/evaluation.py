@@ -19,12 +19,11 @@ def evaluate(setup: RunSetup, batches: Batches, ranks: Ranks) -> Scores:
     tally, of_classes = Tally(setup.device), ClassTally(batches.classes, setup.device)
     setup.net.eval()
     try:
-        for x, y in batches.epoch(0):
-            mine, targets, share = ranks.part(setup.inputs(x), y)
-            if share:
-                judged = _judge(setup, mine, targets)
-                tally.add(judged, targets)
-                of_classes.add(judged.output, targets)
+        for x, y in batches.epoch(0, rank=ranks.rank, size=ranks.size):
+            if len(y):
+                judged = _judge(setup, setup.inputs(x), y)
+                tally.add(judged, y)
+                of_classes.add(judged.output, y)
     finally:
         for module, mode in modes.items():
             module.training = mode

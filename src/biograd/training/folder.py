@@ -131,7 +131,7 @@ def cut(folder: Path, epoch: int, step: int) -> None:
     records.truncate_lines(folder / DIAGNOSTICS, lambda row: row["step"] < step)
 
 
-def settle(folder: Path) -> None:
+def sync_diagnostics(folder: Path) -> None:
     """Wait until the measured rows are on the disk, so that no checkpoint is ahead of them."""
     path = folder / DIAGNOSTICS
     if path.exists():
@@ -141,7 +141,7 @@ def settle(folder: Path) -> None:
 
 def _environment(config: RunConfig) -> dict[str, Any]:
     """Where the run is, and under ``files`` the SHA-256 of the user's own files that it is made of."""
-    names = [getattr(config, key).name for key in CHOICES]
+    names = [choice.name for choice in (*(getattr(config, key) for key in CHOICES), *config.observe)]
     files = sorted({name.rpartition(":")[0] for name in names if ".py:" in name})
     return {**records.environment(), "files": {file: records.sha256(file) for file in files}}
 

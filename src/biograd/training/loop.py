@@ -1,10 +1,9 @@
 """One loop for every rule: train a configuration into a folder, or go on where it stopped."""
 
 import contextlib
-import dataclasses
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from biograd.errors import CheckpointError, RunFailed
 from biograd.training import checkpoint, folder
 from biograd.training.config import RunConfig
 from biograd.training.distributed import Ranks, is_first, joined
+from biograd.training.observers import Observer, RunEnded, of_run
 from biograd.training.run_setup import build, find_device
 from biograd.training.seeding import derive, settled
 from biograd.training.tally import Scores
@@ -24,7 +24,13 @@ Result = dict[str, Any]
 Hold = Callable[[Path], contextlib.AbstractContextManager[None]]
 
 
-def train(config: RunConfig, run: str | os.PathLike[str], *, progress: bool | None = None) -> Result:
+def train(
+    config: RunConfig,
+    run: str | os.PathLike[str],
+    *,
+    progress: bool | None = None,
+    observers: Sequence[Observer] = (),
+) -> Result:
     """Train a configuration and leave its records in a new folder.
 
     Everything is checked before the folder is made. The caller's global random state, threads, default
@@ -34,6 +40,7 @@ def train(config: RunConfig, run: str | os.PathLike[str], *, progress: bool | No
         config: what to train.
         run: the folder, which must not hold anything.
         progress: whether to draw a progress bar; None draws it when standard error is a terminal.
+        observers: who is told how it goes, beside those that the configuration names.
 
     Returns:
         The content of ``result.json``. The weights that were tested are the last.
@@ -46,14 +53,16 @@ def train(config: RunConfig, run: str | os.PathLike[str], *, progress: bool | No
     if is_first():
         folder.refuse_used(path)
     with _process(config) as ranks:
-        setup = build(config, ranks.device)
+        setup, watching = build(config, ranks.device), of_run(config, ranks, progress, observers)
         with _held(folder.fresh, path, ranks):
             if ranks.first:
                 folder.describe(path, config)
-            return _trained(Trainer(setup, ranks, path), progress)
+            return _trained(Trainer(setup, ranks, path, watching))
 
 
-def resume(run: str | os.PathLike[str], *, progress: bool | None = None) -> Result:
+def resume(
+    run: str | os.PathLike[str], *, progress: bool | None = None, observers: Sequence[Observer] = ()
+) -> Result:
     """Go on where a run stopped; the result has the bits of a run that did not stop.
 
     What was recorded after the last checkpoint is dropped and done again. A run that was stopped before
@@ -62,6 +71,7 @@ def resume(run: str | os.PathLike[str], *, progress: bool | None = None) -> Resu
     Args:
         run: a folder that `train` made.
         progress: as for `train`.
+        observers: those that were given to `train`, made again; where they have a state they get it back.
 
     Returns:
         The content of ``result.json``.
@@ -77,9 +87,10 @@ def resume(run: str | os.PathLike[str], *, progress: bool | None = None) -> Resu
     with _process(config) as ranks, _held(folder.existing, path, ranks):
         if records.exists(path / folder.RESULT):
             return _unless_diverged(records.read_json(path / folder.RESULT))
-        trainer = Trainer(build(config, ranks.device), ranks, path)
+        watching = of_run(config, ranks, progress, observers)
+        trainer = Trainer(build(config, ranks.device), ranks, path, watching)
         _go_back(trainer, path)
-        return _trained(trainer, progress)
+        return _trained(trainer)
 
 
 @contextlib.contextmanager
@@ -115,21 +126,23 @@ def _go_back(trainer: Trainer, path: Path) -> None:
         folder.require_rows(path, trainer.position.epoch)
     if trainer.ranks.first:
         folder.cut(path, trainer.position.epoch, trainer.position.step)
-        changes = folder.describe_resumption(path, trainer.config)
-        trainer.setup = dataclasses.replace(trainer.setup, warnings=(*trainer.setup.warnings, *changes))
+        trainer.warnings += folder.describe_resumption(path, trainer.config)
     trainer.ranks.wait()
     trainer.rows = records.read_lines(path / folder.METRICS)
 
 
-def _trained(trainer: Trainer, progress: bool | None) -> Result:
+def _trained(trainer: Trainer) -> Result:
     """Run to the end and write the result, whatever the end is."""
-    for warning in trainer.setup.warnings if trainer.ranks.first else ():
+    for warning in trainer.warnings if trainer.ranks.first else ():
         warnings.warn(warning, stacklevel=3)
-    try:
-        test, reason = trainer.run(progress), None
-    except Diverged as end:
-        test, reason = None, str(end)
-    result = _result(trainer, test, reason)
+    with trainer.watched():
+        try:
+            test, reason = trainer.run(), None
+        except Diverged as end:
+            test, reason = None, str(end)
+        result = _result(trainer, test, reason)
+        trainer.tell(RunEnded(result))
+    result = {**result, "warnings": list(trainer.warnings)}  # with those of trackers that failed at the end
     if trainer.ranks.first:
         records.write_json(trainer.folder / folder.RESULT, result)
     trainer.ranks.wait()
@@ -138,18 +151,21 @@ def _trained(trainer: Trainer, progress: bool | None) -> Result:
 
 def _result(trainer: Trainer, test: Scores | None, reason: str | None) -> Result:
     config, setup = trainer.config, trainer.setup
-    last = trainer.rows[-1] if test else {}
+    is_done = reason is None
+    last = trainer.rows[-1] if is_done else {}
     validation = ("validation_loss", "validation_accuracy", "validation_balanced_accuracy")
     means = ("train_loss", "train_accuracy", *validation)
     return {
         "rule": config.rule.label,
+        "family": type(setup.rule).family,
         "label": config.title,
         "data": config.data.label,
         "net": config.net.label,
         "seed": config.seed,
         "epochs": trainer.position.epoch,
-        "status": "done" if test else "diverged",
+        "status": "done" if is_done else "diverged",
         "reason": reason,
+        "stopped": trainer.position.stopped if is_done and trainer.position.epoch < config.epochs else None,
         **{name: last.get(name) for name in means},
         "test_loss": test.loss if test else None,
         "test_accuracy": test.accuracy if test else None,
@@ -159,7 +175,7 @@ def _result(trainer: Trainer, test: Scores | None, reason: str | None) -> Result
         "seconds": trainer.clock.seconds,
         "parameters": sum(p.numel() for p in setup.net.parameters()),
         "steps": trainer.position.step,
-        "warnings": list(setup.warnings),
+        "warnings": list(trainer.warnings),
         "run": str(trainer.folder),
     }
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from biograd import records
-from biograd.data import Batches, DataSet, Split
+from biograd.data import DataSet, Split, TensorBatches
 from biograd.errors import CheckpointError, UserMistake
 from biograd.rules.base import Rule
 from biograd.training import checkpoint, folder, precision
@@ -111,7 +111,9 @@ def _made(path: Path, config: RunConfig, state: dict[str, dict[str, Tensor]]) ->
     place, dataset = find_device(config), load_data(config)
     net = make_net(config, dataset).to(place).eval()
     first = Split(dataset.train.inputs[:1], dataset.train.targets[:1])
-    sample = Batches(first, dataset.preprocessing, batch_size=1, seed=0, device=place, train=False).sample()
+    sample = TensorBatches(
+        first, dataset.preprocessing, batch_size=1, seed=0, device=place, train=False
+    ).sample()
     rule = make_rule(config, net, precision.cast(sample, config.precision)).to(place)
     checkpoint.fill(net, state["net"], f"{path}: net")
     checkpoint.fill(rule, state["rule"], f"{path}: rule")

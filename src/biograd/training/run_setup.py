@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from biograd import data, nets, penalties, rules
 from biograd.credit.isolation import isolated
-from biograd.data import Batches, DataSet
+from biograd.data import Batches, DataSet, TensorBatches
 from biograd.errors import NotFinite, UserMistake
 from biograd.penalties.base import Penalty
 from biograd.rules.base import Rule
@@ -42,7 +42,7 @@ class RunSetup:
         feedback_schedule: the same, of ``feedback_optimizer``.
         training: batches in a new order every epoch.
         validation: batches in order, None without a validation part.
-        test: batches in order.
+        test: batches in order, None where the test set is left unread.
         warnings: what the rule says of the optimiser.
     """
 
@@ -57,7 +57,7 @@ class RunSetup:
     feedback_schedule: Schedule | None
     training: Batches
     validation: Batches | None
-    test: Batches
+    test: Batches | None
     warnings: tuple[str, ...]
 
     @property
@@ -286,18 +286,18 @@ def _make_schedule(
 
 def _batches(
     config: RunConfig, dataset: DataSet, device: torch.device
-) -> tuple[Batches, Batches | None, Batches]:
+) -> tuple[Batches, Batches | None, Batches | None]:
     """Training, validation and test batches; those that only measure go in order, unaugmented."""
     seed, fraction = derive(config.seed, "validation"), config.validation_fraction
     rest, held_out = (
         data.carve_validation(dataset.train, fraction, seed) if fraction else (dataset.train, None)
     )
     order = derive(config.seed, "order")
-    training = Batches(
+    training = TensorBatches(
         rest, dataset.preprocessing, batch_size=config.batch_size, seed=order, device=device, train=True
     )
     measured = [
-        Batches(
+        TensorBatches(
             split,
             dataset.preprocessing,
             batch_size=max(config.batch_size, EVALUATION_BATCH),
@@ -307,6 +307,6 @@ def _batches(
         )
         if split is not None
         else None
-        for split in (held_out, dataset.test)
+        for split in (held_out, dataset.test if config.read_test else None)
     ]
-    return training, measured[0], measured[1]  # pyright: ignore[reportReturnType]
+    return training, measured[0], measured[1]

@@ -20,6 +20,7 @@ class Stopwatch:
     def __init__(self, device: torch.device) -> None:
         self.seconds = 0.0
         self._device = device
+        self._since: float | None = None  # None while it stands still
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -32,14 +33,18 @@ class Stopwatch:
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Leave out what the block takes, inside `running`."""
-        self._stop()
+        """Leave out what the block takes, inside `running`; elsewhere nothing is counted anyway."""
+        is_running = self._since is not None
+        if is_running:
+            self._stop()
         try:
             yield
         finally:
-            self._since = time.perf_counter()
+            self._since = time.perf_counter() if is_running else None
 
     def _stop(self) -> None:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
+        assert self._since is not None
         self.seconds += time.perf_counter() - self._since
+        self._since = None

@@ -1,0 +1,96 @@
+"""Observers that a configuration names: those that take part in a run, and those that only follow it."""
+
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from biograd.errors import UserMistake
+from biograd.training import user_code
+from biograd.training.observers.base import Moment, Observer, RunBegins, StatefulObserver
+
+if TYPE_CHECKING:
+    from biograd.training.trainer import Trainer
+
+
+class Participant(Observer):
+    """An observer that is part of what a run is: it may stop it, and what it raises ends it.
+
+    Args:
+        name: as the configuration has it.
+        observer: what the name stands for.
+    """
+
+    def __init__(self, name: str, observer: Observer) -> None:
+        self.name, self.observer = name, observer
+
+    def notice(self, moment: Moment, run: "Trainer") -> str | None:
+        """Pass a moment on, and who asks when it asks to stop."""
+        with user_code.blamed("observer", self.name):
+            reason = self.observer.notice(moment, run)
+        return None if reason is None else f"{type(self.observer).__name__}: {reason}"
+
+    def state(self) -> Mapping[str, Any]:
+        """That of the observer, where it has one."""
+        return _state(self.observer)
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state` gave."""
+        _restore(self.observer, state)
+
+
+class Tracker(Observer):
+    """An observer that a run does not depend on: it decides nothing, and what it raises ends no training.
+
+    When it cannot begin, nothing is lost yet and the run is refused. Later it is dropped, which the run's warnings
+    say, and the records stay whole without it.
+
+    Args:
+        name: as the configuration has it.
+        observer: what the name stands for.
+    """
+
+    def __init__(self, name: str, observer: Observer) -> None:
+        self.name, self.observer, self._is_dropped = name, observer, False
+
+    def notice(self, moment: Moment, run: "Trainer") -> None:
+        """Pass a moment on, and drop the observer when it fails."""
+        if self._is_dropped:
+            return
+        try:
+            reason = self.observer.notice(moment, run)
+        except MemoryError:
+            raise
+        except Exception as error:
+            self._fail(moment, run, error)
+            return
+        if reason is not None:
+            raise UserMistake(
+                f"track {self.name!r} asks to stop the run, which what tracks it cannot: name it under observe"
+            )
+
+    def state(self) -> Mapping[str, Any]:
+        """That of the observer, where it has one."""
+        return _state(self.observer)
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state` gave."""
+        _restore(self.observer, state)
+
+    def _fail(self, moment: Moment, run: "Trainer", error: Exception) -> None:
+        first = next(iter(str(error).strip().splitlines()), "")
+        reason = first if isinstance(error, UserMistake) else f"{type(error).__name__}: {first}"
+        if isinstance(moment, RunBegins):
+            raise UserMistake(f"track {self.name!r} cannot begin: {reason}") from error
+        self._is_dropped = True
+        warning = f"track {self.name!r} failed after step {run.position.step} and was dropped: {reason}"
+        run.warnings.append(warning)
+        warnings.warn(warning, stacklevel=2)
+
+
+def _state(observer: Observer) -> Mapping[str, Any]:
+    return observer.state() if isinstance(observer, StatefulObserver) else {}
+
+
+def _restore(observer: Observer, state: Mapping[str, Any]) -> None:
+    if isinstance(observer, StatefulObserver):
+        observer.restore(state)
