@@ -1,5 +1,6 @@
 """Settings are the keyword-only parameters of a constructor: written once, checked everywhere."""
 
+import builtins
 import functools
 import inspect
 import typing
@@ -58,7 +59,7 @@ class Setting:
     name: str
     type: str
     default: Any
-    strategy: type[Strategy] | None = None
+    strategy: builtins.type[Strategy] | None = None
 
 
 def describe(constructor: Callable[..., Any]) -> list[Setting]:

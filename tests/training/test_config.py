@@ -217,8 +217,10 @@ def test_a_file_given_as_a_name_is_recorded_by_its_whole_path(net_file, monkeypa
 
 
 def test_a_rules_default_training_is_checked_too(monkeypatch):
-    misspelt = SimpleNamespace(default_training={"epoch": 3})
-    monkeypatch.setattr(rules, "REGISTRY", SimpleNamespace(find=lambda name: misspelt))
+    class Misspelt(Backpropagation):
+        default_training: ClassVar = {"epoch": 3}
+
+    monkeypatch.setattr(rules, "REGISTRY", SimpleNamespace(find=lambda name: Misspelt))
     assert "the default training of rule 'odd' has an unknown key 'epoch'" in refusal(rule="odd")
 
 

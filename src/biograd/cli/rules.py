@@ -30,11 +30,33 @@ def run(arguments: argparse.Namespace) -> int:
         return _describe(arguments.name, arguments.json)
     summaries = describe.summaries(rules.REGISTRY)
     if arguments.json:
-        print_json({"rules": [{"name": name, "summary": line} for name, line in summaries.items()]})
-    else:
-        print(columns(list(summaries.items())))
-        print("\nbiograd rules NAME shows the settings of one.")
+        rows = [{"name": name, "summary": line, **_declared(name)} for name, line in summaries.items()]
+        print_json({"rules": rows})
+        return DONE
+    print(columns([_HEAD, *([name, *_words(_declared(name)), line] for name, line in summaries.items())]))
+    print(
+        "\nweights: which of the net's own carry errors to hidden layers; waits for: what a hidden layer needs to learn."
+        "\nbiograd rules NAME shows the settings of one."
+    )
     return DONE
+
+
+_HEAD = ["rule", "weights", "waits for", "nets", "what it is"]
+
+
+def _declared(name: str) -> dict[str, Any]:
+    """What a rule says of itself; nothing of one that another package registers and that cannot be imported."""
+    from biograd import rules
+    from biograd.errors import UserMistake
+
+    try:
+        return rules.declared(name)
+    except UserMistake:
+        return {}
+
+
+def _words(declared: dict[str, Any]) -> list[str]:
+    return [str(declared.get(key) or "?") for key in ("error_weights", "waits_for", "nets")]
 
 
 def _describe(name: str, as_json: bool) -> int:
@@ -44,9 +66,10 @@ def _describe(name: str, as_json: bool) -> int:
 
     constructor = rules.REGISTRY.find(name)
     require_rule(name, constructor)
-    training = records.flatten(dict(getattr(constructor, "default_training", {})))
+    declared = rules.declared(name)
+    training = records.flatten(dict(declared.pop("default_training")))
     if as_json:
-        print_json({**describe.row(name, constructor), "default_training": training})
+        print_json({**describe.row(name, constructor), **declared, "default_training": training})
         return DONE
     print(describe.text("rule", name, constructor))
     if "seed" in inspect.signature(constructor).parameters:

@@ -49,6 +49,35 @@ def names() -> list[str]:
     return REGISTRY.names()
 
 
+def declared(name: str) -> dict[str, Any]:
+    """What a rule says of itself, by the names of the class attributes of `biograd.Rule`.
+
+    Args:
+        name: one of `names()`, or ``path/to/file.py:ClassName``; of a function that makes rules nothing is known.
+
+    Example:
+        >>> declared("drtp")["waits_for"], declared("kp")["error_weights"], declared("drl")["forward_passes"]
+        ('label', 'learned', 'depth')
+    """
+    from biograd.rules.base import Rule
+
+    constructor = REGISTRY.find(name)
+    kind = constructor if isinstance(constructor, type) and issubclass(constructor, Rule) else Rule
+    return {key: getattr(kind, key) for key in _DECLARED}
+
+
+_DECLARED = (
+    "family",
+    "error_weights",
+    "waits_for",
+    "forward_passes",
+    "nets",
+    "needs",
+    "teaches_hidden_layers",
+    "default_training",
+)
+
+
 def create(
     name: str, net: "torch.nn.Module", *, sample: "torch.Tensor | None" = None, **settings: Any
 ) -> "Rule":

@@ -75,7 +75,8 @@ class DifferenceTargetPropagation(BlockRule):
     ) -> None:
         places, stream = decoder_places(net, sample)[:-1], RandomStream(seed)
         super().__init__(net, way=through_the_last_block, turns=turns(schedule, has_decoders=len(places) > 0))
-        self._alpha, self._step = alpha, step
+        self._alpha = alpha
+        self._step: Step = step
         self.decoders = Decoders(places, decoder, stream)
         self._reconstruction = Reconstruction(noise, inverse_loss, stream)
 

@@ -136,13 +136,14 @@ class BatchwiseRandomSignConcordant(FeedbackRule):
 
     def feedback(self, weights: Mapping[str, Tensor]) -> Mapping[str, Callable[[], Tensor]]:
         """The signs of each weight with the magnitudes of this batch: of the last one that was learned from."""
-        spreads, kind = self.spread.by_name(), self._distribution
+        distribution: Distribution = self._distribution
+        spreads = self.spread.by_name()
         devices = [weights[name].device for name in spreads]
         generators = keyed_generators(devices, self._seed, self._batches)
         # B = (sign(W) ∘ |M|)ᵀ, M drawn where an error comes back
         return {
             name: lambda W=weights[name], spread=spread, draw=draw: torch.copysign(
-                draw_like(W, spread, kind, draw), W
+                draw_like(W, spread, distribution, draw), W
             )
             for (name, spread), draw in zip(spreads.items(), generators, strict=True)
         }

@@ -318,7 +318,7 @@ def _brought_by_rule(name: Any, known: list[str]) -> dict[str, Any]:
     """The layer of training settings under which a rule works, empty for most."""
     if not isinstance(name, str):
         return {}
-    settings = getattr(rules.REGISTRY.find(name), "default_training", {})
+    settings = rules.declared(name)["default_training"]
     return config_layers.layer(settings, f"the default training of rule {name!r}", known)
 
 
