@@ -62,6 +62,23 @@ class Settings(Directive):
         return [_table([_text(head) for head in ("setting", "default", "range", "meaning")], lines)]
 
 
+class Rules(Directive):
+    """``{rules}`` is the table of all rules, from what they declare."""
+
+    def run(self) -> list[nodes.Node]:
+        head = ["rule", "family", "weights that carry errors", "waits for", "passes", "nets"]
+        lines = [_declared(name) for name in rules.REGISTRY.built_in()]
+        return [_table([_text(one) for one in head], lines)]
+
+
+def _declared(name: str) -> list[nodes.Node]:
+    declared = rules.declared(name)
+    said = [str(declared[key]) for key in ("family", "error_weights", "waits_for", "forward_passes")]
+    nets = ": ".join(filter(None, [declared["nets"], declared["needs"]]))
+    link = nodes.reference("", name, internal=True, refuri=f"{name}.html")
+    return [link, *(_text(one) for one in said), _text(nets)]
+
+
 def _meaning(setting: dict) -> str:
     return f"{setting['of']}: {setting['meaning']}" if "of" in setting else setting["meaning"]
 
@@ -103,5 +120,6 @@ def _formula(writer, node: nodes.math_block) -> None:
 
 def setup(app: Sphinx) -> None:
     app.add_directive("settings", Settings)
+    app.add_directive("rules", Rules)
     # Browsers draw MathML themselves; the usual renderer fetches a script from a server.
     app.add_html_math_renderer("mathml", (_inline_formula, None), (_formula, None))

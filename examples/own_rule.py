@@ -12,7 +12,8 @@ from annotated_types import Gt, Le
 
 from biograd import data, testing
 from biograd.credit import taught_weights
-from biograd.rules.feedback_rule import FeedbackRule, WeightTable
+from biograd.rules.feedback_rule import FeedbackRule
+from biograd.rules.parts.feedback_weights import WeightTable
 from biograd.settings import checked_settings
 
 
@@ -26,9 +27,11 @@ class SparseFeedback(FeedbackRule):
         seed: of B and m.
     """
 
+    error_weights = "none"  # of the net's own
+
     @checked_settings
     def __init__(self, net, sample=None, *, kept: Annotated[float, Gt(0), Le(1)] = 0.2, seed: int = 0):
-        super().__init__(net, sample)
+        super().__init__(net)
         generator = torch.Generator().manual_seed(seed)
 
         def draw(W):
@@ -38,8 +41,8 @@ class SparseFeedback(FeedbackRule):
 
         self.B = WeightTable({name: draw(W) for name, W in taught_weights(net).items()})
 
-    def feedback(self, name, weight):
-        return self.B[name]
+    def feedback(self, weights):
+        return self.B.by_name()
 
 
 def main() -> float:

@@ -15,29 +15,6 @@ _LAZY = {
     "BiogradError": "biograd.errors",
     "UserMistake": "biograd.errors",
     "UnsupportedNet": "biograd.errors",
-    "Backpropagation": "biograd.rules.backpropagation",
-    "FeedbackAlignment": "biograd.rules.feedback_alignment",
-    "DirectFeedbackAlignment": "biograd.rules.direct_feedback_alignment",
-    "UniformSignConcordant": "biograd.rules.sign_concordant",
-    "BatchwiseRandomSignConcordant": "biograd.rules.sign_concordant",
-    "FixedRandomSignConcordant": "biograd.rules.sign_concordant",
-    "KolenPollack": "biograd.rules.kolen_pollack",
-    "WeightMirror": "biograd.rules.weight_mirror",
-    "DirectRandomTargetProjection": "biograd.rules.direct_random_target_projection",
-    "GaitProp": "biograd.rules.gait_prop",
-    "IncrementalTargetPropagation": "biograd.rules.incremental_target_propagation",
-    "DifferenceTargetPropagation": "biograd.rules.difference_target_propagation",
-    "SimplifiedDifferenceTargetPropagation": "biograd.rules.simplified_difference_target_propagation",
-    "AuxiliaryOutputSDTP": "biograd.rules.auxiliary_output_sdtp",
-    "DifferenceReconstruction": "biograd.rules.difference_reconstruction",
-    "DirectDifferenceTargetPropagation": "biograd.rules.direct_difference_target_propagation",
-    "LocalDifferenceReconstruction": "biograd.rules.local_difference_reconstruction",
-    "TargetPropagation": "biograd.rules.target_propagation",
-    "StdpAssociation": "biograd.rules.stdp_association",
-    "SoftHebb": "biograd.rules.softhebb",
-    "ForwardForward": "biograd.rules.forward_forward",
-    "Pepita": "biograd.rules.pepita",
-    "Shallow": "biograd.rules.shallow",
 }
 _MODULES = {
     "credit",
@@ -57,16 +34,25 @@ _MODULES = {
     "training",
 }
 
-__all__ = ["__version__", *_LAZY, *sorted(_MODULES)]
-
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)
     if name in _MODULES:
         return importlib.import_module(f"biograd.{name}")
+    if name == "__all__":
+        return ["__version__", *_LAZY, *_rules(), *sorted(_MODULES)]
+    if not name.startswith("_") and name in _rules():
+        return getattr(importlib.import_module(_rules()[name]), name)
     raise AttributeError(f"module 'biograd' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return __getattr__("__all__")
+
+
+def _rules() -> dict[str, str]:
+    """Name of the class of every rule to its module: those of the registry, where a rule is entered once."""
+    from biograd.rules import REGISTRY
+
+    return {attribute: module for module, attribute in REGISTRY.places()}

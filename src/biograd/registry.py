@@ -42,6 +42,13 @@ class Registry:
         """The names that come with biograd."""
         return list(self._built_in)
 
+    def places(self) -> list[tuple[str, str]]:
+        """Module and attribute of everything that comes with biograd."""
+        return [
+            (module, attribute)
+            for module, _, attribute in (p.partition(":") for p in self._built_in.values())
+        ]
+
     def find(self, name: str) -> Callable[..., Any]:
         """The constructor that ``name`` stands for.
 

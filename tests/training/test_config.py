@@ -1,11 +1,12 @@
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 import torch
 
-from biograd import rules
+from biograd import Backpropagation, rules
 from biograd.errors import UserMistake
 from biograd.training import Choice, RunConfig
 

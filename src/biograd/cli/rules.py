@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
         return DONE
     print(columns([_HEAD, *([name, *_words(_declared(name)), line] for name, line in summaries.items())]))
     print(
-        "\nweights: which of the net's own carry errors to hidden layers; waits for: what a hidden layer needs to learn."
+        "\nweights: which of the net's own carry errors to hidden layers; waits for: what hidden layers need to learn."
         "\nbiograd rules NAME shows the settings of one."
     )
     return DONE
