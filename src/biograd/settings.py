@@ -5,7 +5,7 @@ import functools
 import inspect
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from biograd.errors import UserMistake
@@ -46,6 +46,22 @@ class Strategy:
 
 
 @dataclass(frozen=True)
+class Meaning:
+    """What a setting is for, where several constructors have it: said once, in its annotation.
+
+    A constructor whose own docstring says something of the setting says it in place of this.
+
+    Example:
+        >>> Seed = Annotated[int, Meaning("of all draws")]
+        >>> def net(shape, *, seed: Seed = 0): ...
+        >>> describe(net)[0].meaning
+        'of all draws'
+    """
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Setting:
     """One setting as a user reads it.
 
@@ -54,12 +70,14 @@ class Setting:
         type: the type and its range.
         default: what holds where it is not given; of a strategy its name.
         strategy: the strategy whose setting it is, None for the constructor's own.
+        meaning: what its annotation says it is for; see `Meaning`.
     """
 
     name: str
     type: str
     default: Any
     strategy: builtins.type[Strategy] | None = None
+    meaning: str = ""
 
 
 def describe(constructor: Callable[..., Any]) -> list[Setting]:
@@ -69,16 +87,16 @@ def describe(constructor: Callable[..., Any]) -> list[Setting]:
         >>> from annotated_types import Gt
         >>> def net(shape, *, width: Annotated[int, Gt(0)] = 3): ...
         >>> describe(net)
-        [Setting(name='width', type='int > 0', default=3, strategy=None)]
+        [Setting(name='width', type='int > 0', default=3, strategy=None, meaning='')]
     """
     hints, found = _hints(constructor), []
     for name, parameter in _keyword_only(constructor).items():
         hint, default = hints.get(name, Any), parameter.default
-        found.append(Setting(name, _spell(hint), default.name if isinstance(default, Strategy) else default))
+        shown = default.name if isinstance(default, Strategy) else default
+        found.append(Setting(name, _spell(hint), shown, meaning=_meant(hint)))
         for strategy in _strategies(hint):
-            found += [
-                Setting(f"{name}.{own.name}", own.type, own.default, strategy) for own in describe(strategy)
-            ]
+            inner = describe(strategy)
+            found += [replace(own, name=f"{name}.{own.name}", strategy=strategy) for own in inner]
     return found
 
 
@@ -278,6 +296,12 @@ def _spell(hint: Any) -> str:
         if getattr(constraint, key, None) is not None
     ]
     return " ".join([_spell_type(bare), ", ".join(signs)]).strip()
+
+
+def _meant(hint: Any) -> str:
+    """What an annotation says that its setting is for."""
+    marks = typing.get_args(hint)[1:] if typing.get_origin(hint) is Annotated else ()
+    return next((mark.text for mark in marks if isinstance(mark, Meaning)), "")
 
 
 def _spell_type(hint: Any) -> str:

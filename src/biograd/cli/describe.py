@@ -82,10 +82,9 @@ def _paragraphs(constructor: Callable[..., Any]) -> str:
 
 
 def _meaning(setting: Setting, constructor: Callable[..., Any]) -> str:
-    """What a docstring says of a setting: the constructor's, or that of the strategy whose setting it is."""
-    if setting.strategy is None:
-        return _meanings(constructor).get(setting.name, "")
-    return _meanings(setting.strategy).get(setting.name.partition(".")[2], "")
+    """What the docstring of a setting's owner says of it, the constructor or a strategy, or else its annotation."""
+    owner, name = setting.strategy or constructor, setting.name.rpartition(".")[2]
+    return _meanings(owner).get(name) or plain(setting.meaning)
 
 
 def _meanings(constructor: Callable[..., Any]) -> dict[str, str]:

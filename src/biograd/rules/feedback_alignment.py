@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from biograd.rules.base import ErrorWeights
 from biograd.rules.feedback_rule import FeedbackRule
-from biograd.rules.parts.feedback_weights import Distribution, Seed, WeightTable, draw_beside
+from biograd.rules.parts.feedback_weights import Distribution, ExactNames, Seed, WeightTable, draw_beside
 from biograd.rules.parts.random_stream import RandomStream
 from biograd.settings import checked_settings
 
@@ -41,7 +41,7 @@ class FeedbackAlignment(FeedbackRule):
         *,
         scale: Annotated[float, Gt(0)] = 1.0,
         distribution: Distribution = "uniform",
-        exact: tuple[str, ...] = (),
+        exact: ExactNames = (),
         seed: Seed = 0,
     ) -> None:
         del sample

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from biograd.errors import UserMistake
 from biograd.rules.base import ErrorWeights
 from biograd.rules.feedback_rule import FeedbackRule
-from biograd.rules.parts.feedback_weights import Distribution, Seed, WeightTable, draw_beside
+from biograd.rules.parts.feedback_weights import Distribution, ExactNames, Seed, WeightTable, draw_beside
 from biograd.rules.parts.random_stream import RandomStream
 from biograd.settings import checked_settings
 
@@ -60,7 +60,7 @@ class KolenPollack(FeedbackRule):
         *,
         scale: Annotated[float, Gt(0)] = 1.0,
         distribution: Distribution = "uniform",
-        exact: tuple[str, ...] = (),
+        exact: ExactNames = (),
         seed: Seed = 0,
     ) -> None:
         del sample

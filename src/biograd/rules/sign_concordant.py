@@ -13,6 +13,7 @@ from biograd.rules.base import ErrorWeights
 from biograd.rules.feedback_rule import FeedbackRule
 from biograd.rules.parts.feedback_weights import (
     Distribution,
+    ExactNames,
     Seed,
     WeightTable,
     draw_beside,
@@ -46,7 +47,7 @@ class UniformSignConcordant(FeedbackRule):
         sample: Tensor | None = None,
         *,
         scale: Annotated[float, Gt(0)] = 1.0,
-        exact: tuple[str, ...] = (),
+        exact: ExactNames = (),
     ) -> None:
         del sample
         super().__init__(net, exact=exact)
@@ -86,7 +87,7 @@ class FixedRandomSignConcordant(FeedbackRule):
         *,
         scale: Annotated[float, Gt(0)] = 1.0,
         distribution: Distribution = "uniform",
-        exact: tuple[str, ...] = (),
+        exact: ExactNames = (),
         seed: Seed = 0,
     ) -> None:
         del sample
@@ -125,7 +126,7 @@ class BatchwiseRandomSignConcordant(FeedbackRule):
         *,
         scale: Annotated[float, Gt(0)] = 1.0,
         distribution: Distribution = "uniform",
-        exact: tuple[str, ...] = (),
+        exact: ExactNames = (),
         seed: Seed = 0,
     ) -> None:
         del sample

@@ -13,7 +13,7 @@ from biograd.credit.feedback.path import TaughtCall
 from biograd.credit.operations import Linear, Operation
 from biograd.rules.base import ErrorWeights
 from biograd.rules.feedback_rule import FeedbackRule
-from biograd.rules.parts.feedback_weights import Distribution, Seed, WeightTable, draw_beside
+from biograd.rules.parts.feedback_weights import Distribution, ExactNames, Seed, WeightTable, draw_beside
 from biograd.rules.parts.random_stream import RandomStream
 from biograd.settings import checked_settings
 
@@ -69,7 +69,7 @@ class WeightMirror(FeedbackRule):
         phases: Annotated[int, Gt(0)] = 1,
         scale: Annotated[float, Gt(0)] = 1.0,
         distribution: Distribution = "uniform",
-        exact: tuple[str, ...] = (),
+        exact: ExactNames = (),
         seed: Seed = 0,
     ) -> None:
         del sample

@@ -20,12 +20,26 @@ from biograd.credit.side_effects import without_side_effects
 from biograd.errors import UnsupportedNet
 from biograd.rules.parts.chains import chain_for_a_rule, suggesting_rules_for_any_net
 from biograd.rules.parts.random_stream import RandomStream
+from biograd.settings import Meaning
 
-InverseLoss = Literal["noise-preserving", "de-noising"]
-DecoderChoice = str | Callable
-Noise = Annotated[float, Ge(0)]
-PositiveNoise = Annotated[float, Gt(0)]
-Regularization = Annotated[float, Ge(0)]
+InverseLoss = Annotated[
+    Literal["noise-preserving", "de-noising"],
+    Meaning("what decoders learn to give back: the noisy input, or the one without noise"),
+]
+DecoderChoice = Annotated[
+    str | Callable,
+    Meaning(
+        "how decoders are made: ``mirror``, ``transpose``, a ``path/to/file.py:Name`` of your own, or in Python a "
+        "function; see `biograd.credit.back.decoders.Decoder`"
+    ),
+]
+Noise = Annotated[
+    float,
+    Ge(0),
+    Meaning("σ of the noise that decoders learn with; at 0 they learn from the activities alone"),
+]
+PositiveNoise = Annotated[float, Gt(0), Meaning("σ")]
+Regularization = Annotated[float, Ge(0), Meaning("λ")]
 Read = Callable[[Tensor, Tensor], Tensor]
 """What the last block's decoder reads, of the block's output and of its input."""
 

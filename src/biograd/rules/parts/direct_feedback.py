@@ -13,8 +13,11 @@ from biograd.credit.chain.shapes import output_shapes
 from biograd.errors import UnsupportedNet, UserMistake
 from biograd.rules.parts.feedback_weights import draw_like
 from biograd.rules.parts.random_stream import RandomStream
+from biograd.settings import Meaning
 
-Form = Literal["full", "low-rank", "tiled"]
+Form = Annotated[
+    Literal["full", "low-rank", "tiled"], Meaning("form of every B, as `DirectFeedbackAlignment` has it")
+]
 Rank = Annotated[int, Gt(0)]
 _RANK = 8
 

@@ -1,12 +1,20 @@
 """Rules whose epochs differ: the number of the epoch, and whose turn it is."""
 
 from abc import ABC, abstractmethod
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
-Schedule = Literal["parallel", "alternating"]
+from biograd.settings import Meaning
+
+Schedule = Annotated[
+    Literal["parallel", "alternating"],
+    Meaning(
+        "``parallel`` teaches net and decoders on every batch; ``alternating`` the decoders alone in the first, third, "
+        "… epoch and the net alone in those between. Count both where budgets are compared"
+    ),
+]
 
 
 class Epoch(nn.Module):

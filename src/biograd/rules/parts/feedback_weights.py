@@ -10,9 +10,13 @@ from torch import Tensor, nn
 
 from biograd.layers.weight_layout import layout_of
 from biograd.rules.parts.random_stream import RandomStream
+from biograd.settings import Meaning
 
-Distribution = Literal["uniform", "normal"]
-Seed = Annotated[int, Ge(0)]
+Distribution = Annotated[Literal["uniform", "normal"], Meaning("what random weights are drawn from")]
+ExactNames = Annotated[
+    tuple[str, ...], Meaning("names of parameters or modules that keep their exact derivative")
+]
+Seed = Annotated[int, Ge(0), Meaning("of all that is drawn")]
 
 
 class WeightTable(nn.Module):

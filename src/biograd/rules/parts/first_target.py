@@ -8,9 +8,16 @@ from annotated_types import Gt
 from torch import Tensor
 
 from biograd.errors import UserMistake
+from biograd.settings import Meaning
 
-Alpha = Annotated[float, Gt(0)]
-Step = Literal["sum", "mean"]
+Alpha = Annotated[float, Gt(0), Meaning("α")]
+Step = Annotated[
+    Literal["sum", "mean"],
+    Meaning(
+        "whether the gradient is each example's own, that of the loss summed over the batch (``sum``), or that of the "
+        "mean over the batch (``mean``), smaller by the batch size"
+    ),
+]
 
 _TOLERANCE = 1e-3
 
