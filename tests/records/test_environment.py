@@ -44,15 +44,15 @@ def test_versions_threads_and_switches_are_those_of_this_process():
 
 def test_a_clean_checkout_gives_its_commit(tmp_path):
     package = package_in_a_checkout(tmp_path)
-    assert _checkout(package) == {"commit": git(tmp_path, "rev-parse", "HEAD"), "dirty": False}
+    assert _checkout(package) == (git(tmp_path, "rev-parse", "HEAD"), False)
 
 
 def test_a_changed_or_new_file_of_the_package_is_dirty_and_one_elsewhere_is_not(tmp_path):
     package = package_in_a_checkout(tmp_path)
     (tmp_path / "notes").write_text("x")
-    assert _checkout(package)["dirty"] is False
+    assert _checkout(package)[1] is False
     (package / "new.py").write_text("x")
-    assert _checkout(package)["dirty"] is True
+    assert _checkout(package)[1] is True
 
 
 def test_an_installed_package_does_not_take_the_commit_of_the_project_around_it(tmp_path):
@@ -60,19 +60,19 @@ def test_an_installed_package_does_not_take_the_commit_of_the_project_around_it(
     installed = tmp_path / ".venv" / "package"
     installed.mkdir(parents=True)
     (installed / "__init__.py").write_text("")
-    assert _checkout(installed) == {"commit": None, "dirty": None}
+    assert _checkout(installed) == (None, None)
 
 
 def test_a_git_hook_around_the_process_does_not_redirect_it(tmp_path, monkeypatch):
     package = package_in_a_checkout(tmp_path)
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "nowhere"))
-    assert _checkout(package)["dirty"] is False
+    assert _checkout(package)[1] is False
 
 
 def test_without_git_there_is_no_commit(tmp_path, monkeypatch):
     package = package_in_a_checkout(tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert _checkout(package) == {"commit": None, "dirty": None}
+    assert _checkout(package) == (None, None)
 
 
 def test_importing_records_does_not_import_torch():

@@ -3,6 +3,8 @@
 import os
 
 import pytest
+from tests.records.test_robustness import measurement
+from tests.records.test_run_folder import RESULT
 
 from biograd import records
 from biograd.errors import UserMistake
@@ -24,12 +26,12 @@ def folder(tmp_path):
         place = root / name
         place.mkdir(parents=True)
         records.write_json(place / "config.json", {**RUN, "seed": seed})
-        records.append_line(place / "metrics.jsonl", {"epoch": 1, "train_loss": 0.1 * seed})
-        records.write_json(place / "result.json", {"status": "done", "test_accuracy": 0.1 * seed})
+        records.append_line(place / "metrics.jsonl", epoch(seed))
+        records.write_json(place / "result.json", RESULT | {"test_accuracy": 0.1 * seed})
     (root / "iris" / "fa-seed1" / "result.json").unlink()
     with (root / "iris" / "fa-seed1" / "metrics.jsonl").open("a") as file:
         file.write('{"epoch": 2, "tra')
-    records.add_measurement(root / "fa-seed2", {"key": "a", "source": None})
+    records.add_measurement(root / "fa-seed2", measurement("a"))
     records.write_json(root / "study.json", {"title": "A study"})
     return root
 
@@ -37,6 +39,10 @@ def folder(tmp_path):
 @pytest.fixture
 def file(folder):
     return records.pack(folder).file
+
+
+def epoch(seed):
+    return {"epoch": 1, "step": 1, "train_loss": 0.1 * seed, "train_accuracy": 0.5, "seconds": 1.0}
 
 
 def below(root, paths):
@@ -54,7 +60,7 @@ def test_a_place_in_a_packed_file_is_read_as_a_folder(folder, file):
     assert below(file, [run.folder for run in find_runs(file / "iris")]) == ["iris/fa-seed0", "iris/fa-seed1"]
     assert Run.load(file / "iris" / "fa-seed1").status == "unfinished"
     assert read_json(file / "study.json") == {"title": "A study"}
-    assert read_lines(file / "iris" / "fa-seed1" / "metrics.jsonl") == [{"epoch": 1, "train_loss": 0.1}]
+    assert read_lines(file / "iris" / "fa-seed1" / "metrics.jsonl") == [epoch(1)]
     assert read_lines(file / "iris" / "fa-seed1" / "diagnostics.jsonl") == []
 
 
@@ -94,7 +100,7 @@ def test_nothing_is_written_into_a_packed_file(file):
     for write in (
         lambda: records.write_json(file / "study.json", {}),
         lambda: records.append_line(file / "fa-seed2" / "metrics.jsonl", {}),
-        lambda: records.add_measurement(file / "fa-seed2", {"key": "b", "source": None}),
+        lambda: records.add_measurement(file / "fa-seed2", measurement("b")),
     ):
         with pytest.raises(
             UserMistake, match=r"lies in a packed file, which is only read: biograd unpack .*xz"

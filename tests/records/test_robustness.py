@@ -8,7 +8,24 @@ from biograd.records import add_measurement, read_measurements
 
 
 def measurement(key="a", source=None, value=0):
-    return {"key": key, "source": source, "value": value}
+    settings = {"attacks": ["fgsm"], "gradients": ["true"], "epsilons": [0.0], "steps": 20, "step_size": None}
+    return {
+        "run": "runs/fa",
+        "key": key,
+        "settings": {**settings, "restarts": 1, "queries": 500, "examples": None, "seed": 0},
+        "unit": "pixels",
+        "lower": None,
+        "upper": None,
+        "examples": 10,
+        "classes": ["a", "b"],
+        "source": source,
+        "clean": {"accuracy": 0.5, "balanced_accuracy": 0.5, "logit_scale": 1.0, "zero_gradients": {}},
+        "rows": [],
+        "verdict": {"masking": "unclear", "reasons": [], "checks": []},
+        "environment": {},
+        "seconds": 1.0,
+        "value": value,
+    }
 
 
 def test_there_is_none_before_the_first(tmp_path):
@@ -52,5 +69,7 @@ def test_a_corrupted_file_is_named(tmp_path):
     with pytest.raises(UserMistake):
         add_measurement(tmp_path, measurement())
     (tmp_path / "robustness.json").write_text("{}")
-    with pytest.raises(UserMistake, match="no record of attacks"):
+    with pytest.raises(
+        UserMistake, match=r"robustness\.json: reads is missing; restore it, or remove it and measure again"
+    ):
         read_measurements(tmp_path)

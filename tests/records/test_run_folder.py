@@ -1,9 +1,11 @@
 """A run's folder reads back as it was written, and what is no run is refused in one line."""
 
+import re
+
 import pytest
 
 from biograd.errors import UserMistake
-from biograd.records import Run, append_line, find_runs, write_json
+from biograd.records import Run, append_line, find_runs, search, write_json
 
 CONFIG = {
     "rule": {"name": "fa", "settings": {}},
@@ -12,27 +14,41 @@ CONFIG = {
     "seed": 3,
     "epochs": 2,
 }
+EPOCH = {"epoch": 1, "step": 10, "train_loss": 0.5, "train_accuracy": 0.8, "seconds": 1.5}
+RESULT = {
+    **{
+        "rule": "fa",
+        "data": "digits",
+        "net": "mlp",
+        "seed": 3,
+        "epochs": 2,
+        "status": "done",
+        "reason": None,
+    },
+    **{"train_loss": 0.5, "train_accuracy": 0.8, "validation_loss": None, "validation_accuracy": None},
+    **{"test_loss": 0.6, "test_accuracy": 0.9, "test_reads": 1, "tested_weights": "last", "seconds": 1.5},
+    **{"parameters": 100, "steps": 20, "warnings": [], "run": "runs/fa"},
+}
 
 
 def write_run(folder, *, result=None, config=CONFIG):
     folder.mkdir(parents=True)
     write_json(folder / "config.json", config)
     write_json(folder / "environment.json", {"torch": "2.13.0"})
-    append_line(folder / "metrics.jsonl", {"epoch": 1, "train_loss": 0.5})
+    append_line(folder / "metrics.jsonl", EPOCH)
     if result is not None:
         write_json(folder / "result.json", result)
     return folder
 
 
 def test_a_finished_run_reads_back(tmp_path):
-    result = {"status": "done", "test_accuracy": 0.9}
-    run = Run.load(write_run(tmp_path / "a", result=result))
+    run = Run.load(write_run(tmp_path / "a", result=RESULT))
     assert (run.rule, run.data, run.net, run.seed, run.status) == ("fa", "digits", "mlp", 3, "done")
     assert run.config == CONFIG
     assert run.environment == {"torch": "2.13.0"}
-    assert run.metrics == [{"epoch": 1, "train_loss": 0.5}]
+    assert run.metrics == [EPOCH]
     assert run.diagnostics == []
-    assert run.result == result
+    assert run.result == RESULT
 
 
 def test_a_run_without_a_result_is_unfinished(tmp_path):
@@ -77,25 +93,61 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"rule": "fa"}, "names no rule"),
-        ({"net": {"name": 3}}, "names no net"),
-        ({"data": None}, "names no data"),
-        ({"seed": None}, "seed is no integer"),
+        ({"rule": "fa"}, "rule is 'fa', expected a dictionary"),
+        ({"net": {"name": 3}}, "net.name is 3, expected a string"),
+        ({"data": None}, "data is None, expected a dictionary"),
+        ({"seed": 1.5}, "seed is 1.5, expected an integer"),
+        ({"rule": {"name": "fa", "settings": []}}, r"rule.settings is \[\], expected a dictionary"),
     ],
 )
 def test_a_configuration_of_something_else_is_refused_and_named(tmp_path, change, complaint):
     write_json(tmp_path / "config.json", CONFIG | change)
-    with pytest.raises(UserMistake, match=rf"config.json is not the configuration of a run: .*{complaint}"):
-        find_runs(tmp_path)
+    with pytest.raises(UserMistake, match=rf"config.json: {complaint}; restore the file or remove"):
+        Run.load(tmp_path)
 
 
 def test_a_result_without_status_is_refused_and_named(tmp_path):
-    with pytest.raises(UserMistake, match=r"result.json is not the result of a run"):
-        Run.load(write_run(tmp_path / "a", result={"test_accuracy": 1.0}))
+    result = {key: value for key, value in RESULT.items() if key != "status"}
+    with pytest.raises(UserMistake, match=r"result.json: status is missing"):
+        Run.load(write_run(tmp_path / "a", result=result))
 
 
 def test_a_corrupted_record_is_refused_and_named(tmp_path):
-    folder = write_run(tmp_path / "a", result={"status": "done"})
+    folder = write_run(tmp_path / "a", result=RESULT)
     (folder / "metrics.jsonl").write_text("{\n{}\n")
     with pytest.raises(UserMistake, match=r"metrics.jsonl line 1: not valid JSON"):
+        Run.load(folder)
+
+
+def test_what_a_later_version_has_added_is_kept(tmp_path):
+    more = {"of_a_later_version": {"a": [1]}}
+    folder = write_run(tmp_path / "a", result=RESULT | more, config=CONFIG | more)
+    run = Run.load(folder)
+    assert (run.config, run.result) == (CONFIG | more, RESULT | more)
+
+
+def test_a_damaged_run_is_left_out_with_a_warning_that_names_its_file(tmp_path):
+    good, damaged = write_run(tmp_path / "a"), write_run(tmp_path / "b")
+    (damaged / "environment.json").write_text('{"torch": 2}')
+    complaint = (
+        r"environment.json: torch is 2, expected a string; restore the file or remove the run's folder"
+    )
+    with pytest.warns(UserWarning, match=f"left out: .*{complaint}"):
+        runs, left_out = search(tmp_path)
+    assert [run.folder for run in runs] == [good]
+    (line,) = left_out
+    assert re.search(f"^{re.escape(str(damaged))}/{complaint}$", line)
+
+
+def test_where_no_run_can_be_read_the_first_is_the_mistake(tmp_path):
+    (write_run(tmp_path / "a") / "config.json").write_text("[]")
+    with pytest.raises(UserMistake, match=r"a/config.json: expected a JSON object, got list"):
         find_runs(tmp_path)
+
+
+def test_a_run_is_made_of_what_its_files_hold_wherever_they_lie(tmp_path):
+    contents = {"config.json": CONFIG, "metrics.jsonl": [EPOCH], "result.json": RESULT}
+    run = Run.of(tmp_path / "nowhere", contents)
+    loaded = Run.load(write_run(tmp_path / "a", result=RESULT))
+    assert (run.config, run.metrics, run.result) == (loaded.config, loaded.metrics, loaded.result)
+    assert (run.environment, run.diagnostics, run.measurements) == ({}, [], [])

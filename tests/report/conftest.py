@@ -9,6 +9,15 @@ import pytest
 from biograd.records import append_line, write_json
 
 RULES = {"bp": 0.978, "fa": 0.972, "dfa": 0.971, "shallow": 0.93}
+FAMILIES = {
+    "bp": "backpropagation",
+    **dict.fromkeys(("fa", "usf", "brsf", "frsf", "kp", "wm"), "feedback"),
+    **dict.fromkeys(("dfa", "drtp"), "direct feedback"),
+    **dict.fromkeys(("tp", "itp", "gait-prop", "dtp", "sdtp", "ao-sdtp"), "target propagation"),
+    **dict.fromkeys(("drl", "ddtp-linear", "l-drl"), "target propagation"),
+    **dict.fromkeys(("stdp-association", "softhebb", "forward-forward", "pepita"), "local"),
+    "shallow": "baseline",
+}
 LAYERS = ("0.weight", "2.weight", "4.weight")
 ENVIRONMENT = {
     "biograd": "0.1.0",
@@ -128,7 +137,10 @@ def write_result(folder, rule, seed, final, epochs, reason, noise):
         "parameters": 669706,
         "steps": 540 * epochs,
         "test_reads": 1,
+        "tested_weights": "last" if reason is None else None,
+        "warnings": [],
         "run": str(folder),
+        **({"family": FAMILIES[rule]} if rule in FAMILIES else {}),
     }
     write_json(folder / "result.json", result)
 

@@ -11,14 +11,13 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-import biograd.rules
-from biograd.records import find_runs, summarize
+from biograd.records import read_json, write_json
 from biograd.report import figures
 from biograd.report.alignment import alignment
-from biograd.report.cells import ordered
 from biograd.report.curves import Band, band, curve
-from biograd.report.drawing import draw, label_of, readable, slug, styles
-from biograd.report.palette import _KNOWN, DARK, INK, PAPER, looks
+from biograd.report.drawing import draw, label_of, readable, slug
+from biograd.report.palette import DARK, FAMILIES, GRID, INK, PAPER, QUIET, Drawn, looks, looks_apart, series
+from biograd.report.table import Table
 
 # Machado et al. (2009), severity 1: what is seen without one of the three cones, in linear RGB.
 VISION = {
@@ -57,99 +56,153 @@ def contrast(a, b):
     return (high + 0.05) / (low + 0.05)
 
 
-def cells_of(folder):
-    return summarize(find_runs(folder))
+def table_of(folder):
+    return Table.below(folder)
+
+
+COLORS = [color for color in DARK if color not in (QUIET, GRID, PAPER)]
+RULES = {
+    "backpropagation": ["bp"],
+    "feedback": ["brsf", "fa", "frsf", "kp", "usf", "wm"],
+    "direct feedback": ["dfa", "drtp"],
+    "target propagation": ["ao-sdtp", "ddtp-linear", "drl", "dtp", "gait-prop", "itp", "l-drl", "sdtp", "tp"],
+    "local": ["forward-forward", "pepita", "softhebb", "stdp-association"],
+    "baseline": ["shallow"],
+    "own": ["mine", "yours"],
+}
+ALL = [rule for rules in RULES.values() for rule in rules]
+
+
+def drawn(*names):
+    return [Drawn(name, name, family) for family, rules in RULES.items() for name in rules if name in names]
+
+
+def seen(color, vision, screen):
+    shown = color if screen == "paper" else DARK[color]
+    return cielab(np.clip(np.array(VISION[vision]) @ linear(shown), 0, 1))
 
 
 @pytest.mark.parametrize("vision", VISION)
 @pytest.mark.parametrize("screen", ["paper", "dark"])
 def test_any_two_colors_can_be_told_apart(vision, screen):
-    used = dict.fromkeys(color for color, _ in _KNOWN.values())
-    colors = [color if screen == "paper" else DARK[color] for color in used]
-    seen = [cielab(np.clip(np.array(VISION[vision]) @ linear(color), 0, 1)) for color in colors]
-    assert len(seen) == 10
-    assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)) >= 24.5
+    lab = [seen(color, vision, screen) for color in COLORS]
+    assert len(lab) == 10
+    assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(lab, 2)) >= 24.5
 
 
-def test_rules_that_share_a_color_differ_in_marker_and_dashes(make_run, tmp_path):
-    for rule in _KNOWN:
-        make_run(tmp_path / rule, rule)
-    assert len(set(_KNOWN.values())) == len(_KNOWN)
-    lines = styles(cells_of(tmp_path))
-    assert len({(line["color"], line["linestyle"]) for line in lines}) == len(lines) == len(_KNOWN)
-
-
-def test_every_rule_has_a_look_of_its_own():
-    assert set(biograd.rules.REGISTRY._built_in) <= set(_KNOWN)
-
-
-def test_a_comparison_of_papers_has_a_color_for_each_rule():
-    for rules in (
-        {"bp", "fa", "dfa", "dtp", "sdtp", "ao-sdtp"},
-        {"bp", "fa", "gait-prop", "itp", "tp"},
-        {"bp", "dtp", "drl", "ddtp-linear", "l-drl"},
-        {"tp", "itp", "gait-prop", "dtp", "sdtp", "ao-sdtp", "drl", "ddtp-linear", "l-drl", "bp"},
-        {"bp", "stdp-association", "softhebb", "forward-forward", "pepita", "shallow"},
-    ):
-        assert len({look.color for look in looks(rules).values()}) == len(rules)
-        assert len({look.marker for look in looks(rules).values()}) == len(rules)
-
-
-def test_every_color_stands_out_from_its_ground():
-    assert min(contrast(color, PAPER) for color, _ in _KNOWN.values()) > 2.2
-    assert min(contrast(DARK[color], DARK[PAPER]) for color, _ in _KNOWN.values()) > 2.9
+def test_every_color_has_another_for_dark_screens_and_stands_out_from_its_ground():
+    assert {shade for shades in FAMILIES.values() for shade in shades} == set(COLORS)
+    assert min(contrast(color, PAPER) for color in COLORS) > 2.2
+    assert min(contrast(DARK[color], DARK[PAPER]) for color in COLORS) > 2.9
     assert contrast(INK, PAPER) > 7
     assert contrast(DARK[INK], DARK[PAPER]) > 7
 
 
-def test_a_rule_looks_the_same_whatever_else_is_in_the_report():
-    assert looks(["fa"])["fa"] == looks(["bp", "dfa", "fa", "mine"])["fa"]
-    assert looks(["gait-prop"])["gait-prop"] == looks([*_KNOWN, "mine"])["gait-prop"]
+@pytest.mark.parametrize(
+    "rules",
+    [
+        ("bp", "fa", "dfa", "usf", "brsf", "frsf", "kp", "wm", "drtp", "shallow"),
+        ("bp", "fa", "dfa", "dtp", "sdtp", "ao-sdtp"),
+        ("bp", "fa", "gait-prop", "itp", "tp"),
+        ("bp", "tp", "itp", "gait-prop", "dtp", "sdtp", "ao-sdtp", "drl", "ddtp-linear", "l-drl"),
+        ("bp", "stdp-association", "softhebb", "forward-forward", "pepita", "shallow"),
+        ("tp", "usf", "mine", "yours"),
+    ],
+)
+def test_up_to_nine_rules_beside_backpropagation_have_a_color_and_a_marker_each(rules):
+    found = looks(drawn(*rules))
+    assert len({look.color for look in found.values()}) == len(rules)
+    assert len({look.marker for look in found.values()}) == len(rules)
 
 
-def test_rules_of_others_take_colors_that_are_free():
-    look = looks([*list(_KNOWN)[:5], "one", "two"])
-    assert len({one.color for one in look.values()}) == 7
-    assert len({one.color for one in looks(["tp", "usf", *"abcdefg"]).values()}) == 9
+def test_backpropagation_comes_first_and_is_ink_and_nothing_else_is():
+    found = looks(reversed(drawn(*ALL)))
+    assert next(iter(found)) == "bp"
+    assert [name for name, look in found.items() if look.color == INK] == ["bp"]
 
 
-def test_a_label_has_the_look_of_its_rule_and_several_labels_of_a_rule_have_a_color_each():
-    assert looks({"reference": "bp", "mine": "fa"}) == {
-        "reference": looks(["bp"])["bp"],
-        "mine": looks(["fa"])["fa"],
-    }
-    names = {
-        "constant": "gait-prop",
-        "adaptive": "gait-prop",
-        "gait-prop": "gait-prop",
-        "bp": "bp",
-        "tp": "tp",
-    }
-    found = looks(names)
-    assert list(found) == ["bp", "tp", "gait-prop", "adaptive", "constant"]
+def test_rules_are_listed_by_kind_and_take_the_shades_of_theirs():
+    found = looks(drawn("shallow", "dtp", "fa", "mine", "tp", "dfa", "bp"))
+    assert list(found) == ["bp", "fa", "dfa", "dtp", "tp", "shallow", "mine"]
+    for family, rules in RULES.items():
+        for rule in {*rules} & {*found} - {"mine"}:
+            assert found[rule].color in FAMILIES[family]
+
+
+def test_a_rule_that_nobody_has_heard_of_needs_no_entry_here():
+    new = [Drawn("new", "new", "feedback"), Drawn("odd", "odd", "a kind of its own")]
+    found = looks([*drawn("bp", "dtp"), *new])
+    assert list(found) == ["bp", "new", "dtp", "odd"]
+    assert found["new"].color in FAMILIES["feedback"]
+    assert len({look.color for look in found.values()}) == 4
+
+
+def test_looks_do_not_depend_on_the_order_in_which_runs_are_met():
+    assert looks(drawn(*ALL)) == looks(reversed(drawn(*ALL)))
+    assert list(looks(drawn(*ALL))) == list(looks(reversed(drawn(*ALL))))
+
+
+def test_of_many_rules_no_two_have_the_same_color_and_marker():
+    many = [*drawn(*ALL), *(Drawn(f"rule{number}", f"rule{number}", "own") for number in range(20))]
+    found = looks(many)
+    assert len(found) == len(many)
+    assert len({(look.color, look.marker) for look in looks(drawn(*ALL)).values()}) == len(ALL)
+
+
+def test_lines_that_are_no_rules_are_told_apart_too():
+    assert series(7)[0] == INK
+    assert len(set(series(7))) == len({look.color for look in looks_apart(6)}) + 1 == 7
+
+
+def test_several_labels_of_a_rule_have_a_color_each_and_the_rules_own_name_comes_first():
+    labels = [
+        Drawn(name, "gait-prop", "target propagation") for name in ("constant", "adaptive", "gait-prop")
+    ]
+    found = looks([*labels, *drawn("tp", "bp")])
+    assert list(found) == ["bp", "gait-prop", "adaptive", "constant", "tp"]
     assert len({look.color for look in found.values()}) == 5
-    assert found["gait-prop"] == looks(["gait-prop"])["gait-prop"]
+
+
+def test_all_figures_of_a_page_draw_a_rule_alike(make_run, tmp_path):
+    for rule in ("bp", "fa", "usf"):
+        make_run(tmp_path / f"mlp-{rule}", rule)
+    make_run(tmp_path / "lenet", "usf", net={"name": "lenet", "settings": {}})
+    lenet, mlp = table_of(tmp_path).tasks
+    assert [cell.rule for cell in mlp.cells] == ["bp", "fa", "usf"]
+    assert lenet.styles[0]["color"] == mlp.styles[2]["color"]
+
+
+def test_a_run_that_has_not_ended_is_drawn_as_the_others_of_its_rule(make_run, tmp_path):
+    make_run(tmp_path / "a", "fa", net={"name": "lenet", "settings": {}})
+    make_run(tmp_path / "b", "fa", stop=1)
+    make_run(tmp_path / "c", "bp", stop=1)
+    table = table_of(tmp_path)
+    assert {style["color"] for task in table.tasks for style in task.styles} == {INK, FAMILIES["feedback"][0]}
+
+
+def test_cells_that_share_a_color_differ_in_dashes(make_run, tmp_path):
+    for rule in ALL:
+        make_run(tmp_path / rule, rule)
+    (task,) = table_of(tmp_path).tasks
+    lines = [(style["color"], style["linestyle"]) for style in task.styles]
+    assert len(set(lines)) == len(lines) == len(ALL)
 
 
 def test_runs_under_labels_are_drawn_as_such(make_run, tmp_path):
     make_run(tmp_path / "a", "gait-prop", label="adaptive", settings={"form": "adaptive"})
     make_run(tmp_path / "b", "gait-prop", label="constant", settings={"form": "constant"})
     make_run(tmp_path / "c", "bp", label="reference")
-    cells = ordered(cells_of(tmp_path))
-    assert [label_of(cell) for cell in cells] == ["reference", "adaptive", "constant"]
-    assert [line["color"] for line in styles(cells)][:2] == [INK, looks(["gait-prop"])["gait-prop"].color]
-    assert len({line["color"] for line in styles(cells)}) == 3
-    assert styles(cells)[1]["linestyle"] != styles(cells)[2]["linestyle"]  # one may cover the other
-
-
-def test_many_rules_of_others_all_get_a_look():
-    assert len(looks(f"rule{number}" for number in range(40))) == 40
+    (task,) = table_of(tmp_path).tasks
+    assert [label_of(cell) for cell in task.cells] == ["reference", "adaptive", "constant"]
+    assert [style["color"] for style in task.styles] == [INK, *FAMILIES["target propagation"]]
+    assert task.styles[1]["linestyle"] != task.styles[2]["linestyle"]  # one may cover the other
 
 
 def test_configurations_of_a_rule_share_its_color_and_differ_in_dashes(make_run, tmp_path):
     make_run(tmp_path / "a", "fa", epochs=5)
     make_run(tmp_path / "b", "fa", epochs=6)
-    first, second = styles(cells_of(tmp_path))
+    (task,) = table_of(tmp_path).tasks
+    first, second = task.styles
     assert first["color"] == second["color"]
     assert first["linestyle"] != second["linestyle"]
 
@@ -179,9 +232,10 @@ def test_values_that_are_null_or_no_numbers_are_left_out_of_a_curve():
 def test_the_line_is_the_mean_of_the_finished_runs_and_the_others_are_drawn_apart(make_run, tmp_path):
     finished = [make_run(tmp_path / f"{seed}", "fa", seed) for seed in range(2)]
     make_run(tmp_path / "2", "fa", 2, stop=3, reason="NaN")
-    (cell,) = cells_of(tmp_path)
+    (task,) = table_of(tmp_path).tasks
+    ((cell, style),) = task.drawn()
     axes = Figure().subplots()
-    figures._plot_cell(axes, cell, styles([cell])[0], "train_loss", 1.0)
+    figures._plot_cell(axes, cell, style, "train_loss", 1.0)
     mean, stopped, end = axes.get_lines()
     runs = [run for run in cell.runs if run.folder in finished]
     losses = [[row["train_loss"] for row in run.metrics] for run in runs]
@@ -212,27 +266,27 @@ def test_without_validation_the_training_accuracy_is_drawn(make_run, tmp_path):
     folder = make_run(tmp_path / "a", "fa")
     metrics = folder / "metrics.jsonl"
     metrics.write_text(metrics.read_text().replace('"validation_accuracy"', '"unused"'))
-    (drawing,) = figures.learning_curves(cells_of(tmp_path))
+    (drawing,) = figures.learning_curves(table_of(tmp_path))
     assert "train accuracy (%)" in drawing.svg
     assert "validation accuracy" not in drawing.svg
 
 
 def test_without_a_test_accuracy_the_validation_accuracy_is_drawn_and_named(make_run, tmp_path):
-    result = make_run(tmp_path / "a", "fa") / "result.json"
-    result.write_text(result.read_text().replace('"test_accuracy"', '"unused"'))
-    (drawing,) = figures.accuracy_by_rule(cells_of(tmp_path))
+    file = make_run(tmp_path / "a", "fa") / "result.json"
+    write_json(file, read_json(file) | {"test_accuracy": None})
+    (drawing,) = figures.accuracy_by_rule(table_of(tmp_path))
     assert drawing.name == "validation-accuracy-mnist-mlp"
 
 
 def test_a_net_of_many_layers_gets_a_panel_for_each(make_run, tmp_path):
     folder = make_run(tmp_path / "a", "fa", epochs=1)
     rows = (
-        f'{{"step": {s}, "quantity": "norm_ratio", "layer": "l{n}", "value": 1}}'
+        f'{{"step": {s}, "epoch": 1, "quantity": "norm_ratio", "layer": "l{n}", "value": 1}}'
         for n in range(9)
         for s in (1, 2)
     )
     (folder / "diagnostics.jsonl").write_text("\n".join(rows))
-    (drawing,) = alignment(cells_of(tmp_path))
+    (drawing,) = alignment(table_of(tmp_path))
     assert [f"<!-- l{n} -->" in drawing.svg for n in range(9)] == [True] * 9
 
 

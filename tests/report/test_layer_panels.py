@@ -7,16 +7,17 @@ import xml.etree.ElementTree as ET
 import pytest
 from matplotlib.figure import Figure
 
-from biograd.records import append_line, find_runs, summarize
+from biograd.records import append_line
 from biograd.report import write_report
 from biograd.report.alignment import alignment
 from biograd.report.curves import Band
 from biograd.report.layer_panels import Quantity, _logarithmic_limits, _scale
+from biograd.report.table import Table
 from biograd.report.targets import targets
 
 
 def cells_of(folder):
-    return summarize(find_runs(folder))
+    return Table.below(folder)
 
 
 def measured(folder, quantity, value_of, layers=("0", "2", "4"), steps=(0, 100, 2600)):

@@ -4,8 +4,8 @@ import shlex
 
 import pytest
 
-from biograd.records import find_runs, summarize
 from biograd.report.reproduce import command, script
+from biograd.report.table import Table
 
 PARTS = """
 from typing import Literal
@@ -53,7 +53,7 @@ def test_seeds_of_a_cell_become_a_loop(make_run, tmp_path):
     for seed in (0, 2):
         make_run(tmp_path / f"{seed}", "fa", seed)
     make_run(tmp_path / "bp", "bp", 7)
-    loop, single = script(summarize(find_runs(tmp_path))[::-1]).splitlines()
+    single, loop = script(Table.below(tmp_path)).splitlines()
     assert loop.startswith("for seed in 0 2; do biograd train --rule fa ")
     assert loop.endswith(' --seed "$seed"; done')
     assert single.endswith(" --seed 7")

@@ -5,11 +5,11 @@ import re
 
 import pytest
 
-from biograd.records import add_measurement, find_runs, summarize
+from biograd.records import add_measurement
 from biograd.report.attacked import comparisons, pooled
-from biograd.report.cells import ordered
 from biograd.report.page import write_report
 from biograd.report.robustness import printed, robustness, robustness_tables
+from biograd.report.table import Table
 
 SIZES = [0.0, 0.1, 0.3]
 
@@ -22,8 +22,8 @@ def measurement(accuracy, *, key="k", masking="not seen", curves=None, source=No
             "attack": attack,
             "gradient": gradient,
             "epsilon": size,
-            "accuracy": accuracy - size,
-            "balanced_accuracy": accuracy - 2 * size,
+            "accuracy": max(0.0, accuracy - size),
+            "balanced_accuracy": max(0.0, accuracy - 2 * size),
             "reason": None,
         }
         for attack, gradient in curves
@@ -31,6 +31,7 @@ def measurement(accuracy, *, key="k", masking="not seen", curves=None, source=No
     ]
     defaults = {"steps": 20, "step_size": None, "restarts": 1, "queries": 500, "examples": 100, "seed": 0}
     return {
+        "run": "nowhere",
         "key": key,
         "source": source,
         "settings": {
@@ -41,10 +42,15 @@ def measurement(accuracy, *, key="k", masking="not seen", curves=None, source=No
             **settings,
         },
         "unit": "pixels scaled to [0, 1]",
+        "lower": 0.0,
+        "upper": 1.0,
+        "classes": ["a", "b"],
+        "environment": {},
+        "seconds": 1.0,
         "examples": 100,
         "clean": {
             "accuracy": accuracy,
-            "balanced_accuracy": accuracy - 0.1,
+            "balanced_accuracy": max(0.0, accuracy - 0.1),
             "logit_scale": 10 * accuracy,
             "zero_gradients": {"true": 0.02, "rule": None},
         },
@@ -70,7 +76,7 @@ def attacked(tmp_path, make_run):
 
 
 def found(folder):
-    return comparisons(ordered(summarize(find_runs(folder))))
+    return comparisons(Table.below(folder))
 
 
 def test_a_curve_is_the_mean_and_spread_over_seeds(attacked):
@@ -115,7 +121,7 @@ def test_classes_that_a_seed_lacks_have_no_part_in_the_mean_and_the_page_says_so
     (member,) = found(folder)[0].members
     assert (member.classes, member.left_out) == (["3"], 1)
     assert member.band("pgd", "true", "accuracy").mean == pytest.approx([90, 80, 60])
-    (table,) = robustness_tables(summarize(find_runs(folder)))
+    (table,) = robustness_tables(Table.below(folder))
     assert "1 run(s) of classes that other seeds lack are left out" in table.notes[0]
 
 
@@ -134,7 +140,7 @@ def test_a_single_class_keeps_its_name(attacked):
     write, folder = attacked
     write("bp-3", 0.9, cls="3")
     write("fa-3", 0.9, "fa", cls="3")
-    assert [cell.data for cell in pooled(summarize(find_runs(folder)))] == ["mnist 3 vs rest"] * 2
+    assert [cell.data for cell in pooled(Table.below(folder).cells)] == ["mnist 3 vs rest"] * 2
 
 
 def test_measurements_by_other_settings_are_never_mixed(attacked):
@@ -144,9 +150,9 @@ def test_measurements_by_other_settings_are_never_mixed(attacked):
     write("fa", 0, "fa", measured=[measurement(0.8)])
     first, second = found(folder)
     assert [[member.cell.rule for member in one.members] for one in (first, second)] == [["bp"], ["bp", "fa"]]
-    drawings = robustness(summarize(find_runs(folder)))
+    drawings = robustness(Table.below(folder))
     assert ["100 queries" in drawing.caption for drawing in drawings] == [True, True, False, False]
-    assert len(printed(summarize(find_runs(folder)), {"few"})) == 1
+    assert len(printed(Table.below(folder), {"few"})) == 1
 
 
 def test_of_two_sources_of_one_setting_the_newest_is_shown(attacked):
@@ -159,7 +165,7 @@ def test_the_table_holds_what_curves_must_be_read_with(attacked):
     write, folder = attacked
     for seed, masking in enumerate(("not seen", "suspected", "suspected")):
         write(f"bp-{seed}", 0.8 + 0.1 * (seed == 0), seed=seed, masking=masking)
-    (table,) = robustness_tables(summarize(find_runs(folder)))
+    (table,) = robustness_tables(Table.below(folder))
     assert {column.title: column.entries[0].text for column in table.columns} == {
         "rule": "bp",
         "seeds": "3",
@@ -184,7 +190,7 @@ def test_what_was_not_made_is_said_once(attacked):
         missing = {"epsilon": None, "accuracy": None, "balanced_accuracy": None, "reason": "no path"}
         one["rows"] += [{"attack": attack, "gradient": "rule", **missing} for attack in ("fgsm", "pgd")]
         write(f"shallow-{seed}", 0, "shallow", seed, measured=[one])
-    (text,) = printed(summarize(find_runs(folder)), {"k"})
+    (text,) = printed(Table.below(folder), {"k"})
     assert text.notes == [f"shallow, {attack} by the rule's feedback: no path." for attack in ("fgsm", "pgd")]
 
 
@@ -192,7 +198,7 @@ def test_curves_in_text_give_accuracy_and_balanced_accuracy(attacked):
     write, folder = attacked
     write("bp", 0.9)
     write("fa", 0, "fa", measured=[measurement(0.8, curves=[("pgd", "true")])])
-    (text,) = printed(summarize(find_runs(folder)), {"k"})
+    (text,) = printed(Table.below(folder), {"k"})
     assert text.rows[0] == ["rule", "attack", "ε 0", "ε 0.1", "ε 0.3"]
     assert ["bp", "PGD, true gradient", "90.0/90.0", "80.0/70.0", "60.0/30.0"] in text.rows
     assert ["fa", "square, no gradient", "—", "—", "—"] in text.rows

@@ -1,11 +1,15 @@
 """What a study found stands at the head of its page, and the tables say what no mean holds."""
 
+import json
+
 import pytest
+from markupsafe import escape
 
 from biograd.errors import UserMistake
-from biograd.records import find_runs, summarize, write_json
+from biograd.records import read_study, write_json
 from biograd.report.page import write_report
-from biograd.report.study import claim_columns, compared, load, measured_columns, one_by_one
+from biograd.report.study import claim_columns, compared, measured_columns, one_by_one
+from biograd.report.table import Table
 
 ROW = {
     "group": "MNIST, fa",
@@ -96,19 +100,26 @@ def test_the_page_begins_with_the_study(studied):
 
 
 def test_a_page_without_a_study_has_no_such_part(runs_folder):
-    assert load(runs_folder) is None
+    assert read_study(runs_folder) is None
     assert "Measured beside published" not in (runs_folder / "report.html").read_text()
 
 
-@pytest.mark.parametrize("change", [{"rows": [{}]}, {"claims": None}, {"rows": [{**ROW, "unit": "feet"}]}])
-def test_a_file_of_another_version_is_a_mistake(studied, change):
-    write_json(
-        studied / "study.json", {"title": "", "budget": "", "rows": [ROW], "claims": [CLAIM], **change}
-    )
-    with pytest.raises(
-        UserMistake, match=r"study\.json is not what this version of biograd reproduce writes"
-    ):
-        load(studied)
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"rows": [{}]}, "rows.0.group is missing"),
+        ({"claims": None}, "claims is None, expected a list"),
+        ({"rows": [{**ROW, "unit": "feet"}]}, "rows.0.unit is 'feet', expected 'fraction'"),
+    ],
+)
+def test_a_damaged_file_is_left_out_and_the_page_says_so(studied, change, complaint):
+    write_json(studied / "study.json", json.loads((studied / "study.json").read_text()) | change)
+    with pytest.raises(UserMistake, match=rf"study\.json: {complaint}.*run biograd reproduce again"):
+        read_study(studied)
+    with pytest.warns(UserWarning, match=rf"left out: .*study\.json: {complaint}"):
+        html = write_report(studied).read_text()
+    assert 'id="study"' not in html
+    assert f"study.json: {escape(complaint)}" in html
 
 
 def test_what_lies_in_one_folder_is_compared_whatever_the_nets(make_run, tmp_path):
@@ -116,7 +127,7 @@ def test_what_lies_in_one_folder_is_compared_whatever_the_nets(make_run, tmp_pat
     make_run(tmp_path / "3" / "bp-seed0", "bp")
     make_run(tmp_path / "3" / "softhebb-seed0", "softhebb", net=soft)
     make_run(tmp_path / "4" / "dfa-seed0", "dfa")
-    cells = compared(summarize(find_runs(tmp_path)))
+    cells = compared(Table.below(tmp_path).cells)
     assert {cell.rule: cell.net for cell in cells} == {
         "bp": "mlp, softhebb-mlp",
         "softhebb": "mlp, softhebb-mlp",
@@ -129,7 +140,7 @@ def test_classes_one_by_one_are_drawn_by_reports_of_their_own(make_run, studied)
     for digit in "34":
         make_run(studied / digit / "fa-seed0", "fa", one_vs_rest=digit)
     make_run(studied / "iris" / "fa-seed0", "fa", one_vs_rest="setosa", data={"name": "iris", "settings": {}})
-    cells = summarize(find_runs(studied))
+    cells = Table.below(studied).cells
     assert [cell.data for cell in one_by_one(cells)] == ["mnist 3 vs rest", "mnist 4 vs rest"]
     html = write_report(studied).read_text()
     assert "Test accuracy: mnist · mlp" in html

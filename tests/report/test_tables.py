@@ -7,88 +7,88 @@ import statistics
 import pytest
 from rich.console import Console
 
-from biograd.records import find_runs, summarize
-from biograd.report.cells import brief_name_of, ordered
+from biograd.report.cells import brief_name_of
 from biograd.report.differences import configuration
+from biograd.report.table import Table
 from biograd.report.tables import csv, markdown, rich_table, summary_columns
 
 
 @pytest.fixture
-def cells(make_run, tmp_path):
+def table(make_run, tmp_path):
     for seed, final in enumerate((0.90, 0.92, 0.97)):
         make_run(tmp_path / f"bp{seed}", "bp", seed, final=final)
     make_run(tmp_path / "fa", "fa", 0, final=0.91)
     make_run(tmp_path / "fa1", "fa", 1, stop=2, reason="the loss became NaN")
     make_run(tmp_path / "x", "my.py:A|B[red]", 0, stop=1)
-    return summarize(find_runs(tmp_path))
+    return Table.below(tmp_path)
 
 
-def printed(cells, width=200):
+def printed(table, width=200):
     console = Console(width=width, file=io.StringIO())
-    console.print(rich_table(cells, "title"))
+    console.print(rich_table(table, "title"))
     return console.file.getvalue()
 
 
-def column(cells, title):
-    return next(column for column in summary_columns(cells) if column.title == title)
+def column(table, title):
+    return next(column for column in summary_columns(table) if column.title == title)
 
 
-def test_backpropagation_comes_first_and_the_others_are_compared_with_it(cells):
-    assert [entry.text for entry in column(cells, "rule").entries] == ["bp", "fa", "A|B[red]"]
-    assert [entry.text for entry in column(cells, "Δ bp").entries] == ["—", "−2.00", "—"]
-    ratio = column(cells, "× bp").entries[1]
-    seconds = [entry.value for entry in column(cells, "seconds").entries]
+def test_backpropagation_comes_first_and_the_others_are_compared_with_it(table):
+    assert [entry.text for entry in column(table, "rule").entries] == ["bp", "fa", "A|B[red]"]
+    assert [entry.text for entry in column(table, "Δ bp").entries] == ["—", "−2.00", "—"]
+    ratio = column(table, "× bp").entries[1]
+    seconds = [entry.value for entry in column(table, "seconds").entries]
     assert ratio.value == pytest.approx(seconds[1] / seconds[0])
 
 
-def test_accuracy_is_mean_and_sample_sd_in_percent(cells):
+def test_accuracy_is_mean_and_sample_sd_in_percent(table):
     sd = 100 * statistics.stdev([0.90, 0.92, 0.97])
-    assert [entry.text for entry in column(cells, "test accuracy %").entries] == [
+    assert [entry.text for entry in column(table, "test accuracy %").entries] == [
         f"93.00 ± {sd:.2f}",
         "91.00 (1 seed)",
         "—",
     ]
 
 
-def test_a_column_without_any_value_is_left_out(cells):
-    assert "configuration" not in [column.title for column in summary_columns(cells)]
+def test_a_column_without_any_value_is_left_out(table):
+    assert "configuration" not in [column.title for column in summary_columns(table)]
 
 
 def test_runs_of_one_rule_under_several_penalties_are_told_apart(make_run, tmp_path):
     for number, penalty in enumerate(("none", "decay", "decay")):
         settings = {"strength": 10.0**-number} if penalty == "decay" else {}
         make_run(tmp_path / f"{number}", "fa", penalty={"name": penalty, "settings": settings})
-    cells = summarize(find_runs(tmp_path))
-    assert [cell.label for cell in cells] == [
+    table = Table.below(tmp_path)
+    assert [cell.label for cell in table.cells] == [
         "penalty=decay, penalty.strength=0.01",
         "penalty=decay, penalty.strength=0.1",
         "penalty=none, penalty.strength=default",
     ]
-    assert brief_name_of(cells[0]) == "fa (penalty=decay, strength=0.01)"
-    shown = {one.name: [value.text for value in one.values] for one in configuration(cells) if one.differs}
+    assert brief_name_of(table.cells[0]) == "fa (penalty=decay, strength=0.01)"
+    shown = {one.name: [value.text for value in one.values] for one in configuration(table) if one.differs}
     assert shown["penalty"] == ["decay", "none"]
 
 
 def test_a_table_of_one_task_names_it_once_and_fits_a_terminal(make_run, tmp_path):
     for rule, seed in (("bp", 0), ("bp", 1), ("shallow", 0), ("shallow", 1)):
         make_run(tmp_path / f"{rule}{seed}", rule, seed, final=0.9 + seed / 30)
-    cells = summarize(find_runs(tmp_path))
-    lines = printed(cells, width=80).splitlines()
-    assert lines[0].strip() == f"title: {cells[0].data} · {cells[0].net}"
-    assert sum(cells[0].data in line for line in lines) == 1
+    table = Table.below(tmp_path)
+    lines = printed(table, width=80).splitlines()
+    assert lines[0].strip() == f"title: {table.cells[0].data} · {table.cells[0].net}"
+    assert sum(table.cells[0].data in line for line in lines) == 1
     row = next(line for line in lines if line.strip().startswith("shallow"))
     assert row.count("±") == 3
 
 
-def test_all_tables_name_the_runs_that_are_left_out(cells):
-    for table in (printed(cells), markdown(cells)):
-        assert "1 (1 of 2 diverged)" in table
-        assert "0 (1 of 1 unfinished)" in table
+def test_all_tables_name_the_runs_that_are_left_out(table):
+    for text in (printed(table), markdown(table)):
+        assert "1 (1 of 2 diverged)" in text
+        assert "0 (1 of 1 unfinished)" in text
 
 
-def test_a_name_is_never_taken_for_the_tables_own_markup(cells):
-    assert "A|B[red]" in printed(cells)
-    rows = markdown(cells).splitlines()
+def test_a_name_is_never_taken_for_the_tables_own_markup(table):
+    assert "A|B[red]" in printed(table)
+    rows = markdown(table).splitlines()
     assert "A\\|B\\[red\\]" in rows[-1]
     assert len({len(row.replace("\\|", "").split("|")) for row in rows}) == 1
 
@@ -97,19 +97,19 @@ def test_two_cells_of_backpropagation_are_nobodys_reference(make_run, tmp_path):
     make_run(tmp_path / "a", "bp", epochs=5)
     make_run(tmp_path / "b", "bp", epochs=6)
     make_run(tmp_path / "c", "fa", epochs=5)
-    cells = summarize(find_runs(tmp_path))
-    assert "Δ bp" not in [column.title for column in summary_columns(cells)]
-    assert [entry.text for entry in column(cells, "configuration").entries] == ["epochs=5", "epochs=6", ""]
+    table = Table.below(tmp_path)
+    assert "Δ bp" not in [column.title for column in summary_columns(table)]
+    assert [entry.text for entry in column(table, "configuration").entries] == ["epochs=5", "epochs=6", ""]
 
 
 def test_backpropagation_on_other_data_is_no_reference(make_run, tmp_path):
     make_run(tmp_path / "a", "bp", data={"name": "digits", "settings": {}})
     make_run(tmp_path / "b", "fa")
-    assert "Δ bp" not in [column.title for column in summary_columns(summarize(find_runs(tmp_path)))]
+    assert "Δ bp" not in [column.title for column in summary_columns(Table.below(tmp_path))]
 
 
-def test_the_spreadsheet_has_every_digit(cells):
-    rows = list(csv_format.DictReader(io.StringIO(csv(cells))))
+def test_the_spreadsheet_has_every_digit(table):
+    rows = list(csv_format.DictReader(io.StringIO(csv(table))))
     assert float(rows[0]["test_accuracy_mean"]) == statistics.fmean([0.90, 0.92, 0.97])
     assert float(rows[0]["test_accuracy_sd"]) == statistics.stdev([0.90, 0.92, 0.97])
     assert (rows[0]["test_accuracy_n"], rows[1]["test_accuracy_sd"], rows[1]["diverged"]) == ("3", "", "1")
@@ -120,18 +120,20 @@ def test_a_label_stands_in_place_of_the_rule_and_backpropagation_is_known_under_
     make_run(tmp_path / "a", "bp", 0, final=0.90, label="reference")
     make_run(tmp_path / "b", "fa", 0, final=0.85)
     make_run(tmp_path / "c", "fa", 0, final=0.88, label="fa-strong")
-    cells = summarize(find_runs(tmp_path))
+    table = Table.below(tmp_path)
     shown = dict(
-        zip(*([e.text for e in column(cells, title).entries] for title in ("rule", "Δ bp")), strict=True)
+        zip(*([e.text for e in column(table, title).entries] for title in ("rule", "Δ bp")), strict=True)
     )
     assert shown == {"fa": "−5.00", "fa-strong": "−2.00", "reference": "—"}
-    assert "configuration" not in [column.title for column in summary_columns(cells)]
-    rules = next(one for one in configuration(cells) if one.name == "rule")
+    assert "configuration" not in [column.title for column in summary_columns(table)]
+    rules = next(one for one in configuration(table) if one.name == "rule")
     assert [(value.text, value.holders) for value in rules.values] == [
         ("bp", "reference"),
         ("fa", "fa, fa-strong"),
     ]
-    assert "rule" not in [one.name for one in configuration([cell for cell in cells if cell.rule == "fa"])]
+    assert "rule" not in [
+        one.name for one in configuration(table.regrouped(cell for cell in table.cells if cell.rule == "fa"))
+    ]
 
 
 @pytest.fixture
@@ -143,18 +145,18 @@ def forms(make_run, tmp_path):
         for form in ("adaptive", "linearised"):
             place, settings = tmp_path / f"{form}{seed}", {"form": form}
             make_run(place, "gait-prop", seed, settings=settings, final=0.9 + seed / 30)
-    return summarize(find_runs(tmp_path))
+    return Table.below(tmp_path)
 
 
 def test_one_rule_with_two_settings_is_two_rows_with_names_that_tell_them_apart(forms):
-    assert [brief_name_of(cell) for cell in ordered(forms)] == [
+    assert [brief_name_of(cell) for cell in forms.cells] == [
         "bp",
+        "ddtp-linear",
         "gait-prop (form=adaptive)",
         "gait-prop (form=linearised)",
-        "ddtp-linear",
     ]
-    assert [entry.text for entry in column(forms, "rule").entries][1:3] == ["gait-prop", "gait-prop"]
-    assert [entry.text for entry in column(forms, "configuration").entries][1:3] == [
+    assert [entry.text for entry in column(forms, "rule").entries][2:] == ["gait-prop", "gait-prop"]
+    assert [entry.text for entry in column(forms, "configuration").entries][2:] == [
         "rule.form=adaptive",
         "rule.form=linearised",
     ]
@@ -184,5 +186,5 @@ def test_settings_of_the_rule_come_first_in_a_name(make_run, tmp_path):
     for form, lr in (("adaptive", 0.1), ("linearised", 0.2)):
         optimizer = {"name": "adam", "settings": {"lr": lr}}
         make_run(tmp_path / form, "gait-prop", settings={"form": form}, optimizer=optimizer)
-    names = [brief_name_of(cell) for cell in summarize(find_runs(tmp_path))]
+    names = [brief_name_of(cell) for cell in Table.below(tmp_path).cells]
     assert names == ["gait-prop (form=adaptive, lr=0.1)", "gait-prop (form=linearised, lr=0.2)"]

@@ -3,7 +3,8 @@ import re
 
 import pytest
 
-from biograd.errors import UserMistake
+from biograd.records.schema import checked
+from biograd.records.theory import ConvergenceFigure
 from biograd.report.alignment_by_width import alignment_by_width
 from biograd.report.convergence import convergence
 from biograd.report.kernel_norms import kernel_norms
@@ -18,10 +19,13 @@ def cell(width=200, regularization=0.0, **changes):
         "activation": "linear",
         "width": width,
         "regularization": regularization,
+        "method": "fa",
+        "units": "published",
         "trials": 8,
         "cosine_mean": 0.2,
         "cosine_sd": 0.05,
         "loss_mean": 1.234e-5,
+        "loss_sd": 1e-6,
         "steps": 6050.0,
         "capped": 0,
         "diverged": 0,
@@ -62,7 +66,7 @@ def curves(**changes):
     config = {"activation": "tanh", "width": 200, "schedule": "constant", "horizon": None, "normalize": True}
     return {
         "rows": [curve(), curve(0.5)],
-        "config": {**config, "method": "fa", **changes},
+        "config": {**config, "method": "fa", "trials": 3, **changes},
         "environment": ENVIRONMENT,
     }
 
@@ -164,10 +168,21 @@ def test_the_page_shows_every_figure_of_its_folder(tmp_path):
     assert "<script" not in page
 
 
-def test_what_is_no_figure_under_the_name_of_one_is_refused(tmp_path):
+def test_what_is_no_figure_under_the_name_of_one_is_left_out_and_the_page_says_so(tmp_path):
     (tmp_path / "convergence.json").write_text('{"rows": []}')
-    with pytest.raises(UserMistake, match="json holds no rows of a figure: remove it"):
+    with pytest.warns(
+        UserWarning, match=r"left out: .*convergence\.json: config is missing; make the figure"
+    ):
         write_figure(tmp_path, "kernel-norms", norms())
+    html = (tmp_path / "report.html").read_text()
+    assert html.count("<figure>") == 1
+    assert "convergence.json: config is missing" in html
+
+
+def test_a_curve_of_another_length_than_its_steps_is_no_row():
+    short = curves() | {"rows": [curve(cosine=[0.0])]}
+    with pytest.raises(ValueError, match=r"rows.0 must have a point of each curve at each of its steps"):
+        checked(ConvergenceFigure, short)
 
 
 def test_tables_say_what_must_be_known_besides():

@@ -1,12 +1,14 @@
 """Runs of a study are attacked once, when they are done, and the table shows what its plan measured."""
 
+import dataclasses
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
 from biograd.executor import Local
-from biograd.records import add_measurement, read_measurements
+from biograd.records import read_measurements
 from biograd.robustness import AttackSettings
 from biograd.studies.attacks import MaskingSuspected, StrongestAttack, UnderAttack
 from biograd.studies.reproduce import reproduce
@@ -17,9 +19,9 @@ PLAN = RobustnessPlan("a/*", full=SMALL, quick=SMALL)
 
 
 def recorded(run, rows, *, settings=SMALL, masking="not seen", source=None):
-    settings = {**settings.to_json(), "epsilons": list(settings.epsilons)}
+    settings = json.loads(json.dumps(settings.to_json()))
     row = {"key": str(settings), "source": source, "settings": settings, "rows": rows}
-    add_measurement(run.folder, {**row, "verdict": {"masking": masking}})
+    return dataclasses.replace(run, measurements=[{**row, "verdict": {"masking": masking}}])
 
 
 def attacked(attack, gradient, epsilon, accuracy, balanced=None):
@@ -48,7 +50,7 @@ def test_a_row_of_the_measurement(make_run, tmp_path, quantity, value):
         attacked("fgsm", "rule", 0.5, 0.7),
         attacked("transfer", "transfer:bp/seed0", 0.5, 0.8),
     ]
-    recorded(run, rows)
+    run = recorded(run, rows)
     assert quantity.of(run) == value
 
 
@@ -63,7 +65,7 @@ def test_the_strongest_attack_is_that_which_leaves_least_right_transferred_examp
         attacked("pgd", "rule", 0.5, None),
         attacked("transfer", "transfer:bp/seed0", 0.5, 0.2, 0.2),
     ]
-    recorded(run, rows)
+    run = recorded(run, rows)
     assert StrongestAttack(PLAN, 0.5).of(run) == 0.5
     assert StrongestAttack(PLAN, 0.5, balanced=True).of(run) == 0.55
     assert StrongestAttack(PLAN, 0.1).of(run) is None
@@ -71,7 +73,7 @@ def test_the_strongest_attack_is_that_which_leaves_least_right_transferred_examp
 
 def test_what_was_measured_by_other_settings_is_not_taken(make_run, tmp_path):
     run = make_run(0, 0.9, folder=tmp_path)
-    recorded(run, [attacked("fgsm", "true", 0.5, 0.1)], settings=AttackSettings(epsilons=(0, 0.5)))
+    run = recorded(run, [attacked("fgsm", "true", 0.5, 0.1)], settings=AttackSettings(epsilons=(0, 0.5)))
     assert UnderAttack(PLAN, "fgsm", 0.5).of(run) is None
     assert MaskingSuspected(PLAN).of(run) is None
 
@@ -79,7 +81,7 @@ def test_what_was_measured_by_other_settings_is_not_taken(make_run, tmp_path):
 @pytest.mark.parametrize(("masking", "value"), [("suspected", 1.0), ("not seen", 0.0), ("unclear", None)])
 def test_masking_is_a_share_of_the_runs_in_which_it_could_be_told(make_run, tmp_path, masking, value):
     run = make_run(0, 0.9, folder=tmp_path)
-    recorded(run, [], masking=masking)
+    run = recorded(run, [], masking=masking)
     assert MaskingSuspected(PLAN).of(run) == value
 
 

@@ -126,6 +126,7 @@ def test_rows_after_the_checkpoint_and_a_torn_line_are_dropped(interrupted, bits
     stopped, whole = interrupted(9, diagnostics_every=1)
     for name in ("metrics.jsonl", "diagnostics.jsonl"):
         late = dict.fromkeys(("epoch", "step"), 99) | {"quantity": "norm_ratio", "value": 1.0}
+        late |= dict.fromkeys(("train_loss", "train_accuracy", "seconds"), 0.5)
         with (stopped / name).open("a") as file:
             file.write(json.dumps(late) + '\n{"epoch": 1, "st')
     resume(stopped)

@@ -1,7 +1,6 @@
 """What each rule costs: step time and memory beside plain backpropagation, in the same run."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from biograd import rules as all_rules
 from biograd.bench import locally_connected
@@ -11,6 +10,7 @@ from biograd.bench.nets import BENCH_NETS, BenchNet, find
 from biograd.bench.step_time import step_times
 from biograd.bench.timing import quiet_process
 from biograd.errors import UserMistake
+from biograd.records import BenchRow
 
 __all__ = ["BENCH_NETS", "BenchNet", "inverse_costs", "memory_by_depth", "run"]
 
@@ -22,7 +22,7 @@ def run(
     repeats: int = 30,
     threads: int = 1,
     seed: int = 0,
-) -> list[dict[str, Any]]:
+) -> list[BenchRow]:
     """Measure rules on benchmark nets, each step beside one of plain backpropagation on the same net.
 
     Thread count, garbage collection and random numbers are afterwards as they were.
@@ -37,13 +37,8 @@ def run(
         seed: of nets, data and the order of steps.
 
     Returns:
-        A row a rule and net, which JSON takes: ``benchmark rule net batch threads repeats``; ``limit aim``
-        (ratios, None where none is set); ``average``, ``median`` over the pairs or, for a rule that keeps inverses
-        and whose weights move, ``mean``; ``seconds reference_seconds ratio``, and ``ratio_low ratio_high`` (95 %
-        interval of the ratio); ``kept_bytes peak_bytes`` and their ``reference_…`` (see
-        `biograd.bench.memory.Memory`; None for ``locally-connected``); ``refreshes residual residual_limit`` of
-        kept inverses (see `biograd.bench.inverse_watch.Inverses`), else None; ``reason``, why a rule cannot teach
-        the net and has no figures, else None.
+        A row a rule and net; there are no bytes of ``locally-connected``, and no figures where a rule cannot teach
+        the net.
 
     Raises:
         UserMistake: an unknown rule or net, or a number below 1.

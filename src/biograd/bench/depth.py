@@ -11,6 +11,7 @@ from biograd.bench.rows import row
 from biograd.bench.step_time import Candidate, plain_memory
 from biograd.bench.timing import quiet_process
 from biograd.errors import UnsupportedNet, UserMistake
+from biograd.records import BenchSubject, DepthRow
 
 DEPTHS = (2, 4, 8, 16, 32)
 RULES = ("bp", "dfa", "shallow", "stdp-association")
@@ -18,7 +19,7 @@ RULES = ("bp", "dfa", "shallow", "stdp-association")
 
 def memory_by_depth(
     *, rules: Sequence[str] = RULES, depths: Sequence[int] = DEPTHS, width: int = 256, seed: int = 0
-) -> list[dict[str, Any]]:
+) -> list[DepthRow]:
     """Measure kept and peak bytes of rules on nets that differ in their number of hidden layers alone.
 
     The net is ``mlp``, 784-width-…-width-10 with tanh, in float32, batch 128. Nothing is timed.
@@ -46,16 +47,29 @@ def memory_by_depth(
     return [rows[place] for place in range(len(rules)) for rows in by_depth]
 
 
-def _at(depth: int, rules: Sequence[str], width: int, seed: int) -> list[dict[str, Any]]:
+def _at(depth: int, rules: Sequence[str], width: int, seed: int) -> list[DepthRow]:
     bench_net = BenchNet("mlp", "mlp", (784,), 128, {"widths": (width,) * depth})
     net, x, y = bench_net.make(seed)
     plain = plain_memory(net, x, y)
-    about = {"benchmark": "depth", "net": "mlp", "hidden": depth, "width": width, "batch": bench_net.batch}
-    about |= {"threads": 1, "repeats": 1}
     return [
-        row({**about, "rule": name}, None, reference_memory=plain, **_memory(name, net, x, y))
+        {
+            "hidden": depth,
+            "width": width,
+            **row(_about(name, bench_net), None, reference_memory=plain, **_memory(name, net, x, y)),
+        }
         for name in rules
     ]
+
+
+def _about(rule: str, bench_net: BenchNet) -> BenchSubject:
+    return {
+        "benchmark": "depth",
+        "rule": rule,
+        "net": bench_net.name,
+        "batch": bench_net.batch,
+        "threads": 1,
+        "repeats": 1,
+    }
 
 
 def _memory(name: str, net: nn.Module, x: Tensor, y: Tensor) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from biograd.bench.step_time import Candidate, plain_step
 from biograd.bench.timing import compare, quiet_process
 from biograd.credit.back.inverses import Inverse, weight_matrices
 from biograd.errors import UserMistake
+from biograd.records import BenchSubject, InverseRow
 from biograd.rules.gait_prop import GaitProp
 
 WIDTHS = (256, 512, 1024, 2048)
@@ -40,7 +41,7 @@ class NewInverse(Inverse):
 
 def inverse_costs(
     *, widths: Sequence[int] = WIDTHS, repeats: int = 30, threads: int = 1, seed: int = 0
-) -> list[dict[str, Any]]:
+) -> list[InverseRow]:
     """Time a step of ``gait-prop`` by each strategy beside one of backpropagation, on the net ``square``.
 
     Four hidden layers and the output's, each of the same width; float32, batch 128, all strategies of a width in
@@ -70,7 +71,7 @@ def inverse_costs(
         return [one for width in widths for one in _at(width, repeats, seed)]
 
 
-def _at(width: int, repeats: int, seed: int) -> list[dict[str, Any]]:
+def _at(width: int, repeats: int, seed: int) -> list[InverseRow]:
     bench_net = replace(BENCH_NETS["square"], input_shape=(width,), settings={"hidden": 4, "width": width})
     net, x, y = bench_net.make(seed)
     candidates = {name: Candidate.of(_rule(name, net), net, x, y) for name in STRATEGIES}
@@ -81,11 +82,15 @@ def _at(width: int, repeats: int, seed: int) -> list[dict[str, Any]]:
         seed=seed,
     )
     return [
-        row(
-            _about(name, width, bench_net.batch, repeats * each.pairs),
-            times[name],
-            inverses=each.watch.found if each.watch.kept else None,
-        )
+        {
+            "strategy": name,
+            "width": width,
+            **row(
+                _about(width, bench_net.batch, repeats * each.pairs),
+                times[name],
+                inverses=each.watch.found if each.watch.kept else None,
+            ),
+        }
         for name, each in candidates.items()
     ]
 
@@ -98,13 +103,11 @@ def _rule(strategy: str, net: nn.Module) -> GaitProp:
     return rule
 
 
-def _about(strategy: str, width: int, batch: int, pairs: int) -> dict[str, Any]:
+def _about(width: int, batch: int, pairs: int) -> BenchSubject:
     return {
         "benchmark": "inverses",
         "rule": "gait-prop",
         "net": f"square {width}",
-        "strategy": strategy,
-        "width": width,
         "batch": batch,
         "threads": torch.get_num_threads(),
         "repeats": pairs,

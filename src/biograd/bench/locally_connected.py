@@ -1,7 +1,6 @@
 """What a filter of its own at every position costs: locally connected layers beside shared-weight convolutions."""
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +10,7 @@ from biograd.bench.rows import row
 from biograd.bench.timing import Step, compare, quiet_process
 from biograd.errors import UserMistake
 from biograd.layers import LocallyConnected2d
+from biograd.records import BenchRow, BenchSubject
 
 NAME = "locally-connected"
 BATCH = 128
@@ -25,7 +25,7 @@ LAYERS = {
 """The CIFAR layers of Bartunov et al. 2018: channels in and out, kernel, stride, height and width of the input."""
 
 
-def measure(repeats: int, seed: int, threads: int = 1) -> list[dict[str, Any]]:
+def measure(repeats: int, seed: int, threads: int = 1) -> list[BenchRow]:
     """Time forward and backward of each layer, and of the chain of all with tanh between.
 
     A step empties the gradients, maps 128 examples and sends one gradient back: to the weights and, but for
@@ -94,7 +94,7 @@ def _shared(name: str) -> nn.Module:
     return nn.Conv2d(into, out, kernel, stride, padding=kernel // 2)
 
 
-def _about(name: str, repeats: int) -> dict[str, Any]:
+def _about(name: str, repeats: int) -> BenchSubject:
     return {
         "benchmark": "locally_connected",
         "rule": "bp",

@@ -1,15 +1,14 @@
 """The columns of a benchmark's row, the same for every benchmark."""
 
-from typing import Any
-
 from biograd.bench.inverse_watch import Inverses
 from biograd.bench.limits import RESIDUAL, Limit
 from biograd.bench.memory import Memory
 from biograd.bench.timing import Paired
+from biograd.records import BenchRow, BenchSubject
 
 
 def row(
-    about: dict[str, Any],
+    about: BenchSubject,
     time: Paired | None,
     *,
     limit: Limit | None = None,
@@ -17,7 +16,7 @@ def row(
     reference_memory: Memory | None = None,
     inverses: Inverses | None = None,
     reason: str | None = None,
-) -> dict[str, Any]:
+) -> BenchRow:
     """A row that JSON takes; what was not measured is None.
 
     Args:

@@ -17,13 +17,14 @@ from biograd.bench.nets import BenchNet
 from biograd.bench.rows import row
 from biograd.bench.timing import Moving, Step, compare
 from biograd.errors import UnsupportedNet
+from biograd.records import BenchRow, BenchSubject
 from biograd.rules.base import Rule
 
 LEARNING_RATE = 1e-4
 """Of Adam, which moves the weights where a rule keeps inverses of them."""
 
 
-def step_times(bench_net: BenchNet, names: Sequence[str], *, repeats: int, seed: int) -> list[dict[str, Any]]:
+def step_times(bench_net: BenchNet, names: Sequence[str], *, repeats: int, seed: int) -> list[BenchRow]:
     """One row a rule; a rule that cannot teach the net has a row with the reason and no figures.
 
     A step empties the gradients, as an optimiser's ``zero_grad`` does, and assigns credit; beside it,
@@ -141,7 +142,7 @@ def _gradients(*modules: nn.Module) -> Callable[[], list[Tensor | None]]:
     return lambda: [parameter.grad for module in modules for parameter in module.parameters()]
 
 
-def _about(rule: str, bench_net: BenchNet, repeats: int, candidate: Candidate | None) -> dict[str, Any]:
+def _about(rule: str, bench_net: BenchNet, repeats: int, candidate: Candidate | None) -> BenchSubject:
     return {
         "benchmark": "step_time",
         "rule": rule,

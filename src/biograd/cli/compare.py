@@ -99,8 +99,9 @@ def train_and_report(
     title: str | None = None,
 ) -> int:
     """Train the runs that are missing in a folder, and report on all that it holds."""
-    from biograd import records, training
+    from biograd import training
     from biograd.report import write_report
+    from biograd.report.table import Table
 
     with runs.advice_when_stopped("the same command goes on where it stopped"):
         results = training.compare(configs, folder, executor=executor)
@@ -108,7 +109,7 @@ def train_and_report(
     if as_json:
         print_json({"rows": results, "report": str(page)})
     else:
-        print_table(records.summarize(records.find_runs(folder)))
+        print_table(Table.below(folder))
         print(page)
     return DONE if any(result["status"] == "done" for result in results) else FAILED
 

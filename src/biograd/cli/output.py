@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from biograd import records
+    from biograd.report.table import Table
     from biograd.report.tables import Column
 
 
@@ -41,11 +41,11 @@ def note(message: str) -> None:
     print(message, file=sys.stderr)
 
 
-def print_table(cells: "Sequence[records.Cell]") -> None:
+def print_table(table: "Table") -> None:
     """Print the summary of runs, a row a cell; on a pipe or in a file as wide as it has to be."""
     from biograd.report.tables import rich_table
 
-    _console().print(rich_table(cells))
+    _console().print(rich_table(table))
 
 
 def print_columns(columns: "list[Column]", title: str, caption: str | None = None) -> None:

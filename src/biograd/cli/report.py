@@ -34,14 +34,15 @@ def add_parser(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the page and say where it is."""
-    from biograd import records
     from biograd.report.page import write_report
+    from biograd.report.table import Table
 
     page = write_report(arguments.directory, title=arguments.title)
-    cells = records.summarize(records.find_runs(arguments.directory))
+    table = Table.below(arguments.directory)
     if arguments.json:
-        print_json({"report": str(page), "runs": sum(len(cell.runs) for cell in cells), "cells": len(cells)})
+        counts = {"runs": len(table.runs), "cells": len(table.cells), "left_out": len(table.left_out)}
+        print_json({"report": str(page), **counts})
         return DONE
-    print_table(cells)
+    print_table(table)
     print(page)
     return DONE

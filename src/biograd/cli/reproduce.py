@@ -1,7 +1,6 @@
 """``biograd reproduce STUDY``: a study's cells trained under its budget, measured beside published."""
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from biograd.cli.values import whole
 from biograd.errors import UserMistake
 
 if TYPE_CHECKING:
-    from biograd.studies.reproduce import Outcome
+    from biograd.records import StudyOutcome, StudyRow
     from biograd.studies.study import Study
 
 _OF_A_STUDY = {
@@ -109,7 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
     return DONE if any(_done(row) for row in outcome["rows"]) else FAILED
 
 
-def _reproduced(study: "Study", folder: Path, arguments: argparse.Namespace) -> "tuple[Outcome, Path]":
+def _reproduced(study: "Study", folder: Path, arguments: argparse.Namespace) -> "tuple[StudyOutcome, Path]":
     from biograd.report import write_report
     from biograd.studies.reproduce import reproduce
 
@@ -128,12 +127,12 @@ def _reproduced(study: "Study", folder: Path, arguments: argparse.Namespace) -> 
         return outcome, write_report(folder)
 
 
-def _done(row: Mapping[str, Any]) -> int:
+def _done(row: "StudyRow") -> int:
     """How many runs of a group are done."""
     return row["runs"] - row["diverged"] - row["unfinished"]
 
 
-def _print(outcome: "Outcome") -> None:
+def _print(outcome: "StudyOutcome") -> None:
     """The table, and the claims below it."""
     from biograd.report import study
 

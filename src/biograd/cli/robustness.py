@@ -1,7 +1,7 @@
 """``biograd robustness RUN…``: accuracy under attack, and whether the attacks can be trusted."""
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from biograd.cli.exits import DONE
@@ -11,7 +11,7 @@ from biograd.cli.values import names, numbers, whole, whole_or_all
 from biograd.errors import UserMistake
 
 if TYPE_CHECKING:
-    from biograd.records import Run
+    from biograd.records import Measurement, Run
 
 _EPILOG = """\
 examples:
@@ -134,14 +134,15 @@ def _finished(folder: str) -> "list[Run]":
     return done
 
 
-def _print(rows: Sequence[Mapping[str, Any]], pages: Sequence[str], as_json: bool) -> None:
+def _print(rows: "Sequence[Measurement]", pages: Sequence[str], as_json: bool) -> None:
     if as_json:
         print_json({"rows": rows, "reports": pages})
         return
     from biograd import records
     from biograd.report.robustness import printed
+    from biograd.report.table import Table
 
-    found = records.summarize(records.Run.load(row["run"]) for row in rows)
+    found = Table.of(records.Run.load(row["run"]) for row in rows)
     for comparison in printed(found, {row["key"] for row in rows}):
         print(comparison.heading)
         print(columns(comparison.rows))

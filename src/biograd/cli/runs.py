@@ -4,15 +4,16 @@ import contextlib
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from biograd.cli.output import print_json
 from biograd.errors import RunFailed, UserMistake
 
 if TYPE_CHECKING:
+    from biograd.records import Result
     from biograd.training.config import RunConfig
 
 
@@ -89,14 +90,14 @@ def failure_as_json(folder: Path, wanted: bool) -> Iterator[None]:
     try:
         yield
     except RunFailed:
-        from biograd.records import exists, read_json
+        from biograd.records import RESULT, Result, exists, read_row
 
-        if wanted and exists(folder / "result.json"):
-            print_json(read_json(folder / "result.json"))
+        if wanted and exists(folder / RESULT):
+            print_json(read_row(folder / RESULT, Result))
         raise
 
 
-def announce(result: Mapping[str, Any], as_json: bool) -> None:
+def announce(result: "Result", as_json: bool) -> None:
     """Print the result of a run; of a data-parallel one, once."""
     if not is_first_process():
         return
@@ -108,15 +109,22 @@ def announce(result: Mapping[str, Any], as_json: bool) -> None:
         end="",
     )
     print(f"epochs {result['epochs']}, steps {result['steps']}, {result['seconds']:.1f} s")
-    if result.get("stopped"):
-        print(f"  stopped by {result['stopped']}")
-    for part in ("train", "validation", "test"):
-        accuracy, loss = result[f"{part}_accuracy"], result[f"{part}_loss"]
-        if accuracy is not None:
-            balanced = result.get(f"{part}_balanced_accuracy")
-            over_classes = "" if balanced is None else f"   balanced {100 * balanced:6.2f} %"
-            print(f"  {part:<10}  accuracy {100 * accuracy:6.2f} %   loss {loss:.4f}{over_classes}")
+    if stopped := result.get("stopped"):
+        print(f"  stopped by {stopped}")
+    _announce_part("train", result["train_accuracy"], result["train_loss"])
+    balanced = result.get("validation_balanced_accuracy"), result.get("test_balanced_accuracy")
+    _announce_part("validation", result["validation_accuracy"], result["validation_loss"], balanced[0])
+    _announce_part("test", result["test_accuracy"], result["test_loss"], balanced[1])
     print(result["run"])
+
+
+def _announce_part(
+    part: str, accuracy: float | None, loss: float | None, balanced: float | None = None
+) -> None:
+    """A line on a part of the data, none where it was not measured."""
+    if accuracy is not None and loss is not None:
+        over_classes = "" if balanced is None else f"   balanced {100 * balanced:6.2f} %"
+        print(f"  {part:<10}  accuracy {100 * accuracy:6.2f} %   loss {loss:.4f}{over_classes}")
 
 
 def is_first_process() -> bool:
@@ -125,7 +133,9 @@ def is_first_process() -> bool:
 
 
 def _is_unfinished(folder: Path) -> bool:
-    return (folder / "config.json").is_file() and not (folder / "result.json").exists()
+    from biograd.records import CONFIG, RESULT
+
+    return (folder / CONFIG).is_file() and not (folder / RESULT).exists()
 
 
 def _task(config: "RunConfig") -> str:

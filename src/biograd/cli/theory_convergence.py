@@ -1,7 +1,7 @@
 """``biograd theory convergence``: loss against steps, beside what the kernels of the start predict."""
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from biograd.cli.executor_flags import SECTION, executor_of
 from biograd.cli.exits import DONE, FAILED
@@ -9,6 +9,9 @@ from biograd.cli.output import columns, print_json, without_nan
 from biograd.cli.parsing import add_command
 from biograd.cli.theory_flags import EPILOG, add_network, add_training, add_work, folder_of, settings_of
 from biograd.cli.values import whole
+
+if TYPE_CHECKING:
+    from biograd.records.theory import ConvergenceConfig, ConvergenceFigure
 
 _POINTS = 200
 """Of each curve."""
@@ -52,7 +55,11 @@ def run(arguments: argparse.Namespace) -> int:
         settings_of(arguments, steps=steps), arguments.trials, follow=-(-steps // _POINTS)
     )
     (record,) = records([simulation], folder, executor_of(arguments))
-    found = {name: record[name] for name in ("config", "environment")} | {"rows": rows(record)}
+    found: ConvergenceFigure = {
+        "config": cast("ConvergenceConfig", record["config"]),
+        "environment": record["environment"],
+        "rows": rows(record),
+    }
     is_done = any(row["steps"] for row in found["rows"])
     figure = write_figure(folder, "convergence", without_nan(found)) if is_done else None
     if arguments.json:

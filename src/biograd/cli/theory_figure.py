@@ -11,6 +11,7 @@ from biograd.cli.theory_flags import add_work, folder_of
 from biograd.cli.values import names, whole
 
 if TYPE_CHECKING:
+    from biograd.records.theory import AlignmentFigure
     from biograd.theory.simulations import Simulation
 
 _EPILOG = """\
@@ -53,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     folder, simulations = folder_of(arguments), _simulations(arguments)
     made = records(simulations, folder, executor_of(arguments))
-    found = {
+    found: AlignmentFigure = {
         "rows": [row for record in made for row in rows(record)],
         "config": {name: getattr(arguments, name) for name in ("activations", "max_width", "trials", "seed")},
         "environment": made[0]["environment"],

@@ -1,13 +1,16 @@
 """``biograd theory kernels``: both kernels at the start against the width."""
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from biograd.cli.exits import DONE
 from biograd.cli.output import columns, print_json
 from biograd.cli.parsing import add_command
 from biograd.cli.theory_flags import add_folder, add_network, folder_of, settings_of
 from biograd.cli.values import whole, whole_numbers
+
+if TYPE_CHECKING:
+    from biograd.records.theory import KernelFigure, NetworkConfig
 
 _WIDTHS = (200, 400, 800, 1600, 3200, 6400, 12800)
 
@@ -51,7 +54,11 @@ def run(arguments: argparse.Namespace) -> int:
     config = {**{name: getattr(settings, name) for name in names}, "trials": arguments.trials}
     with shown("draws", 0, len(widths) * arguments.trials, None) as bar:
         measured = kernel_norms(settings, widths, arguments.trials, tell=bar.reach)
-    found = {**measured, "config": config, "environment": environment()}
+    found: KernelFigure = {
+        **measured,
+        "config": cast("NetworkConfig", config),
+        "environment": environment(),
+    }
     figure = write_figure(folder, "kernel-norms", found)
     if arguments.json:
         print_json({**found, "figure": str(figure)})

@@ -8,10 +8,13 @@ from biograd.cli.runs import advice_when_stopped
 
 if TYPE_CHECKING:
     from biograd.executor import Executor
-    from biograd.theory.simulations import Record, Simulation
+    from biograd.records.theory import SimulationRecord
+    from biograd.theory.simulations import Simulation
 
 
-def records(simulations: "Sequence[Simulation]", folder: Path, executor: "Executor") -> "list[Record]":
+def records(
+    simulations: "Sequence[Simulation]", folder: Path, executor: "Executor"
+) -> "list[SimulationRecord]":
     """The records of simulations: read from the folder where they are there, made where they are not."""
     from biograd.progress import shown
     from biograd.theory.simulations import run

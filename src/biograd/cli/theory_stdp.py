@@ -1,14 +1,18 @@
 """``biograd theory stdp``: from spikes to the rule stdp-association."""
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from biograd.cli.exits import DONE
 from biograd.cli.output import columns, print_json, without_nan
 from biograd.cli.parsing import add_command
 from biograd.cli.values import whole
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from biograd.records.theory import Fit, SpikeTimingRecord, SynapseRow
 
 _EPILOG = """\
 examples:
@@ -44,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     from biograd.records import environment
     from biograd.theory.rate_rule import compare
 
-    measured = {"environment": environment(), **compare(arguments.trials, arguments.seed)}
+    measured: SpikeTimingRecord = {"environment": environment(), **compare(arguments.trials, arguments.seed)}
     if arguments.out:
         measured["figure"] = str(_draw(measured, arguments.out))
     if arguments.json:
@@ -54,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _draw(measured: Mapping[str, Any], folder: Path) -> Path:
+def _draw(measured: "SpikeTimingRecord", folder: Path) -> Path:
     """Write the figure and the rows behind it; the figure's path."""
     from biograd.records import write_json
     from biograd.report.spike_timing import spike_timing
@@ -64,9 +68,14 @@ def _draw(measured: Mapping[str, Any], folder: Path) -> Path:
     return path
 
 
-def _print(measured: Mapping[str, Any]) -> None:
+def _print(measured: "SpikeTimingRecord") -> None:
     titles = ("", "means", "slope", "correlation", "farthest, in s.e.")
-    print(columns([titles, *(_line(measured, what) for what in ("synapse", "group"))]))
+    fits = measured["fits"]
+    lines = [
+        _line("synapse", measured["synapse"], fits["synapse"]),
+        _line("group", measured["group"], fits["group"]),
+    ]
+    print(columns([titles, *lines]))
     print()
     race = [
         (f"{row['z']:g}", f"{row['mean']:.4f} ± {row['standard_error']:.4f}", f"{row['rule']:.4f}")
@@ -77,11 +86,10 @@ def _print(measured: Mapping[str, Any]) -> None:
         print(measured["figure"])
 
 
-def _line(measured: Mapping[str, Any], what: str) -> tuple[str, ...]:
-    fit = measured["fits"][what]
+def _line(what: str, rows: "Sequence[SynapseRow]", fit: "Fit") -> tuple[str, ...]:
     return (
         what,
-        str(len(measured[what])),
+        str(len(rows)),
         f"{fit['slope']:.4f} ± {fit['standard_error']:.4f}",
         f"{fit['correlation']:.5f}",
         f"{fit['largest']:.1f}",

@@ -3,7 +3,18 @@
 Rows in, rows out: nothing here trains or draws, and PyTorch is imported by `environment` alone.
 """
 
+from biograd.records.bench import Benchmark, BenchRow, BenchSubject, DepthRow, InverseRow
 from biograd.records.environment import environment
+from biograd.records.file_names import (
+    CHECKPOINT,
+    CONFIG,
+    DIAGNOSTICS,
+    ENVIRONMENT,
+    METRICS,
+    RESULT,
+    ROBUSTNESS,
+    STUDY,
+)
 from biograd.records.files import (
     append_line,
     atomic_write,
@@ -17,15 +28,45 @@ from biograd.records.files import (
 )
 from biograd.records.packing import Packed, pack, unpack
 from biograd.records.places import exists, folders, is_packed, read_bytes, refuse_packed, unpacked
-from biograd.records.robustness import add_measurement, read_measurements
-from biograd.records.run import Run, find_runs
+from biograd.records.reading import read_row, read_rows
+from biograd.records.robustness import Measurement, add_measurement, read_measurements
+from biograd.records.rows import Choice, Configuration, DiagnosticsRow, Environment, EpochRow, Result
+from biograd.records.run import OWN, REFERENCE, Found, Run, find_runs, search
+from biograd.records.schema import number
+from biograd.records.study import ClaimRow, StudyOutcome, StudyRow, read_study
 from biograd.records.summary import Cell, Spread, flatten, summarize
 
 __all__ = [
+    "CHECKPOINT",
+    "CONFIG",
+    "DIAGNOSTICS",
+    "ENVIRONMENT",
+    "METRICS",
+    "OWN",
+    "REFERENCE",
+    "RESULT",
+    "ROBUSTNESS",
+    "STUDY",
+    "BenchRow",
+    "BenchSubject",
+    "Benchmark",
     "Cell",
+    "Choice",
+    "ClaimRow",
+    "Configuration",
+    "DepthRow",
+    "DiagnosticsRow",
+    "Environment",
+    "EpochRow",
+    "Found",
+    "InverseRow",
+    "Measurement",
     "Packed",
+    "Result",
     "Run",
     "Spread",
+    "StudyOutcome",
+    "StudyRow",
     "add_measurement",
     "append_line",
     "atomic_write",
@@ -35,14 +76,19 @@ __all__ = [
     "flatten",
     "folders",
     "is_packed",
+    "number",
     "pack",
     "read_bytes",
     "read_json",
     "read_lines",
     "read_measurements",
+    "read_row",
+    "read_rows",
+    "read_study",
     "refuse_packed",
     "remove_leftovers",
     "replacing",
+    "search",
     "sha256",
     "summarize",
     "truncate_lines",

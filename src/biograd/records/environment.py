@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import biograd
+from biograd.records.rows import Environment
 
 
-def environment() -> dict[str, Any]:
+def environment() -> Environment:
     """The code, versions, hardware and switches of this process, as a run's ``environment.json`` holds them.
 
     Returns:
@@ -23,9 +24,11 @@ def environment() -> dict[str, Any]:
     """
     import torch
 
+    commit, dirty = _checkout(Path(biograd.__file__).parent)
     return {
         "biograd": biograd.__version__,
-        **_checkout(Path(biograd.__file__).parent),
+        "commit": commit,
+        "dirty": dirty,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": _version("numpy"),
@@ -42,16 +45,16 @@ def environment() -> dict[str, Any]:
     }
 
 
-def _checkout(package: Path) -> dict[str, Any]:
-    """The commit that holds the package; None when git does not track it.
+def _checkout(package: Path) -> tuple[str | None, bool | None]:
+    """The commit that holds the package, and whether the package differs from it; None when git does not track it.
 
     An installed package may lie inside someone else's checkout, whose commit says nothing about it.
     """
     tracked = _git(package, "ls-files", "--error-unmatch", "__init__.py")
     commit = _git(package, "rev-parse", "HEAD") if tracked else None
     if not commit:
-        return {"commit": None, "dirty": None}
-    return {"commit": commit, "dirty": bool(_git(package, "status", "--porcelain", "--", "."))}
+        return None, None
+    return commit, bool(_git(package, "status", "--porcelain", "--", "."))
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -12,8 +12,10 @@ from typing import Any
 
 from biograd.errors import RunFailed, UserMistake
 from biograd.records.places import read_bytes, refuse_packed
+from biograd.records.schema import Json, is_nested_deeper
 
-Row = dict[str, Any]
+DEEPEST = 32
+"""Levels of objects and lists within each other that a record may have: ours have six."""
 
 
 @contextlib.contextmanager
@@ -70,7 +72,7 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
     atomic_write(path, json.dumps(_plain(value), indent=2, allow_nan=False) + "\n")
 
 
-def read_json(path: str | os.PathLike[str]) -> Row:
+def read_json(path: str | os.PathLike[str]) -> Json:
     """The JSON object in the file at ``path``, which may lie in a packed file.
 
     Raises:
@@ -127,7 +129,7 @@ def append_line(path: str | os.PathLike[str], row: Mapping[str, Any], *, durable
         raise _not_written(path, error) from error
 
 
-def read_lines(path: str | os.PathLike[str]) -> list[Row]:
+def read_lines(path: str | os.PathLike[str]) -> list[Json]:
     """The rows of a file that `append_line` wrote, packed since or not; none when there is no file.
 
     The last line may be torn, by a kill in the middle of writing it, and is then left out.
@@ -138,7 +140,7 @@ def read_lines(path: str | os.PathLike[str]) -> list[Row]:
     return [row for _, row in _lines(Path(path))]
 
 
-def truncate_lines(path: str | os.PathLike[str], keep: Callable[[Row], bool]) -> None:
+def truncate_lines(path: str | os.PathLike[str], keep: Callable[[Json], bool]) -> None:
     """Keep the lines whose rows ``keep`` accepts, byte for byte, and drop a torn last one; in one step.
 
     Raises:
@@ -159,7 +161,7 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> None:
         leftover.unlink(missing_ok=True)
 
 
-def _lines(path: Path) -> list[tuple[bytes, Row]]:
+def _lines(path: Path) -> list[tuple[bytes, Json]]:
     try:
         raw = read_bytes(path).split(b"\n")
     except FileNotFoundError:
@@ -179,14 +181,19 @@ def _lines(path: Path) -> list[tuple[bytes, Row]]:
     return rows
 
 
-def _parse(text: bytes) -> Row:
-    """A JSON object, in which NaN and infinity, if something else wrote them, read as null."""
+def _parse(text: bytes) -> Json:
+    """A JSON object, in which NaN and infinity, if something else wrote them, read as null.
+
+    What is nested so deeply that it would end in a `RecursionError` somewhere behind is refused here.
+    """
     try:
         value = json.loads(text, parse_constant=lambda _: None)
     except (ValueError, RecursionError):
         raise ValueError("not valid JSON") from None
     if not isinstance(value, dict):
         raise ValueError(f"expected a JSON object, got {type(value).__name__}")
+    if is_nested_deeper(value, DEEPEST):
+        raise ValueError(f"objects and lists lie in each other more than {DEEPEST} levels deep")
     return value
 
 

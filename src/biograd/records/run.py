@@ -1,13 +1,27 @@
 """A run's folder as one value."""
 
 import os
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple, TypeVar
 
 from biograd.errors import UserMistake
-from biograd.records.files import Row, read_json, read_lines
+from biograd.records.file_names import CONFIG, DIAGNOSTICS, ENVIRONMENT, METRICS, RESULT, ROBUSTNESS
+from biograd.records.files import read_json, read_lines
 from biograd.records.places import exists, find, is_folder
+from biograd.records.reading import RESTORE, as_row, if_there
+from biograd.records.robustness import Measurement, measurements_of
+from biograd.records.rows import Configuration, DiagnosticsRow, Environment, EpochRow, Result
+
+_Row = TypeVar("_Row")
+
+REFERENCE = "bp"
+"""The rule that all others stand beside."""
+
+OWN = "own"
+"""The family of a rule that says nothing of one, or of which no run has ended yet."""
 
 
 @dataclass(frozen=True)
@@ -16,47 +30,66 @@ class Run:
 
     Attributes:
         folder: where it lies; for display and order a path too where it is packed.
-        config: ``config.json``; rule, data and net are mappings with a ``name``.
+        config: ``config.json``.
         environment: ``environment.json``, empty when the run was stopped before it was written.
         metrics: the lines of ``metrics.jsonl``, one an epoch.
         diagnostics: the lines of ``diagnostics.jsonl``, empty when nothing was measured.
         result: ``result.json``, None while the run is unfinished.
+        measurements: those of ``robustness.json``, the newest last, empty when it was not attacked.
     """
 
     folder: Path
-    config: dict[str, Any]
-    environment: dict[str, Any] = field(default_factory=dict)
-    metrics: list[Row] = field(default_factory=list)
-    diagnostics: list[Row] = field(default_factory=list)
-    result: dict[str, Any] | None = None
+    config: Configuration
+    environment: Environment = field(default_factory=Environment)
+    metrics: list[EpochRow] = field(default_factory=list)
+    diagnostics: list[DiagnosticsRow] = field(default_factory=list)
+    result: Result | None = None
+    measurements: list[Measurement] = field(default_factory=list)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> "Run":
         """Read a run's folder, finished or not.
 
         Raises:
-            UserMistake: it is no run's folder, or a record is corrupted.
+            UserMistake: it is no run's folder, or a record is damaged; the message names the file.
         """
         folder = Path(folder)
-        if not exists(folder / "config.json"):
-            raise UserMistake(
-                f"{folder} is no run's folder: it has no config.json; give one that train wrote"
-            )
-        run = cls(
+        if not exists(folder / CONFIG):
+            raise UserMistake(f"{folder} is no run's folder: it has no {CONFIG}; give one that train wrote")
+        return cls.of(folder, _contents(folder))
+
+    @classmethod
+    def of(cls, folder: Path, contents: Mapping[str, object]) -> "Run":
+        """A run of what its files hold, each held against its declaration.
+
+        Args:
+            folder: where it lies.
+            contents: the object of a file, or the list of those of its lines, by the file's name; what a run need
+                not have may be missing or None.
+
+        Raises:
+            UserMistake: one of them is no record of a run.
+        """
+        attacks = contents.get(ROBUSTNESS)
+        return cls(
             folder=folder,
-            config=read_json(folder / "config.json"),
-            environment=_read_if_there(folder / "environment.json") or {},
-            metrics=read_lines(folder / "metrics.jsonl"),
-            diagnostics=read_lines(folder / "diagnostics.jsonl"),
-            result=_read_if_there(folder / "result.json"),
+            config=as_row(folder / CONFIG, Configuration, contents.get(CONFIG), RESTORE),
+            environment=_checked(folder / ENVIRONMENT, Environment, contents) or {},
+            metrics=_checked(folder / METRICS, list[EpochRow], contents) or [],
+            diagnostics=_checked(folder / DIAGNOSTICS, list[DiagnosticsRow], contents) or [],
+            result=_checked(folder / RESULT, Result, contents),
+            measurements=[] if attacks is None else measurements_of(folder / ROBUSTNESS, attacks),
         )
-        run._check()
-        return run
 
     @property
     def rule(self) -> str:
         """The rule's name."""
         return self.config["rule"]["name"]
+
+    @property
+    def family(self) -> str:
+        """What kind of rule it is, where the run has ended and says so."""
+        return (self.result or {}).get("family", OWN)
 
     @property
     def label(self) -> str:
@@ -69,9 +102,14 @@ class Run:
         return self.config["data"]["name"]
 
     @property
+    def one_vs_rest(self) -> str | None:
+        """The class that is told from the rest, None where all classes are told apart."""
+        return self.config.get("one_vs_rest")
+
+    @property
     def task(self) -> str:
         """The data set's name, and the class that is told from the rest of them where the task is binary."""
-        single = self.config.get("one_vs_rest")
+        single = self.one_vs_rest
         return self.data if single is None else f"{self.data} {single} vs rest"
 
     @property
@@ -94,31 +132,62 @@ class Run:
         """How many epochs are in the metrics."""
         return len(self.metrics)
 
-    def _check(self) -> None:
-        path = self.folder / "config.json"
-        for key in ("rule", "data", "net"):
-            choice = self.config.get(key)
-            if not isinstance(choice, dict) or not isinstance(choice.get("name"), str):
-                raise UserMistake(f"{path} is not the configuration of a run: it names no {key}")
-        if not isinstance(self.config.get("seed"), int):
-            raise UserMistake(f"{path} is not the configuration of a run: its seed is no integer")
-        if self.result is not None and not isinstance(self.result.get("status"), str):
-            raise UserMistake(f"{self.folder / 'result.json'} is not the result of a run: it has no status")
+
+class Found(NamedTuple):
+    """What there is below a folder.
+
+    Attributes:
+        runs: those that can be read, sorted by folder.
+        left_out: a line for each that cannot: which file is wrong, what came, what was expected and what to do.
+    """
+
+    runs: list[Run]
+    left_out: list[str]
 
 
 def find_runs(directory: str | os.PathLike[str]) -> list[Run]:
-    """Every run at or below ``directory``, sorted by folder; a run's folder is one with a config.json.
+    """Every run at or below ``directory`` that can be read, sorted by folder; others are left out with a warning.
 
     Args:
         directory: a folder, in which runs may be packed, or a packed file.
 
     Raises:
-        UserMistake: there is no such directory, or a record is corrupted.
+        UserMistake: there is no such directory, or it holds runs of which none can be read.
+    """
+    return search(directory).runs
+
+
+def search(directory: str | os.PathLike[str]) -> Found:
+    """As `find_runs`, and what was left out.
+
+    Raises:
+        UserMistake: as there.
     """
     if not is_folder(directory):
         raise UserMistake(f"there is no folder {directory}; give one that holds runs")
-    return [Run.load(path.parent) for path in find(directory, "config.json")]
+    runs: list[Run] = []
+    mistakes: list[UserMistake] = []
+    for path in find(directory, CONFIG):
+        try:
+            runs.append(Run.load(path.parent))
+        except UserMistake as mistake:
+            mistakes.append(mistake)
+    if mistakes and not runs:
+        raise mistakes[0]
+    for mistake in mistakes:
+        warnings.warn(f"left out: {mistake}", stacklevel=2)
+    return Found(runs, list(map(str, mistakes)))
 
 
-def _read_if_there(path: Path) -> dict[str, Any] | None:
-    return read_json(path) if exists(path) else None
+def _checked(path: Path, kind: type[_Row], contents: Mapping[str, object]) -> _Row | None:
+    """What a file holds as a row, None where there is no such file."""
+    found = contents.get(path.name)
+    return None if found is None else as_row(path, kind, found, RESTORE)
+
+
+def _contents(folder: Path) -> dict[str, object]:
+    """What the files of a run's folder hold, as it is there."""
+    single = {
+        name: if_there(read_json, folder / name, None) for name in (CONFIG, ENVIRONMENT, RESULT, ROBUSTNESS)
+    }
+    return {**single, **{name: read_lines(folder / name) for name in (METRICS, DIAGNOSTICS)}}

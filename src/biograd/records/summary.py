@@ -1,14 +1,14 @@
 """From runs to cells: the same rule, data, net and configuration, over seeds."""
 
 import json
-import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from biograd.records.run import Run
+from biograd.records.run import OWN, REFERENCE, Run
+from biograd.records.schema import number
 
 NOT_PART_OF_A_CELL = ("seed", "label", "data_dir", "track", "checkpoint_every", "checkpoint_seconds")
 """What may differ between the runs of a cell: the seed, and what cannot change what a run learns. The label is
@@ -77,6 +77,21 @@ class Cell:
         return spread(statistics.fmean(values) for values in by_seed.values())
 
     @property
+    def family(self) -> str:
+        """What kind of rule it is."""
+        return next((run.family for run in self.runs if run.family != OWN), OWN)
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether it is of the rule that the others stand beside."""
+        return all(run.rule == REFERENCE for run in self.runs)
+
+    @property
+    def one_vs_rest(self) -> str | None:
+        """The class that is told from the rest, None where all classes are told apart."""
+        return self.runs[0].one_vs_rest
+
+    @property
     def test_accuracy(self) -> Spread:
         """Accuracy on the test set, a fraction."""
         return self.spread("test_accuracy")
@@ -134,14 +149,6 @@ def spread(values: Iterable[float]) -> Spread:
     return Spread(
         statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values)
     )
-
-
-def number(row: Mapping[str, Any], key: str) -> float | None:
-    """The entry as a finite float, None when it is missing, null or no number."""
-    value = row.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if math.isfinite(value) else None
 
 
 def flatten(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

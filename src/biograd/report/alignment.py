@@ -1,10 +1,8 @@
 """Figures of how a rule's updates, and its feedback, lie to those of backpropagation."""
 
-from collections.abc import Iterable
-
-from biograd.records import Cell
 from biograd.report.drawing import Drawing
 from biograd.report.layer_panels import Quantity, over_time
+from biograd.report.table import Table
 
 _QUANTITIES = (
     Quantity(
@@ -38,6 +36,6 @@ _QUANTITIES = (
 )
 
 
-def alignment(cells: Iterable[Cell]) -> list[Drawing]:
+def alignment(table: Table) -> list[Drawing]:
     """Angles and norm ratio over time, a figure for each data set and net, a panel for each layer."""
-    return over_time(cells, _QUANTITIES)
+    return over_time(table, _QUANTITIES)

@@ -1,23 +1,22 @@
 """The figure of alignment against width: published cells of two-layer feedback alignment, and ours, on one axis."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from biograd.records.theory import AlignmentRow
 from biograd.report.drawing import WIDTH, Drawing, draw
 from biograd.report.palette import INK, QUIET, series
+from biograd.report.table import Style
 
 _APART = 1.05
 """By what factor of the width published points stand beside ours, so that both are seen."""
 
-Row = Mapping[str, Any]
 
-
-def alignment_by_width(rows: Sequence[Row]) -> Drawing:
+def alignment_by_width(rows: Sequence[AlignmentRow]) -> Drawing:
     """cos∠(b, β) at the end against p, a panel for each activation and a colour for each λ.
 
     Args:
@@ -46,33 +45,34 @@ def alignment_by_width(rows: Sequence[Row]) -> Drawing:
     return draw("alignment-by-width", "Alignment by width", caption, size, paint)
 
 
-def _panel(axes: Axes, name: str, rows: Sequence[Row]) -> None:
+def _panel(axes: Axes, name: str, rows: Sequence[AlignmentRow]) -> None:
     strengths = sorted({row["regularization"] for row in rows})
     for strength, color in zip(strengths, series(len(strengths)), strict=True):
         own = sorted((row for row in rows if row["regularization"] == strength), key=lambda row: row["width"])
-        _points(
-            axes, own, "cosine", {"color": color, "marker": "o", "linewidth": 1.4, "label": f"{strength:g}"}
-        )
-        said = [row for row in own if row["published_mean"] is not None]
+        ours = [(row["width"], row["cosine_mean"], row["cosine_sd"]) for row in own]
+        _points(axes, ours, {"color": color, "marker": "o", "linewidth": 1.4, "label": f"{strength:g}"})
+        said = [(_APART * row["width"], row["published_mean"], row["published_sd"]) for row in own]
         hollow = {"color": color, "marker": "s", "linestyle": "none", "markerfacecolor": "none"}
-        _points(axes, said, "published", hollow, _APART)
+        _points(axes, said, hollow)
     _expected(axes, [row for row in rows if row["predicted"] is not None])
     _name(axes, name, sorted({row["width"] for row in rows}))
 
 
-def _points(axes: Axes, rows: Sequence[Row], what: str, style: Mapping[str, Any], apart: float = 1.0) -> None:
+def _points(axes: Axes, points: Iterable[tuple[float, float | None, float | None]], style: Style) -> None:
+    """Those that have a mean, at their place on the axis, with its spread."""
+    there = [(x, mean, sd or 0.0) for x, mean, sd in points if mean is not None]
     axes.errorbar(
-        [apart * row["width"] for row in rows],
-        [row[f"{what}_mean"] for row in rows],
-        [row[f"{what}_sd"] or 0 for row in rows],
+        [x for x, _, _ in there],
+        [mean for _, mean, _ in there],
+        [sd for _, _, sd in there],
         markersize=4,
         elinewidth=0.9,
         **style,
     )
 
 
-def _expected(axes: Axes, rows: Sequence[Row]) -> None:
-    line = sorted((row["width"], row["predicted"]) for row in rows)
+def _expected(axes: Axes, rows: Sequence[AlignmentRow]) -> None:
+    line = sorted((row["width"], row["predicted"] or 0.0) for row in rows)
     if line:
         axes.plot(*zip(*line, strict=True), color=QUIET, linestyle=":", linewidth=1.2)
 
@@ -93,6 +93,6 @@ def _name(axes: Axes, name: str, widths: Sequence[int]) -> None:
     )
 
 
-def _trials(rows: Sequence[Row]) -> str:
+def _trials(rows: Sequence[AlignmentRow]) -> str:
     counts = sorted({row["trials"] for row in rows})
     return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"

@@ -4,15 +4,12 @@ import statistics
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
-from biograd.records import Cell, Run, Spread
-from biograd.records.robustness import read_measurements
-from biograd.records.summary import number, spread
-from biograd.report.cells import tasks
+from biograd.records import Cell, Measurement, Run, Spread, number
+from biograd.records.robustness import AttackRow, AttackSettingsRow
+from biograd.records.summary import spread
 from biograd.report.curves import Band
-
-Measurement = dict[str, Any]
+from biograd.report.table import Style, Table
 
 QUANTITIES = ("accuracy", "balanced_accuracy")
 
@@ -36,10 +33,12 @@ class Attacked:
 
     Attributes:
         cell: its runs are those that were measured.
+        style: how its lines are drawn.
         measurements: of each of these runs, in their order.
     """
 
     cell: Cell
+    style: Style
     measurements: tuple[Measurement, ...]
 
     @property
@@ -51,7 +50,7 @@ class Attacked:
     def left_out(self) -> int:
         """How many runs have no part in the means: other seeds lack their class."""
         shared = self.classes
-        return sum(_single(run) not in shared for run in self.cell.runs)
+        return sum(run.one_vs_rest not in shared for run in self.cell.runs)
 
     def spread(self, value: Callable[[Measurement], float | None]) -> Spread:
         """Mean and spread over seeds of a number of each measurement."""
@@ -82,7 +81,7 @@ class Attacked:
     def _by_seed(self) -> dict[int, dict[str | None, list[Measurement]]]:
         found: dict[int, dict[str | None, list[Measurement]]] = defaultdict(lambda: defaultdict(list))
         for run, measurement in zip(self.cell.runs, self.measurements, strict=True):
-            found[run.seed][_single(run)].append(measurement)
+            found[run.seed][run.one_vs_rest].append(measurement)
         return found
 
 
@@ -101,7 +100,7 @@ class Comparison:
 
     task: str
     key: str
-    settings: dict[str, Any]
+    settings: AttackSettingsRow
     unit: str
     examples: int
     members: tuple[Attacked, ...]
@@ -123,19 +122,16 @@ class Comparison:
         )
 
 
-def comparisons(cells: Iterable[Cell]) -> list[Comparison]:
+def comparisons(table: Table) -> list[Comparison]:
     """What was measured of each task, by settings; of each run the newest by each."""
     found = []
-    for task, members in tasks(pooled(cells)).items():
+    for task in table.regrouped(pooled(table.cells)).tasks:
         of_key: dict[str, list[Attacked]] = defaultdict(list)
-        for cell in members:
+        for cell, style in task.drawn():
             for key, measured in _by_key(cell).items():
-                of_key[key].append(
-                    Attacked(
-                        replace(cell, runs=tuple(run for run, _ in measured)), tuple(m for _, m in measured)
-                    )
-                )
-        found += [_comparison(task, attacked) for attacked in of_key.values()]
+                runs, measurements = zip(*measured, strict=True)
+                of_key[key].append(Attacked(replace(cell, runs=runs), style, measurements))
+        found += [_comparison(task.name, attacked) for attacked in of_key.values()]
     return found
 
 
@@ -145,9 +141,9 @@ def pooled(cells: Iterable[Cell]) -> list[Cell]:
     classes: dict[str, set[str]] = defaultdict(set)
     groups: dict[tuple[str, ...], list[Cell]] = defaultdict(list)
     for cell in cells:
-        run, single = cell.runs[0], _single(cell.runs[0])
-        classes[run.data].update([] if single is None else [single])
-        groups[run.data, cell.data if single is None else "", cell.net, cell.rule, cell.label].append(cell)
+        data, single = cell.runs[0].data, cell.one_vs_rest
+        classes[data].update([] if single is None else [single])
+        groups[data, cell.data if single is None else "", cell.net, cell.rule, cell.label].append(cell)
     return [
         replace(
             members[0],
@@ -159,7 +155,7 @@ def pooled(cells: Iterable[Cell]) -> list[Cell]:
 
 
 def _pooled_name(cell: Cell, classes: int) -> str:
-    if classes < 2 or _single(cell.runs[0]) is None:
+    if classes < 2 or cell.one_vs_rest is None:
         return cell.data
     return f"{cell.runs[0].data}, {classes} classes one by one"
 
@@ -167,7 +163,7 @@ def _pooled_name(cell: Cell, classes: int) -> str:
 def _by_key(cell: Cell) -> dict[str, list[tuple[Run, Measurement]]]:
     found: dict[str, list[tuple[Run, Measurement]]] = defaultdict(list)
     for run in cell.runs:
-        newest = {one["key"]: one for one in read_measurements(run.folder)}
+        newest = {one["key"]: one for one in run.measurements}
         for key, measurement in newest.items():
             found[key].append((run, measurement))
     return found
@@ -192,15 +188,10 @@ def _columns(spreads: Iterable[Spread]) -> tuple[list[float | None], list[float 
     return [one.mean for one in spreads], [one.sd for one in spreads]
 
 
-def _kind(row: dict[str, Any]) -> str:
+def _kind(row: AttackRow) -> str:
     """``true``, ``rule``, ``none`` or ``transfer``, whichever run it is from."""
-    return str(row["gradient"]).partition(":")[0]
+    return row["gradient"].partition(":")[0]
 
 
-def _name(row: dict[str, Any]) -> str:
+def _name(row: AttackRow) -> str:
     return f"{row['attack']} by the rule's feedback" if row["gradient"] == "rule" else row["attack"]
-
-
-def _single(run: Run) -> str | None:
-    """The class that is told from the rest."""
-    return run.config.get("one_vs_rest")

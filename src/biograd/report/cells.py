@@ -1,30 +1,9 @@
-"""What tables and figures say about a cell, in the same words and the same order."""
+"""What tables and figures say about a cell, in the same words."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from biograd.records import Cell, Spread
-from biograd.report.palette import Look, looks
-
-
-def ordered(cells: Iterable[Cell]) -> list[Cell]:
-    """Cells by data set and net, and within them by rule, backpropagation first; else in the order given."""
-    cells = list(cells)
-    order = list(looks_of(cells))
-    return sorted(cells, key=lambda cell: (cell.data, cell.net, order.index(cell.rule)))
-
-
-def looks_of(cells: Iterable[Cell]) -> dict[str, Look]:
-    """The look of each rule, or of each label that runs were given, in the order in which reports list them."""
-    return looks({cell.rule: cell.runs[0].rule for cell in cells})
-
-
-def tasks(cells: Iterable[Cell]) -> dict[str, list[Cell]]:
-    """The ordered cells of each data set and net, under ``"data · net"``."""
-    grouped: dict[str, list[Cell]] = {}
-    for cell in ordered(cells):
-        grouped.setdefault(f"{short(cell.data)} · {short(cell.net)}", []).append(cell)
-    return grouped
 
 
 def name_of(cell: Cell) -> str:
@@ -47,23 +26,9 @@ def short(name: str) -> str:
     return name.rpartition(".py:")[2]
 
 
-def backpropagation_of(cells: Iterable[Cell]) -> Cell | None:
-    """The cell to compare with: the only one of backpropagation, None where there are none or several."""
-    found = [cell for cell in cells if all(run.rule == "bp" for run in cell.runs)]
-    return found[0] if len(found) == 1 else None
-
-
-def times_reference(cell: Cell, reference: Cell | None) -> float | None:
-    """Mean seconds as a multiple of the reference's; None for the reference itself, or without the numbers."""
-    if reference is None or reference is cell:
-        return None
-    ours, theirs = cell.seconds.mean, reference.seconds.mean
-    return ours / theirs if ours is not None and theirs else None
-
-
-def accuracy_shown(cells: Iterable[Cell]) -> str:
-    """The test accuracy, or the validation accuracy where no run has read the test set."""
-    return "test_accuracy" if any(cell.test_accuracy.n for cell in cells) else "validation_accuracy"
+def printable(text: str) -> str:
+    """Text of a record as a figure, a page or a terminal can show it: a sign in place of what has none."""
+    return text if text.isprintable() else "".join(sign if sign.isprintable() else "�" for sign in text)
 
 
 def percent(spread: Spread) -> str:

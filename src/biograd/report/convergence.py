@@ -1,21 +1,19 @@
 """The figure of how two-layer feedback alignment learns: loss, alignment and the way of both layers by steps."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
+from biograd.records.theory import ConvergenceConfig, ConvergenceFigure, ConvergenceRow, Curve, Points
 from biograd.report.drawing import WIDTH, Drawing, draw
 from biograd.report.palette import QUIET, series
 
-Row = Mapping[str, Any]
 
-
-def convergence(found: Mapping[str, Any]) -> Drawing:
+def convergence(found: ConvergenceFigure) -> Drawing:
     """Four panels: loss with what the kernels predict, cos∠(b, β), ‖W - W₀‖ and ‖β - β₀‖.
 
     Args:
@@ -28,9 +26,9 @@ def convergence(found: Mapping[str, Any]) -> Drawing:
         (loss, cosine), (first, second) = figure.subplots(2, 2, sharex=True)
         for row, color in zip(rows, series(len(rows)), strict=True):
             _loss(loss, row, color, _frame(rows))
-            _line(cosine, row, "cosine", color)
-            _line(first, row, "first_layer", color)
-            _line(second, row, "second_layer", color)
+            _line(cosine, row["steps"], row["cosine"], row["cosine_sd"], color)
+            _line(first, row["steps"], row["first_layer"], None, color)
+            _line(second, row["steps"], row["second_layer"], None, color)
         _name(loss, cosine, first, second)
         loss.set_ylim(*_frame(rows))
         for axes in (loss, cosine, first, second):
@@ -40,33 +38,33 @@ def convergence(found: Mapping[str, Any]) -> Drawing:
     return draw("convergence", "Convergence", _caption(config, rows), (WIDTH, 5.0), paint)
 
 
-def _loss(axes: Axes, row: Row, color: str, frame: tuple[float, float]) -> None:
+def _loss(axes: Axes, row: ConvergenceRow, color: str, frame: tuple[float, float]) -> None:
     """A recursion that leaves the frame, as it does where H is not small, is not followed."""
     _band(axes, row["steps"], row["loss"], row["loss_low"], row["loss_high"], color)
-    if row["linearised"]:
+    if row["linearised"] and row["predicted_slope"] is not None:
         inside = [value if frame[0] < value < frame[1] else math.nan for value in row["linearised"]]
         axes.plot(row["steps"], inside, color=color, linestyle="--", linewidth=1.2)
-        _predicted(axes, row)
+        _predicted(axes, row, row["predicted_slope"])
 
 
-def _frame(rows: Sequence[Row]) -> tuple[float, float]:
+def _frame(rows: Sequence[ConvergenceRow]) -> tuple[float, float]:
     """From below the smallest loss to above the largest."""
     return 0.3 * min(min(row["loss_low"]) for row in rows), 3 * max(max(row["loss_high"]) for row in rows)
 
 
-def _predicted(axes: Axes, row: Row) -> None:
+def _predicted(axes: Axes, row: ConvergenceRow, slope: float) -> None:
     """A line of the predicted slope through the last point, over the latter half."""
     half = len(row["steps"]) // 2
     steps, end = row["steps"][half:], row["steps"][-1]
-    logs = [math.log(row["loss"][-1]) + row["predicted_slope"] * (end - step) for step in steps]
+    logs = [math.log(row["loss"][-1]) + slope * (end - step) for step in steps]
     axes.plot(steps, [math.exp(value) for value in logs], color=QUIET, linestyle=":", linewidth=1.6)
 
 
-def _line(axes: Axes, row: Row, what: str, color: str) -> None:
-    spread = row.get(f"{what}_sd") or [0.0] * len(row[what])
-    low = [value - sd for value, sd in zip(row[what], spread, strict=True)]
-    high = [value + sd for value, sd in zip(row[what], spread, strict=True)]
-    _band(axes, row["steps"], row[what], low, high, color)
+def _line(axes: Axes, steps: Points, mean: Curve, sd: Curve | None, color: str) -> None:
+    spread = sd or [0.0] * len(mean)
+    low = [value - around for value, around in zip(mean, spread, strict=True)]
+    high = [value + around for value, around in zip(mean, spread, strict=True)]
+    _band(axes, steps, mean, low, high, color)
 
 
 def _band(
@@ -90,12 +88,12 @@ def _name(loss: Axes, cosine: Axes, first: Axes, second: Axes) -> None:
         axes.set_xlabel("steps")
 
 
-def _horizon(axes: Axes, config: Mapping[str, Any]) -> None:
-    if config["schedule"] == "cut-off":
+def _horizon(axes: Axes, config: ConvergenceConfig) -> None:
+    if config["schedule"] == "cut-off" and config["horizon"] is not None:
         axes.axvline(config["horizon"], color=QUIET, linewidth=0.8)
 
 
-def _entries(rows: Sequence[Row], config: Mapping[str, Any]) -> tuple[list[Line2D], list[str]]:
+def _entries(rows: Sequence[ConvergenceRow], config: ConvergenceConfig) -> tuple[list[Line2D], list[str]]:
     colors = series(len(rows))
     handles = [Line2D([], [], color=color, linewidth=1.4) for color in colors]
     labels = [f"λ = {row['regularization']:g}" for row in rows]
@@ -112,9 +110,9 @@ def _entries(rows: Sequence[Row], config: Mapping[str, Any]) -> tuple[list[Line2
     return handles, labels
 
 
-def _caption(config: Mapping[str, Any], rows: Sequence[Row]) -> str:
+def _caption(config: ConvergenceConfig, rows: Sequence[ConvergenceRow]) -> str:
     length = ", inputs of length 1" if config["normalize"] else ""
-    algorithm = {"fa": "feedback alignment", "bp": "backpropagation"}[config["method"]]
+    algorithm = {"fa": "feedback alignment", "bp": "backpropagation"}.get(config["method"], config["method"])
     return (
         f"Two-layer {config['activation']} network of {config['width']} hidden neurons by {algorithm}{length}, "
         f"{rows[0]['trials']} trials: loss as geometric mean, the others as means, bands of one standard deviation."

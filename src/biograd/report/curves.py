@@ -6,7 +6,8 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from biograd.records.summary import number, spread
+from biograd.records import number
+from biograd.records.summary import spread
 
 Curve = dict[float, float]
 """x to y, of one run."""

@@ -1,20 +1,20 @@
 """The figure of memory against depth: what a step keeps for its backward, and its peak, a line for each rule."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from biograd.report.drawing import WIDTH, Drawing, Style, draw, mark_powers, readable
-from biograd.report.palette import looks
+from biograd.records import OWN, REFERENCE, DepthRow
+from biograd.report.drawing import WIDTH, Drawing, draw, mark_powers, readable
+from biograd.report.palette import BACKPROPAGATION, Drawn, looks
+from biograd.report.table import Style
 
-_PANELS = {"kept_bytes": "MB kept for the backward", "peak_bytes": "MB at the peak, without gradients"}
 _DASHES = ("-", (0, (4, 2)), (0, (2, 3)), (0, (5, 2, 1, 2)))
 
 
-def memory_by_depth(rows: Sequence[Mapping[str, Any]]) -> Drawing:
+def memory_by_depth(rows: Sequence[DepthRow]) -> Drawing:
     """Kept and peak megabytes of a step against the number of hidden layers.
 
     Args:
@@ -25,11 +25,13 @@ def memory_by_depth(rows: Sequence[Mapping[str, Any]]) -> Drawing:
 
     def paint(figure: Figure) -> None:
         panels = figure.subplots(1, 2, sharey=True)
-        for axes, (column, title) in zip(panels, _PANELS.items(), strict=True):
-            for rule, style in _styles(rows).items():
-                own = sorted((row["hidden"], row[column] / 1e6) for row in rows if row["rule"] == rule)
-                axes.plot(*zip(*own, strict=True), markeredgewidth=0, **style)
-            _name_axes(axes, sorted({row["hidden"] for row in rows}), title)
+        for rule, style in _styles(rows).items():
+            own = [row for row in rows if row["rule"] == rule]
+            _line(panels[0], [(row["hidden"], row["kept_bytes"]) for row in own], style)
+            _line(panels[1], [(row["hidden"], row["peak_bytes"]) for row in own], style)
+        depths = sorted({row["hidden"] for row in rows})
+        _name_axes(panels[0], depths, "MB kept for the backward")
+        _name_axes(panels[1], depths, "MB at the peak, without gradients")
         panels[1].tick_params(axis="y", labelleft=True)
         handles = panels[0].get_lines()
         figure.legend(
@@ -48,9 +50,17 @@ def memory_by_depth(rows: Sequence[Mapping[str, Any]]) -> Drawing:
     return draw("memory-by-depth", "Memory by depth", caption, (WIDTH, 3.0), paint)
 
 
-def _styles(rows: Sequence[Mapping[str, Any]]) -> dict[str, Style]:
+def _line(axes: Axes, points: Iterable[tuple[int, int | None]], style: Style) -> None:
+    megabytes = sorted((hidden, count / 1e6) for hidden, count in points if count is not None)
+    axes.plot(*zip(*megabytes, strict=True), markeredgewidth=0, **style)
+
+
+def _styles(rows: Sequence[DepthRow]) -> dict[str, Style]:
     """Lines that come later are thinner and broken, so that those they cover show."""
-    look = looks({row["rule"] for row in rows})
+    look = looks(
+        Drawn(rule, rule, BACKPROPAGATION if rule == REFERENCE else OWN)
+        for rule in {row["rule"] for row in rows}
+    )
     return {
         rule: {
             "color": each.color,

@@ -2,12 +2,13 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from biograd.records import Cell, Run, flatten
-from biograd.report.cells import name_of, ordered, short
+from biograd.report.cells import name_of, short
+from biograd.report.table import Table
 
 # The table names these for every run, or they say nothing about what was computed.
 _SHOWN_ELSEWHERE = ("label", "data", "net", "seed", "data_dir")
@@ -34,28 +35,24 @@ class Property:
         return len(self.values) > 1
 
 
-def configuration(cells: Iterable[Cell]) -> list[Property]:
+def configuration(table: Table) -> list[Property]:
     """Every configuration key that the summary does not show, those that differ first."""
-    cells = list(cells)
-    unlabelled = all(run.rule == run.label for cell in cells for run in cell.runs)
+    unlabelled = all(run.rule == run.label for run in table.runs)
     hidden = (*_SHOWN_ELSEWHERE, "rule") if unlabelled else _SHOWN_ELSEWHERE
-    return _properties(cells, lambda run: flatten(run.config), hidden)
+    return _properties(table, lambda run: flatten(run.config), hidden)
 
 
-def environments(cells: Iterable[Cell]) -> list[Property]:
+def environments(table: Table) -> list[Property]:
     """Code, versions, hardware and switches, those that differ first; where a run went on, if elsewhere."""
-    cells = list(cells)
-    contents = {
-        item for cell in cells for run in cell.runs for item in run.environment.get("files", {}).items()
-    }
+    contents = {item for run in table.runs for item in run.environment.get("files", {}).items()}
     several = len(contents) > len({file for file, _ in contents})
     hidden = () if several else ("files",)  # a file that only some of the runs use is no difference
-    return _properties(cells, _environment, hidden)
+    return _properties(table, _environment, hidden)
 
 
-def warnings(cells: Iterable[Cell]) -> list[Value]:
+def warnings(table: Table) -> list[Value]:
     """Every warning that a run was given when it began, and who was."""
-    cells = ordered(cells)
+    cells = table.cells
     holders: dict[str, list[str]] = defaultdict(list)
     for cell in cells:
         for text in dict.fromkeys(text for run in cell.runs for text in _warnings(run)):
@@ -64,14 +61,13 @@ def warnings(cells: Iterable[Cell]) -> list[Value]:
 
 
 def _warnings(run: Run) -> list[str]:
-    given = (run.result or {}).get("warnings")
-    return [str(text) for text in given] if isinstance(given, list) else []
+    return [] if run.result is None else run.result["warnings"]
 
 
 def _environment(run: Run) -> Mapping[str, Any]:
     """The run's environment, in which ``resumed`` says only what was different when it went on."""
     places = run.environment.get("resumed")
-    if not isinstance(places, list):
+    if places is None:
         return run.environment
     changes = [
         f"{name} {json.dumps(value)}"
@@ -83,13 +79,12 @@ def _environment(run: Run) -> Mapping[str, Any]:
 
 
 def _properties(
-    cells: Iterable[Cell], facts_of: Callable[[Run], Mapping[str, Any]], hidden: tuple[str, ...]
+    table: Table, facts_of: Callable[[Run], Mapping[str, Any]], hidden: tuple[str, ...]
 ) -> list[Property]:
-    cells = ordered(cells)
-    facts = {id(run): facts_of(run) for cell in cells for run in cell.runs}
+    facts = {id(run): facts_of(run) for run in table.runs}
     names = list(dict.fromkeys(name for given in facts.values() for name in given))
     found = [
-        Property(name, _values(cells, {key: _spell(given, name) for key, given in facts.items()}))
+        Property(name, _values(table.cells, {key: _spell(given, name) for key, given in facts.items()}))
         for name in names
         if name not in hidden
     ]

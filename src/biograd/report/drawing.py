@@ -1,11 +1,9 @@
-"""How every figure is drawn: one style, one look per rule, the same bytes each time."""
+"""How every figure is drawn: one style, and the same bytes each time."""
 
 import io
 import re
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +11,13 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from biograd.records import Cell, atomic_write
-from biograd.report.cells import brief_name_of, looks_of
+from biograd.report.cells import brief_name_of, printable
 from biograd.report.palette import GRID, INK, PAPER, QUIET
+from biograd.report.table import Style
 
 WIDTH = 7.2  # inches: the text width of a page in two columns
 
@@ -47,17 +47,6 @@ _STYLE: dict[Any, Any] = {
     "svg.fonttype": "path",
     "pdf.fonttype": 42,  # text stays text, to be edited for a paper
 }
-_DASHES = (
-    "-",
-    (0, (4, 1.5)),
-    (0, (1, 1.2)),
-    (0, (5, 1.5, 1, 1.5)),
-    (0, (9, 2)),
-    (0, (4, 1.2, 1, 1.2, 1, 1.2)),
-)
-
-Style = dict[str, Any]
-"""What matplotlib is told about a line."""
 
 
 @dataclass(frozen=True)
@@ -94,11 +83,15 @@ def draw(
     Matplotlib's global state is left as it was and has no influence (a user's own style, say), and neither
     file holds a date, so that the same rows give the same bytes.
     """
+    title = printable(title)
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update({**_STYLE, "svg.hashsalt": name})
         figure = Figure(figsize=size, layout="constrained")
         paint(figure)
+        for text in figure.findobj(Text):
+            if not text.get_text().isprintable():
+                text.set_text(printable(text.get_text()))
         svg, pdf = io.BytesIO(), io.BytesIO()
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None, "Title": title})
         figure.savefig(
@@ -115,24 +108,6 @@ def slug(text: str) -> str:
         'learning-curves-mnist-my-net-py-net'
     """
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:80] or "figure"
-
-
-def styles(cells: Iterable[Cell]) -> list[Style]:
-    """How the line of each cell is drawn: colour and marker by rule or label, dashes apart.
-
-    Cells that share a rule or a colour differ in dashes, so that one line shows through another that covers it.
-    """
-    cells = list(cells)
-    look = looks_of(cells)
-    taken: dict[str, set[int]] = defaultdict(set)
-    lines = []
-    for cell in cells:
-        color, marker, rule = look[cell.rule].color, look[cell.rule].marker, cell.runs[0].rule
-        place = next(number for number in count() if number not in taken[color] | taken[rule])
-        taken[color].add(place)
-        taken[rule].add(place)
-        lines.append({"color": color, "marker": marker, "linestyle": _DASHES[place % len(_DASHES)]})
-    return lines
 
 
 def legend(figure: Figure, cells: Sequence[Cell], lines: Sequence[Style]) -> None:
@@ -168,7 +143,7 @@ def readable(name: str, longest: int) -> str:
 
     Matplotlib leaves labels that begin with an underscore out of its legends, hence the space.
     """
-    clean = "".join(sign if sign.isprintable() else "�" for sign in name)
+    clean = printable(name)
     if len(clean) > longest:
         clean = f"{clean[: longest // 3]}…{clean[-(longest - longest // 3 - 1) :]}"
     return f" {clean}" if clean.startswith("_") else clean

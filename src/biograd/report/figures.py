@@ -1,75 +1,65 @@
 """The figures of a report: learning curves, accuracy and cost, over seeds."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from biograd.records import Cell, Run, Spread
-from biograd.records.summary import number
-from biograd.report.cells import (
-    accuracy_shown,
-    backpropagation_of,
-    percent,
-    seconds_text,
-    state_of,
-    tasks,
-    times_reference,
-)
+from biograd.records import Cell, Run, Spread, number
+from biograd.report.cells import percent, seconds_text, state_of
 from biograd.report.curves import OVER_SEEDS, Curve, band, curve, plot_band
-from biograd.report.drawing import WIDTH, Drawing, Style, draw, label_of, legend, legend_height, styles
+from biograd.report.drawing import WIDTH, Drawing, draw, label_of, legend, legend_height
+from biograd.report.table import Style, Table, Task
 
 _STOPPED = "Dotted thin lines: single runs that diverged (×) or are unfinished (○)."
 
 
-def learning_curves(cells: Iterable[Cell]) -> list[Drawing]:
+def learning_curves(table: Table) -> list[Drawing]:
     """Accuracy and training loss by epoch, a figure for each data set and net."""
     drawings = []
-    for task, members in tasks(cells).items():
-        accuracy = _first_recorded(members, "validation_accuracy", "train_accuracy")
-        loss = _first_recorded(members, "train_loss")
+    for task in table.tasks:
+        accuracy = _first_recorded(task, "validation_accuracy", "train_accuracy")
+        loss = _first_recorded(task, "train_loss")
         quantities = [quantity for quantity in (accuracy, loss) if quantity]
         if quantities:
-            drawings.append(_learning_curves(task, members, quantities))
+            drawings.append(_learning_curves(task, quantities))
     return drawings
 
 
-def accuracy_by_rule(cells: Iterable[Cell]) -> list[Drawing]:
+def accuracy_by_rule(table: Table) -> list[Drawing]:
     """Final accuracy of every cell, a figure for each data set and net: mean, spread, and every seed."""
     return [
-        _accuracy(task, members, accuracy_shown(members))
-        for task, members in tasks(cells).items()
-        if any(cell.spread(accuracy_shown(members)).n for cell in members)
+        _accuracy(task, task.accuracy_shown)
+        for task in table.tasks
+        if any(cell.spread(task.accuracy_shown).n for cell in task.cells)
     ]
 
 
-def cost_by_rule(cells: Iterable[Cell]) -> list[Drawing]:
+def cost_by_rule(table: Table) -> list[Drawing]:
     """Seconds of training of every cell, a figure for each data set and net."""
-    return [
-        _cost(task, members)
-        for task, members in tasks(cells).items()
-        if any(cell.seconds.n for cell in members)
-    ]
+    return [_cost(task) for task in table.tasks if any(cell.seconds.n for cell in task.cells)]
 
 
-def _learning_curves(task: str, cells: list[Cell], quantities: list[str]) -> Drawing:
-    lines = styles(cells)
-
+def _learning_curves(task: Task, quantities: list[str]) -> Drawing:
     def paint(figure: Figure) -> None:
         panels = figure.subplots(1, len(quantities), squeeze=False)[0]
         for axes, quantity in zip(panels, quantities, strict=True):
             scale = 100.0 if quantity.endswith("accuracy") else 1.0
-            for cell, style in zip(cells, lines, strict=True):
+            for cell, style in task.drawn():
                 _plot_cell(axes, cell, style, quantity, scale)
             axes.set_title(quantity.replace("_", " ") + (" (%)" if scale == 100 else ""))
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        legend(figure, cells, lines)
+        legend(figure, task.cells, task.styles)
 
-    size = (WIDTH, 2.9 + legend_height(cells))
+    size = (WIDTH, 2.9 + legend_height(task.cells))
     return draw(
-        f"learning-curves-{task}", f"Learning curves: {task}", f"{OVER_SEEDS} {_STOPPED}", size, paint
+        f"learning-curves-{task.name}",
+        f"Learning curves: {task.name}",
+        f"{OVER_SEEDS} {_STOPPED}",
+        size,
+        paint,
     )
 
 
@@ -91,44 +81,44 @@ def _plot_stopped(axes: Axes, run: Run, points: Curve, color: str) -> None:
     axes.plot(x[-1:], [points[x[-1]]], marker, color=color, markersize=4.5, markerfacecolor="none")
 
 
-def _accuracy(task: str, cells: list[Cell], quantity: str) -> Drawing:
+def _accuracy(task: Task, quantity: str) -> Drawing:
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
-        for row, (cell, style) in enumerate(zip(cells, styles(cells), strict=True)):
+        for row, (cell, style) in enumerate(task.drawn()):
             spread, state = cell.spread(quantity), state_of(cell)
             _plot_seeds(axes, row, _values(cell, quantity, 100.0), style)
             _plot_mean(axes, row, spread, style)
             _annotate(axes, row, percent(spread) + (f" ({state})" if state else ""))
         axes.set_xlim(right=min(100.5, axes.get_xlim()[1]))
-        _list_cells(axes, cells, f"{quantity.replace('_', ' ')} (%)")
+        _list_cells(axes, task.cells, f"{quantity.replace('_', ' ')} (%)")
 
     caption = (
         "Large: mean over the seeds that finished, with ± one sample standard deviation; small: each seed."
     )
-    title = f"{quantity.replace('_', ' ').capitalize()}: {task}"
-    return draw(f"{quantity}-{task}", title, caption, _list_size(cells), paint)
+    title = f"{quantity.replace('_', ' ').capitalize()}: {task.name}"
+    return draw(f"{quantity}-{task.name}", title, caption, _list_size(task.cells), paint)
 
 
-def _cost(task: str, cells: list[Cell]) -> Drawing:
-    reference = backpropagation_of(cells)
-
+def _cost(task: Task) -> Drawing:
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
-        for row, (cell, style) in enumerate(zip(cells, styles(cells), strict=True)):
+        for row, (cell, style) in enumerate(task.drawn()):
             axes.barh(row, cell.seconds.mean or 0.0, height=0.55, color=style["color"], alpha=0.35)
             _plot_seeds(axes, row, _values(cell, "seconds", 1.0), style)
-            times = times_reference(cell, reference)
+            times = task.times_reference(cell)
             text = seconds_text(cell.seconds) + ("" if times is None else f"   {times:.2f} × bp")
             _annotate(axes, row, text)
         axes.set_xlim(left=0)
-        _list_cells(axes, cells, "seconds of training")
+        _list_cells(axes, task.cells, "seconds of training")
 
     caption = (
         "Bars: mean over the seeds that finished; dots: each seed. Steps alone, without validation, "
         "measurements and checkpoints, but with whatever else the machine was doing: “biograd bench” "
         "measures rules side by side."
     )
-    return draw(f"cost-{task}", f"Seconds of training: {task}", caption, _list_size(cells), paint)
+    return draw(
+        f"cost-{task.name}", f"Seconds of training: {task.name}", caption, _list_size(task.cells), paint
+    )
 
 
 def _plot_mean(axes: Axes, row: int, spread: Spread, style: Style) -> None:
@@ -153,7 +143,7 @@ def _annotate(axes: Axes, row: int, text: str) -> None:
     axes.annotate(text, (1.02, row), xycoords=("axes fraction", "data"), va="center", annotation_clip=False)
 
 
-def _list_cells(axes: Axes, cells: list[Cell], quantity: str) -> None:
+def _list_cells(axes: Axes, cells: Sequence[Cell], quantity: str) -> None:
     """Cells from top to bottom."""
     axes.set_yticks(range(len(cells)), [label_of(cell) for cell in cells])
     axes.set_ylim(len(cells) - 0.5, -0.5)
@@ -162,7 +152,7 @@ def _list_cells(axes: Axes, cells: list[Cell], quantity: str) -> None:
     axes.set_xlabel(quantity)
 
 
-def _list_size(cells: list[Cell]) -> tuple[float, float]:
+def _list_size(cells: Sequence[Cell]) -> tuple[float, float]:
     return WIDTH, 0.75 + 0.3 * len(cells)
 
 
@@ -171,6 +161,6 @@ def _values(cell: Cell, quantity: str, scale: float) -> list[float]:
     return [scale * value for value in values if value is not None]
 
 
-def _first_recorded(cells: list[Cell], *quantities: str) -> str | None:
-    rows = [row for cell in cells for run in cell.runs for row in run.metrics]
+def _first_recorded(task: Task, *quantities: str) -> str | None:
+    rows = [row for cell in task.cells for run in cell.runs for row in run.metrics]
     return next((one for one in quantities if any(number(row, one) is not None for row in rows)), None)

@@ -1,21 +1,20 @@
 """The figure of what inverses cost: step time against width, a line for each strategy."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from biograd.report.drawing import WIDTH, Drawing, Style, draw, mark_powers
-from biograd.report.palette import INK, looks
+from biograd.records import InverseRow
+from biograd.report.drawing import WIDTH, Drawing, draw, mark_powers
+from biograd.report.palette import INK, looks_apart
+from biograd.report.table import Style
 
 _BACKPROPAGATION = "backpropagation"
-_LENDERS = ("dfa", "gait-prop", "wm", "fa", "kp", "drtp", "frsf", "brsf", "shallow")
-"""Rules whose looks the strategies have, in the order in which they come."""
 
 
-def inverse_cost(rows: Sequence[Mapping[str, Any]]) -> Drawing:
+def inverse_cost(rows: Sequence[InverseRow]) -> Drawing:
     """Milliseconds a step, and times backpropagation's, both against the width.
 
     Args:
@@ -28,8 +27,8 @@ def inverse_cost(rows: Sequence[Mapping[str, Any]]) -> Drawing:
         styles = _styles(rows)
         for strategy, style in styles.items():
             own = [row for row in rows if row["strategy"] == strategy]
-            _line(left, own, [1000 * row["seconds"] for row in own], style, strategy)
-            _line(right, own, [row["ratio"] for row in own], style)
+            _line(left, [(row["width"], row["seconds"]) for row in own], style, strategy, 1000.0)
+            _line(right, [(row["width"], row["ratio"]) for row in own], style)
         _reference(left, right, rows)
         _name_axes((left, right), sorted({row["width"] for row in rows}))
         figure.legend(loc="outside upper left", ncols=4, handlelength=2.2, columnspacing=1.4)
@@ -42,23 +41,23 @@ def inverse_cost(rows: Sequence[Mapping[str, Any]]) -> Drawing:
     return draw("inverse-cost", "Cost of inverses by width", caption, (WIDTH, 3.0), paint)
 
 
-def _styles(rows: Sequence[Mapping[str, Any]]) -> dict[str, Style]:
-    look = looks(_LENDERS)
-    strategies = dict.fromkeys(row["strategy"] for row in rows)
-    lenders = [_LENDERS[index % len(_LENDERS)] for index in range(len(strategies))]
+def _styles(rows: Sequence[InverseRow]) -> dict[str, Style]:
+    strategies = list(dict.fromkeys(row["strategy"] for row in rows))
     return {
-        strategy: {"color": look[lender].color, "marker": look[lender].marker}
-        for strategy, lender in zip(strategies, lenders, strict=True)
+        strategy: {"color": look.color, "marker": look.marker}
+        for strategy, look in zip(strategies, looks_apart(len(strategies)), strict=True)
     }
 
 
 def _line(
-    axes: Axes, rows: Sequence[Mapping[str, Any]], values: Sequence[float], style: Style, label: str = ""
+    axes: Axes,
+    points: Iterable[tuple[int, float | None]],
+    style: Style,
+    label: str = "",
+    scale: float = 1.0,
 ) -> None:
-    order = sorted(range(len(rows)), key=lambda index: rows[index]["width"])
     axes.plot(
-        [rows[index]["width"] for index in order],
-        [values[index] for index in order],
+        *zip(*sorted((x, scale * y) for x, y in points if y is not None), strict=True),
         linewidth=1.4,
         markersize=4,
         markeredgewidth=0,
@@ -67,16 +66,14 @@ def _line(
     )
 
 
-def _reference(left: Axes, right: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
+def _reference(left: Axes, right: Axes, rows: Sequence[InverseRow]) -> None:
     """Backpropagation: at each width the median over the strategies' own references."""
     look: Style = {"color": INK, "marker": "o", "linestyle": "--"}
     widths: dict[int, list[float]] = {}
     for row in rows:
-        widths.setdefault(row["width"], []).append(1000 * row["reference_seconds"])
-    found = [{"width": width} for width in widths]
-    _line(
-        left, found, [sorted(values)[len(values) // 2] for values in widths.values()], look, _BACKPROPAGATION
-    )
+        widths.setdefault(row["width"], []).append(row["reference_seconds"] or 0.0)
+    medians = [(width, sorted(values)[len(values) // 2]) for width, values in widths.items()]
+    _line(left, medians, look, _BACKPROPAGATION, 1000.0)
     right.axhline(1.0, color=INK, linestyle="--", linewidth=1.0)
 
 

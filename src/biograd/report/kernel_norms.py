@@ -1,17 +1,17 @@
 """The figure of both kernels of two-layer feedback alignment against the width."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
+from biograd.records.theory import KernelFigure, KernelRow
 from biograd.report.drawing import WIDTH, Drawing, draw
-from biograd.report.palette import looks
+from biograd.report.palette import BLUE, ORANGE
 
 
-def kernel_norms(found: Mapping[str, Any]) -> Drawing:
+def kernel_norms(found: KernelFigure) -> Drawing:
     """‖H(0)‖ and λ_min(G(0)) against p, both logarithmic, with the fitted power of p.
 
     Args:
@@ -20,12 +20,12 @@ def kernel_norms(found: Mapping[str, Any]) -> Drawing:
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
-        colors = [look.color for look in looks(("fa", "dfa")).values()]
-        for what, name, color in zip(
-            ("first_layer", "slowest"), ("‖H(0)‖", "λ_min(G(0))"), colors, strict=True
-        ):
-            _points(axes, found["rows"], what, name, color)
-        _fit(axes, found, colors[0])
+        rows = found["rows"]
+        first = [(row["first_layer_mean"], row["first_layer_sd"]) for row in rows]
+        slowest = [(row["slowest_mean"], row["slowest_sd"]) for row in rows]
+        _points(axes, rows, first, "‖H(0)‖", BLUE)
+        _points(axes, rows, slowest, "λ_min(G(0))", ORANGE)
+        _fit(axes, found, BLUE)
         _name(axes, [row["width"] for row in found["rows"]])
         figure.legend(loc="outside upper left", ncols=2)
 
@@ -38,11 +38,17 @@ def kernel_norms(found: Mapping[str, Any]) -> Drawing:
     return draw("kernel-norms", "Kernels by width", caption, (WIDTH / 2, 3.0), paint)
 
 
-def _points(axes: Axes, rows: list[dict[str, Any]], what: str, name: str, color: str) -> None:
+def _points(
+    axes: Axes,
+    rows: Sequence[KernelRow],
+    spreads: Sequence[tuple[float, float | None]],
+    name: str,
+    color: str,
+) -> None:
     axes.errorbar(
         [row["width"] for row in rows],
-        [row[f"{what}_mean"] for row in rows],
-        [row[f"{what}_sd"] or 0 for row in rows],
+        [mean for mean, _ in spreads],
+        [sd or 0 for _, sd in spreads],
         color=color,
         marker="o",
         markersize=4,
@@ -52,7 +58,7 @@ def _points(axes: Axes, rows: list[dict[str, Any]], what: str, name: str, color:
     )
 
 
-def _fit(axes: Axes, found: Mapping[str, Any], color: str) -> None:
+def _fit(axes: Axes, found: KernelFigure, color: str) -> None:
     """The fitted power, through the geometric middle of the points."""
     widths = [row["width"] for row in found["rows"]]
     count, power = len(widths), found["exponent"]

@@ -10,12 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, MultipleLocator, NullFormatter
 
-from biograd.records import Cell, Run
-from biograd.records.summary import number
-from biograd.report.cells import tasks
+from biograd.records import Cell, Run, number
 from biograd.report.curves import OVER_SEEDS, Band, Curve, band, curve, plot_band
-from biograd.report.drawing import WIDTH, Drawing, Style, draw, legend, legend_height, readable, styles
+from biograd.report.drawing import WIDTH, Drawing, draw, legend, legend_height, readable
 from biograd.report.palette import QUIET
+from biograd.report.table import Style, Table, Task
 
 
 class Quantity(NamedTuple):
@@ -48,31 +47,31 @@ class _Measured(NamedTuple):
     layers: dict[str, Band]
 
 
-def over_time(cells: Iterable[Cell], quantities: Iterable[Quantity]) -> list[Drawing]:
+def over_time(table: Table, quantities: Iterable[Quantity]) -> list[Drawing]:
     """Each quantity that was measured, a figure for each data set and net, a panel for each layer."""
     quantities = list(quantities)
     return [
-        _draw(task, quantity, measured)
-        for task, members in tasks(cells).items()
+        _draw(task.name, quantity, measured)
+        for task in table.tasks
         for quantity in quantities
-        if (measured := _measurements(members, quantity.name))
+        if (measured := _measurements(task, quantity.name))
     ]
 
 
-def measuring_cost(cells: Iterable[Cell]) -> str:
+def measuring_cost(table: Table) -> str:
     """What all these measurements cost, in a sentence; empty when nothing was measured."""
-    rows = chain.from_iterable(run.diagnostics for cell in cells for run in cell.runs)
-    costs = [number(row, "value") or 0.0 for row in rows if row.get("quantity") == "seconds"]
+    rows = chain.from_iterable(run.diagnostics for run in table.runs)
+    costs = [number(row, "value") or 0.0 for row in rows if row["quantity"] == "seconds"]
     if not costs:
         return ""
     mean = statistics.fmean(costs)
     return f"{len(costs)} measurements took {mean:.3g} seconds each on average; seconds of training do not count them."
 
 
-def _measurements(cells: list[Cell], quantity: str) -> list[_Measured]:
+def _measurements(task: Task, quantity: str) -> list[_Measured]:
     """The cells in which the quantity was measured: the runs that are done, or all when none is."""
     found = []
-    for cell, style in zip(cells, styles(cells), strict=True):
+    for cell, style in task.drawn():
         layers: dict[str, list[Curve]] = defaultdict(list)
         for run in cell.with_status("done") or cell.runs:
             for layer, points in _by_layer(run, quantity).items():
@@ -85,7 +84,7 @@ def _measurements(cells: list[Cell], quantity: str) -> list[_Measured]:
 def _by_layer(run: Run, quantity: str) -> dict[str, Curve]:
     rows = defaultdict(list)
     for row in run.diagnostics:
-        if row.get("quantity") == quantity:
+        if row["quantity"] == quantity:
             rows[str(row.get("layer"))].append(row)
     curves = {layer: curve(members, "step", "value") for layer, members in rows.items()}
     return {layer: points for layer, points in curves.items() if points}

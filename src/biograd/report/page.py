@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import hashlib
 import os
+import warnings as python_warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,17 @@ from typing import Any
 from markupsafe import Markup
 
 from biograd.errors import RunFailed, UserMistake
-from biograd.records import Cell, Run, atomic_write, find_runs, summarize, unpacked
+from biograd.records import Cell, Run, StudyOutcome, atomic_write, read_study, search, unpacked
 from biograd.report import figures, study, tables
 from biograd.report.alignment import alignment
-from biograd.report.cells import name_of, ordered, short
+from biograd.report.cells import name_of, short
 from biograd.report.differences import configuration, environments, warnings
 from biograd.report.drawing import Drawing
 from biograd.report.layer_panels import measuring_cost
 from biograd.report.rendering import templates
 from biograd.report.reproduce import script
 from biograd.report.robustness import robustness, robustness_tables
+from biograd.report.table import Table
 from biograd.report.targets import targets
 
 
@@ -28,7 +30,8 @@ def write_report(directory: str | os.PathLike[str], title: str | None = None) ->
     """Read every run at or below ``directory`` and write ``report.html`` there, or beside a packed file.
 
     The page is self-contained: no network, no other file. Each figure is also written as SVG and PDF to
-    ``figures/``. The same records give the same bytes. What ``biograd reproduce`` found stands at the head.
+    ``figures/``. The same records give the same bytes. What ``biograd reproduce`` found stands at the head. A damaged
+    record is left out with a warning, and the page says so.
 
     Args:
         directory: a folder that holds runs, finished or not, at any depth, or a packed file. The page of a packed file
@@ -39,48 +42,57 @@ def write_report(directory: str | os.PathLike[str], title: str | None = None) ->
         The path of the page.
 
     Raises:
-        UserMistake: there is no run, or a record is corrupted.
+        UserMistake: there is no run, or none that can be read.
         RunFailed: a file cannot be written.
     """
     directory = Path(directory)
-    runs = find_runs(directory)
+    runs, left_out = search(directory)
     if not runs:
         raise UserMistake(
             f"there is no run in {directory}: train some first, or give the folder that holds them"
         )
-    cells = ordered(summarize(runs))
-    found = study.load(directory)
-    sections = _sections(cells) if found is None else _sections_of_study(cells)
+    found, mistakes = _study_in(directory)
+    table = Table.of(runs, [*left_out, *mistakes])
+    sections = _sections(table, table) if found is None else _sections_of_study(table)
     place = unpacked(directory)
     _write_figures(place / "figures", [drawing for section in sections for drawing in section["drawings"]])
     page = place / "report.html"
     title = title or (study.heading(found) if found else place.resolve().name) or "runs"
-    html = _render(directory, title, cells, sections, found)
+    html = _render(directory, title, table, sections, found)
     atomic_write(page, html.encode("utf-8", "replace"))
     return page
 
 
-def _sections_of_study(cells: list[Cell]) -> list[dict[str, Any]]:
+def _study_in(directory: Path) -> tuple[StudyOutcome | None, list[str]]:
+    """What a study found, or why that is left out."""
+    try:
+        return read_study(directory), []
+    except UserMistake as mistake:
+        python_warnings.warn(f"left out: {mistake}", stacklevel=2)
+        return None, [str(mistake)]
+
+
+def _sections_of_study(table: Table) -> list[dict[str, Any]]:
     """Figures that compare what the study does; classes one by one are drawn together or not at all."""
-    cells = ordered(study.compared(cells))
-    apart = study.one_by_one(cells)
-    return _sections([cell for cell in cells if cell not in apart], attacked=cells)
+    cells = study.compared(table.cells)
+    apart = set(map(id, study.one_by_one(cells)))
+    return _sections(table.regrouped(cell for cell in cells if id(cell) not in apart), table.regrouped(cells))
 
 
-def _sections(cells: list[Cell], attacked: list[Cell] | None = None) -> list[dict[str, Any]]:
+def _sections(table: Table, attacked: Table) -> list[dict[str, Any]]:
     """Every group of figures, with names that are unique in the page.
 
     Args:
-        cells: what is drawn.
-        attacked: what is drawn under attack, where that is more.
+        table: what is drawn.
+        attacked: what is drawn under attack, which may be more.
     """
     groups = [
-        ("accuracy", "Accuracy", figures.accuracy_by_rule(cells)),
-        ("curves", "Learning curves", figures.learning_curves(cells)),
-        ("alignment", "Alignment with backpropagation", alignment(cells)),
-        ("targets", "Targets, decoders and inverses", targets(cells)),
-        ("robustness", "Robustness", robustness(attacked or cells)),
-        ("cost", "Cost", figures.cost_by_rule(cells)),
+        ("accuracy", "Accuracy", figures.accuracy_by_rule(table)),
+        ("curves", "Learning curves", figures.learning_curves(table)),
+        ("alignment", "Alignment with backpropagation", alignment(table)),
+        ("targets", "Targets, decoders and inverses", targets(table)),
+        ("robustness", "Robustness", robustness(attacked)),
+        ("cost", "Cost", figures.cost_by_rule(table)),
     ]
     taken: set[str] = set()
     return [
@@ -112,44 +124,47 @@ def _write_figures(folder: Path, drawings: Iterable[Drawing]) -> None:
 def _render(
     directory: Path,
     title: str,
-    cells: list[Cell],
+    table: Table,
     sections: list[dict[str, Any]],
-    found: dict[str, Any] | None,
+    found: StudyOutcome | None,
 ) -> str:
     pages = templates()
     behaviour = pages.get_template("report.js").render()
-    runs = [run for cell in cells for run in cell.runs]
+    runs = table.runs
     return pages.get_template("report.html").render(
         title=title,
-        cells=cells,
         runs=runs,
+        left_out=table.left_out,
         counts={status: sum(run.status == status for run in runs) for status in ("done", "unfinished")},
-        columns=tables.summary_columns(cells),
+        columns=tables.summary_columns(table),
         caption=tables.caption(),
-        study=found and _study(found, cells),
+        study=found and _study(found, table),
         sections=sections,
-        attacked=robustness_tables(study.compared(cells) if found else cells),
+        attacked=robustness_tables(table.regrouped(study.compared(table.cells)) if found else table),
         stopped=[
-            _stopped(directory, cell, run) for cell in cells for run in cell.runs if run.status != "done"
+            _stopped(directory, cell, run)
+            for cell in table.cells
+            for run in cell.runs
+            if run.status != "done"
         ],
-        configuration=configuration(cells),
-        environments=environments(cells),
-        measuring_cost=measuring_cost(cells),
-        warnings=warnings(cells),
-        script=script(cells),
+        configuration=configuration(table),
+        environments=environments(table),
+        measuring_cost=measuring_cost(table),
+        warnings=warnings(table),
+        script=script(table),
         behaviour=Markup(behaviour),
         behaviour_hash=base64.b64encode(hashlib.sha256(behaviour.encode()).digest()).decode(),
     )
 
 
-def _study(found: dict[str, Any], cells: list[Cell]) -> dict[str, Any]:
+def _study(found: StudyOutcome, table: Table) -> dict[str, Any]:
     """What the head of the page shows of a study."""
     return {
         "reference": found["reference"],
         "rows": study.measured_columns(found["rows"]),
         "claims": study.claim_columns(found["claims"]) if found["claims"] else [],
         "caption": study.CAPTION,
-        "apart": sorted({short(cell.data) for cell in study.one_by_one(cells)}),
+        "apart": sorted({short(cell.data) for cell in study.one_by_one(table.cells)}),
     }
 
 
@@ -169,4 +184,4 @@ def _stopped(directory: Path, cell: Cell, run: Run) -> dict[str, Any]:
 def _reason(run: Run) -> str:
     if run.result is None:
         return "no result yet: it is still running, or was stopped; biograd resume goes on with it"
-    return str(run.result.get("reason") or "no reason was recorded")
+    return run.result["reason"] or "no reason was recorded"

@@ -1,55 +1,71 @@
-"""One look per rule, the same in every figure and every report."""
+"""One look per rule: colours by the kind of rule, so that a new rule needs none of its own."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import cycle, islice
+from typing import NamedTuple
 
 INK, QUIET, GRID, PAPER = "#1f2328", "#59636e", "#d8dde3", "#ffffff"
 
-# Any two colours differ by ΔE ≥ 25 (CIELAB) for normal vision and under simulated protan-, deuteran- and
-# tritanopia, on paper and on a dark screen; found by hill climbing from Okabe and Ito's palette. There is no room
-# for more, so a rule of target propagation shares that of a rule it is seldom compared with, under another marker.
-_KNOWN = {
-    "bp": (INK, "o"),
-    "fa": ("#1a37dc", "s"),
-    "dfa": ("#ae4e0b", "^"),
-    "usf": ("#22c283", "D"),
-    "brsf": ("#835e3f", "v"),
-    "frsf": ("#718aff", "p"),
-    "kp": ("#c99ad5", "P"),
-    "wm": ("#d9a200", "X"),
-    "drtp": ("#50036f", "<"),
-    "tp": ("#835e3f", "D"),
-    "itp": ("#d9a200", ">"),
-    "gait-prop": ("#22c283", "v"),
-    "dtp": ("#718aff", "d"),
-    "sdtp": ("#c99ad5", "<"),
-    "ao-sdtp": ("#50036f", "X"),
-    "drl": ("#1a37dc", "*"),
-    "ddtp-linear": ("#ae4e0b", "p"),
-    "l-drl": ("#7a7e82", "P"),
-    "stdp-association": ("#1a37dc", "D"),
-    "softhebb": ("#22c283", "^"),
-    "forward-forward": ("#d9a200", "v"),
-    "pepita": ("#50036f", "s"),
-    "shallow": ("#7a7e82", "h"),
+# Any two of these and ink differ by ΔE ≥ 24.5 (CIELAB) for normal vision and under simulated protan-, deuteran- and
+# tritanopia, on paper and on a dark screen; found by hill climbing from Okabe and Ito's palette. There is no room for
+# more.
+BLUE, LIGHT_BLUE = "#1a37dc", "#718aff"
+ORANGE, BROWN = "#ae4e0b", "#835e3f"
+GREEN, YELLOW = "#22c283", "#d9a200"
+PURPLE, MAUVE = "#50036f", "#c99ad5"
+GREY = "#7a7e82"
+
+BACKPROPAGATION = "backpropagation"
+
+FAMILIES = {
+    BACKPROPAGATION: (INK,),
+    "feedback": (BLUE, LIGHT_BLUE),
+    "direct feedback": (ORANGE, BROWN),
+    "target propagation": (GREEN, YELLOW),
+    "local": (PURPLE, MAUVE),
+    "baseline": (GREY,),
 }
+"""The kinds of rules in the order of reports, and the shades of each; rules of any other kind come last."""
+
+_LENT = (GREEN, YELLOW, PURPLE, MAUVE, ORANGE, BROWN, GREY, BLUE, LIGHT_BLUE)
+"""Every colour but ink, in the order in which those that nobody has are lent to kinds that have more rules."""
+
+_APART = (BLUE, ORANGE, GREEN, MAUVE, YELLOW, PURPLE)
+"""Colours of lines that are no rules."""
+
+_MARKERS = "s^DvpPX<>d*hH8"
 
 DARK = {
     INK: "#e6e9ee",
     QUIET: "#9aa4b0",
     GRID: "#343b45",
     PAPER: "#161a20",
-    "#1a37dc": "#1b4fff",
-    "#ae4e0b": "#dc4403",
-    "#22c283": "#54ff8e",
-    "#835e3f": "#9c503b",
-    "#718aff": "#a4a7ff",
-    "#c99ad5": "#bca0c3",
-    "#d9a200": "#fec90f",
-    "#50036f": "#8c4f9e",
-    "#7a7e82": "#6a6e72",
+    BLUE: "#1b4fff",
+    ORANGE: "#dc4403",
+    GREEN: "#54ff8e",
+    BROWN: "#9c503b",
+    LIGHT_BLUE: "#a4a7ff",
+    MAUVE: "#bca0c3",
+    YELLOW: "#fec90f",
+    PURPLE: "#8c4f9e",
+    GREY: "#6a6e72",
 }
 """What stands for each colour of the figures on a dark screen."""
+
+
+class Drawn(NamedTuple):
+    """What has a look of its own: a rule, or runs of it under a label.
+
+    Attributes:
+        name: what reports call it.
+        rule: the rule's name.
+        family: what kind of rule it is.
+    """
+
+    name: str
+    rule: str
+    family: str
 
 
 @dataclass(frozen=True)
@@ -60,28 +76,29 @@ class Look:
     marker: str
 
 
-def looks(rules: Iterable[str] | Mapping[str, str]) -> dict[str, Look]:
-    """The look of each rule, in the order in which reports list them: backpropagation first.
+def looks(drawn: Iterable[Drawn]) -> dict[str, Look]:
+    """The look of each name, in the order in which reports list them: by kind, backpropagation first, then by rule.
 
-    The rules of biograd look the same everywhere; others take the colours that this report leaves free,
-    in alphabetical order, and then all of them again.
-
-    Args:
-        rules: names of rules; or the name that each goes by in this report, with its rule's: of several names
-            of a rule, the rule's own one has its look, or else the first of the alphabet.
+    Each takes a shade of its kind. Where there are more of a kind they take colours that the whole report leaves
+    free, and when there are no more of these, those of their kind again under another marker. The same names get the
+    same looks, in whatever order they are given.
 
     Example:
-        >>> list(looks(["mine", "fa", "bp"]))
-        ['bp', 'fa', 'mine']
-        >>> list(looks({"fast": "fa", "slow": "fa", "bp": "bp"}))
-        ['bp', 'fast', 'slow']
+        >>> found = looks([Drawn("fa", "fa", "feedback"), Drawn("bp", "bp", "backpropagation")])
+        >>> list(found), found["bp"].color == INK
+        (['bp', 'fa'], True)
     """
-    rule_of = dict(rules) if isinstance(rules, Mapping) else {rule: rule for rule in rules}
-    names = sorted(rule_of, key=lambda name: (_place(rule_of[name]), name != rule_of[name], name))
-    owners = {rule_of[name]: name for name in reversed(names)}  # the first name of each rule
-    known = {owners[rule]: Look(*_KNOWN[rule]) for rule in _KNOWN if rule in owners}
-    others = _free_looks([name for name in names if name not in known], known.values())
-    return {name: known.get(name) or others[name] for name in names}
+    ordered = sorted(set(drawn), key=_place)
+    found: dict[str, Look] = {}
+    for place, (one, color) in enumerate(zip(ordered, _colors(ordered), strict=True)):
+        possible = [Look(color, marker) for marker in _markers(color, place)]
+        found[one.name] = next((look for look in possible if look not in found.values()), possible[0])
+    return found
+
+
+def looks_apart(count: int) -> list[Look]:
+    """Looks of lines that are no rules, none of them in ink."""
+    return [Look(*pair) for pair in islice(zip(cycle(_APART), cycle(_MARKERS), strict=False), count)]
 
 
 def series(count: int) -> list[str]:
@@ -91,20 +108,32 @@ def series(count: int) -> list[str]:
         >>> series(2)[0] == INK, len(set(series(7)))
         (True, 7)
     """
-    others = [look.color for look in looks(("dfa", "fa", "usf", "kp", "wm", "drtp")).values()]
-    return [INK, *(others[place % len(others)] for place in range(count - 1))]
+    return [INK, *islice(cycle(_APART), count - 1)]
 
 
-def _free_looks(names: Sequence[str], known: Iterable[Look]) -> dict[str, Look]:
-    """Colours that the known looks leave free, and then all of them, to each name in turn."""
-    colors = list(dict.fromkeys(color for color, _ in _KNOWN.values() if color != INK))
-    taken = {look.color for look in known}
-    free = [color for color in colors if color not in taken] + colors
-    markers = "H8>*d"
-    return {
-        name: Look(free[index % len(free)], markers[index % len(markers)]) for index, name in enumerate(names)
-    }
+def _markers(color: str, place: int) -> str:
+    """All of them, in the order in which they are tried; ink has one of its own."""
+    start = place % len(_MARKERS)
+    return ("o" if color == INK else "") + _MARKERS[start:] + _MARKERS[:start]
 
 
-def _place(rule: str) -> int:
-    return list(_KNOWN).index(rule) if rule in _KNOWN else len(_KNOWN)
+def _colors(ordered: list[Drawn]) -> list[str]:
+    homes = {family: iter(shades) for family, shades in FAMILIES.items()}
+    found = {one: shade for one in ordered if (shade := next(homes.get(one.family, iter(())), None))}
+    free = iter([color for color in _LENT if color not in found.values()])
+    for one in ordered:
+        if one not in found and (color := next(free, None)):
+            found[one] = color
+    again: dict[str, Iterator[str]] = {}
+    for one in ordered:
+        if one not in found:
+            shades = [shade for shade in FAMILIES.get(one.family, ()) if shade != INK]
+            found[one] = next(again.setdefault(one.family, cycle(shades or _LENT)))
+    return [found[one] for one in ordered]
+
+
+def _place(one: Drawn) -> tuple[int, str, str, bool, str]:
+    """By kind and rule; of several names of a rule its own comes first."""
+    known = list(FAMILIES)
+    kind = known.index(one.family) if one.family in known else len(known)
+    return kind, one.family, one.rule, one.name != one.rule, one.name

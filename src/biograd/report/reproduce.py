@@ -1,10 +1,11 @@
 """From a run's configuration back to the command that makes the run."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from biograd.records import Cell
+from biograd.report.table import Table
 
 _OF_THIS_MACHINE = ("seed", "data_dir", "track")
 
@@ -26,9 +27,9 @@ def command(config: Mapping[str, Any], seed: int | str) -> str:
     return " ".join(["biograd train", *map(shlex.quote, words), "--seed", str(seed)])
 
 
-def script(cells: Sequence[Cell]) -> str:
+def script(table: Table) -> str:
     """Commands that repeat every run: one for each cell, in a loop where it has several seeds."""
-    return "\n".join(_of_cell(cell) for cell in cells)
+    return "\n".join(_of_cell(cell) for cell in table.cells)
 
 
 def _of_cell(cell: Cell) -> str:
@@ -44,7 +45,8 @@ def _flags(key: str, value: Any) -> list[str]:
     """A choice becomes its name and a flag for each setting; what is not given needs no flag."""
     flag = f"--{key.replace('_', '-')}"
     if isinstance(value, Mapping):
-        settings = value.get("settings", {})
+        settings = value.get("settings")
+        settings = settings if isinstance(settings, Mapping) else {}
         nested = [word for name, item in settings.items() for word in _flags(f"{key}.{name}", item)]
         return [flag, str(value["name"]), *nested] if "name" in value else nested
     return [] if value is None else [flag, _spell(value)]

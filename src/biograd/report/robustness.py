@@ -6,12 +6,12 @@ from itertools import chain
 
 from matplotlib.figure import Figure
 
-from biograd.records import Cell, Spread
-from biograd.records.summary import number
+from biograd.records import Spread, number
 from biograd.report.attacked import PANELS, QUANTITIES, Attacked, Comparison, comparisons
 from biograd.report.cells import brief_name_of, name_of, percent
 from biograd.report.curves import plot_band
-from biograd.report.drawing import WIDTH, Drawing, draw, legend, legend_height, styles
+from biograd.report.drawing import WIDTH, Drawing, draw, legend, legend_height
+from biograd.report.table import Table
 from biograd.report.tables import MISSING, Column, Entry
 
 _OVER_SEEDS = "Lines: means over seeds; bands: ± one sample standard deviation (none with one seed)."
@@ -21,18 +21,18 @@ _OVER_CLASSES = (
 )
 
 
-def robustness(cells: Iterable[Cell]) -> list[Drawing]:
+def robustness(table: Table) -> list[Drawing]:
     """Accuracy and balanced accuracy under attack, for each task and each settings by which it was measured."""
     return [
         _draw(comparison, quantity)
-        for comparison in comparisons(cells)
+        for comparison in comparisons(table)
         for quantity in QUANTITIES
         if comparison.panels()
     ]
 
 
 @dataclass(frozen=True)
-class Table:
+class AttackTable:
     """A table below the figures.
 
     Attributes:
@@ -48,9 +48,9 @@ class Table:
     notes: list[str]
 
 
-def robustness_tables(cells: Iterable[Cell]) -> list[Table]:
+def robustness_tables(table: Table) -> list[AttackTable]:
     """What the curves must be read with: clean accuracy, logit scale, gradients that are zero, verdicts."""
-    return [_table(comparison) for comparison in comparisons(cells)]
+    return [_table(comparison) for comparison in comparisons(table)]
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,11 @@ class Printed:
     notes: list[str]
 
 
-def printed(cells: Iterable[Cell], keys: Collection[str]) -> list[Printed]:
+def printed(table: Table, keys: Collection[str]) -> list[Printed]:
     """The curves in text.
 
     Args:
-        cells: as `biograd.records.summarize` gives them.
+        table: of the runs.
         keys: of the measurements that are wanted.
     """
     return [
@@ -81,7 +81,7 @@ def printed(cells: Iterable[Cell], keys: Collection[str]) -> list[Printed]:
             _text(comparison),
             _not_made(comparison),
         )
-        for comparison in comparisons(cells)
+        for comparison in comparisons(table)
         if comparison.key in keys
     ]
 
@@ -103,15 +103,15 @@ def _draw(comparison: Comparison, quantity: str) -> Drawing:
     rows = -(-len(panels) // 3)
     columns = -(-len(panels) // rows)
     cells = [one.cell for one in comparison.members]
-    lines = styles(cells)
+    lines = [one.style for one in comparison.members]
 
     def paint(figure: Figure) -> None:
         places = list(chain(*figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)))
         for axes, panel in zip(places, panels, strict=False):
-            for one, style in zip(comparison.members, lines, strict=True):
+            for one in comparison.members:
                 band = one.band(*panel, quantity)
                 if band is not None:
-                    plot_band(axes, band, style)
+                    plot_band(axes, band, one.style)
             axes.set_title(PANELS[panel], fontsize=7.5)
             axes.tick_params(labelbottom=True)
         for axes in places[len(panels) :]:
@@ -134,7 +134,7 @@ def _sources(comparison: Comparison) -> str:
     """On which runs transferred examples were made: no rule is attacked by its own."""
     made_on = {
         name_of(one.cell): sorted(
-            {m["source"].rpartition("/")[0] for m in one.measurements if m.get("source")}
+            {source.rpartition("/")[0] for m in one.measurements if (source := m["source"])}
         )
         for one in comparison.members
     }
@@ -142,7 +142,7 @@ def _sources(comparison: Comparison) -> str:
     return f"Transferred examples: {'; '.join(told)}." if told else ""
 
 
-def _table(comparison: Comparison) -> Table:
+def _table(comparison: Comparison) -> AttackTable:
     members = comparison.members
     columns = [
         _text_column("rule", [name_of(one.cell) for one in members]),
@@ -156,7 +156,7 @@ def _table(comparison: Comparison) -> Table:
         f"{budget(comparison)}. Logit scale: mean magnitude of the margin between the right logit and the largest "
         f"other. Zero gradient: inputs whose gradient is exactly zero. {_spread_of(comparison)}".rstrip(".")
     )
-    return Table(comparison.task, columns, caption, _notes(comparison))
+    return AttackTable(comparison.task, columns, caption, _notes(comparison))
 
 
 _CLEAN = {"accuracy %": "accuracy", "balanced accuracy %": "balanced_accuracy", "logit scale": "logit_scale"}

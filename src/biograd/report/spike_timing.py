@@ -1,20 +1,19 @@
 """The figure of the spiking simulation: spikes, the STDP window, the race, and the mean change beside the rule."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from biograd.records.theory import RaceRow, SpikeTiming, Window
 from biograd.report.drawing import WIDTH, Drawing, draw
-from biograd.report.palette import INK, QUIET
+from biograd.report.palette import BLUE, INK, ORANGE, QUIET
 
-_BLUE, _ORANGE = "#1a37dc", "#ae4e0b"
-_TRAINS = {"input": QUIET, "taught 1": _BLUE, "alone": INK, "taught 0": _ORANGE}
+_TRAINS = {"input": QUIET, "taught 1": BLUE, "alone": INK, "taught 0": ORANGE}
 
 
-def spike_timing(measured: Mapping[str, Any]) -> Drawing:
+def spike_timing(measured: SpikeTiming) -> Drawing:
     """Four panels: spikes under the teaching current and without, the window, the race, and the mean change.
 
     Args:
@@ -54,8 +53,8 @@ def _raster(axes: Axes, trains: Mapping[str, Sequence[Sequence[float]]], half: f
     axes.set_title("spikes, trial by trial")
 
 
-def _window(axes: Axes, window: Mapping[str, Sequence[float]]) -> None:
-    for side, sign, color in (("plus", 1, _BLUE), ("minus", -1, _ORANGE)):
+def _window(axes: Axes, window: Window) -> None:
+    for side, sign, color in (("plus", 1, BLUE), ("minus", -1, ORANGE)):
         amplitude, tau = window[side]
         lag = np.linspace(0, 0.1, 200)
         change = sign * amplitude * np.exp(-lag / tau)
@@ -66,15 +65,15 @@ def _window(axes: Axes, window: Mapping[str, Sequence[float]]) -> None:
     axes.set_title("STDP window: change by a pair")
 
 
-def _race(axes: Axes, rows: Sequence[Mapping[str, float]], beta: float) -> None:
+def _race(axes: Axes, rows: Sequence[RaceRow], beta: float) -> None:
     places = range(len(rows))
-    axes.bar(places, [row["mean"] for row in rows], color=_BLUE, alpha=0.35, width=0.7, label="simulated")
+    axes.bar(places, [row["mean"] for row in rows], color=BLUE, alpha=0.35, width=0.7, label="simulated")
     axes.errorbar(
         places,
         [row["mean"] for row in rows],
         [row["standard_error"] for row in rows],
         fmt="none",
-        ecolor=_BLUE,
+        ecolor=BLUE,
         elinewidth=1.2,
     )
     axes.plot(
@@ -93,8 +92,8 @@ def _race(axes: Axes, rows: Sequence[Mapping[str, float]], beta: float) -> None:
     axes.legend(loc="upper left")
 
 
-def _change(axes: Axes, measured: Mapping[str, Any]) -> None:
-    looks = {"synapse": (_ORANGE, "o", "alone"), "group": (_BLUE, "^", "in a group")}
+def _change(axes: Axes, measured: SpikeTiming) -> None:
+    looks = {"synapse": (ORANGE, "o", "alone"), "group": (BLUE, "^", "in a group")}
     for what, (color, marker, name) in looks.items():
         rows, fit = measured[what], measured["fits"][what]
         axes.errorbar(

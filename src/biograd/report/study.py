@@ -1,47 +1,20 @@
 """What a study found, as tables: measured beside published, and its claims with a verdict each."""
 
-import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-from biograd.errors import UserMistake
-from biograd.records import Cell, exists, read_json
+from biograd.records import Cell, ClaimRow, StudyOutcome, StudyRow
+from biograd.records.study import Caveat, Unit
 from biograd.report.cells import short
 from biograd.report.tables import MISSING, Column, Entry
-
-FILE = "study.json"
-"""Where ``biograd reproduce`` leaves what it found, beside the runs."""
 
 CAPTION = "of each seed the mean over the group's cells; then mean ± sample standard deviation over seeds"
 
 _SCALES = {"fraction": (100, 2, "%"), "degrees": (1, 1, "°"), "seconds": (1, 1, "s"), "number": (1, 4, "")}
 """Unit to factor, decimals and sign."""
-
-Row = Mapping[str, Any]
-
-
-def load(directory: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """What a study found below a folder, None where there was no study.
-
-    Raises:
-        UserMistake: the file is corrupted, or another version wrote it.
-    """
-    path = Path(directory) / FILE
-    if not exists(path):
-        return None
-    found = read_json(path)
-    try:
-        heading(found)
-        measured_columns(found["rows"])
-        claim_columns(found["claims"])
-    except (KeyError, TypeError, ValueError):
-        raise UserMistake(
-            f"{path} is not what this version of biograd reproduce writes: run that again, or remove the file"
-        ) from None
-    return found
 
 
 def compared(cells: Iterable[Cell]) -> list[Cell]:
@@ -62,29 +35,32 @@ def compared(cells: Iterable[Cell]) -> list[Cell]:
 def one_by_one(cells: Iterable[Cell]) -> list[Cell]:
     """Those of the cells that tell one class from the rest, where several classes of a data set are told so."""
     cells = list(cells)
-    classes = {(cell.runs[0].data, cell.data) for cell in cells if cell.data != cell.runs[0].data}
-    several = {data for data, _ in classes if len([pair for pair in classes if pair[0] == data]) > 1}
-    return [cell for cell in cells if cell.data != cell.runs[0].data and cell.runs[0].data in several]
+    classes: dict[str, set[str]] = defaultdict(set)
+    for cell in cells:
+        classes[cell.runs[0].data].update([] if cell.one_vs_rest is None else [cell.one_vs_rest])
+    return [cell for cell in cells if cell.one_vs_rest is not None and len(classes[cell.runs[0].data]) > 1]
 
 
 def _task_folder(cell: Cell) -> Path:
     return cell.runs[0].folder.parent
 
 
-def heading(study: Row) -> str:
+def heading(study: StudyOutcome) -> str:
     """Title and budget."""
     return f"{study['title']}, {study['budget']} budget"
 
 
-def measured_columns(rows: Sequence[Row]) -> list[Column]:
+def measured_columns(rows: Sequence[StudyRow]) -> list[Column]:
     """Measured beside published, a row a quantity of a group; columns in which no row has anything are left out."""
     return _with_content(
         [
             Column("group", False, tuple(_text(row["group"]) for row in rows)),
             Column("quantity", False, tuple(_text(_named(row)) for row in rows)),
-            Column("measured", True, tuple(_spread(row, "mean", "sd") for row in rows)),
-            Column("published", True, tuple(_spread(row, "published", "published_sd") for row in rows)),
-            Column("difference", True, tuple(_signed(row, row["difference"]) for row in rows)),
+            Column("measured", True, tuple(_spread(row["unit"], row["mean"], row["sd"]) for row in rows)),
+            Column("published", True, tuple(_published(row) for row in rows)),
+            Column(
+                "difference", True, tuple(_spread(row["unit"], row["difference"], None, "+") for row in rows)
+            ),
             Column("seeds", True, tuple(Entry(str(row["seeds"]), row["seeds"]) for row in rows)),
             Column("not in the mean", False, tuple(_text(_missing(row)) for row in rows)),
             Column("source", False, tuple(_text(row["source"] or "") for row in rows)),
@@ -92,7 +68,7 @@ def measured_columns(rows: Sequence[Row]) -> list[Column]:
     )
 
 
-def claim_columns(claims: Sequence[Row]) -> list[Column]:
+def claim_columns(claims: Sequence[ClaimRow]) -> list[Column]:
     """Each claim with what was measured, the bound and the verdict."""
     return [
         Column("claim", False, tuple(_text(claim["claim"]) for claim in claims)),
@@ -104,7 +80,7 @@ def claim_columns(claims: Sequence[Row]) -> list[Column]:
     ]
 
 
-def verdict(claim: Row) -> str:
+def verdict(claim: ClaimRow) -> str:
     """``met``, ``not met``, or why it is open; and what speaks against the measurement.
 
     Example:
@@ -121,8 +97,8 @@ def verdict(claim: Row) -> str:
     return f"{judged}; but {against['quantity']}: {_with_unit(against)}" if against else judged
 
 
-def _with_unit(row: Row) -> str:
-    return f"{_spell(row, row['mean'])} {_SCALES[row['unit']][2]}".rstrip()
+def _with_unit(row: Caveat) -> str:
+    return f"{_spell(row['unit'], row['mean'])} {_SCALES[row['unit']][2]}".rstrip()
 
 
 def _with_content(columns: list[Column]) -> list[Column]:
@@ -133,40 +109,37 @@ def _text(text: str) -> Entry:
     return Entry(text, text or None)
 
 
-def _named(row: Row) -> str:
+def _named(row: StudyRow | ClaimRow) -> str:
     """The quantity with its unit: ``test accuracy %``."""
     return f"{row['quantity']} {_SCALES[row['unit']][2]}".rstrip()
 
 
-def _spell(row: Row, value: float, sign: str = "") -> str:
-    factor, decimals, _ = _SCALES[row["unit"]]
+def _spell(unit: Unit, value: float, sign: str = "") -> str:
+    factor, decimals, _ = _SCALES[unit]
     return f"{factor * value:{sign}.{decimals}f}".replace("-", "−")
 
 
-def _spread(row: Row, mean: str, sd: str) -> Entry:
-    if row[mean] is None:
+def _spread(unit: Unit, mean: float | None, sd: float | None, sign: Literal["", "+"] = "") -> Entry:
+    if mean is None:
         return Entry(MISSING, None)
-    spread = "" if row[sd] is None else f" ± {_spell(row, row[sd])}"
-    return Entry(f"{_spell(row, row[mean])}{spread}", row[mean])
+    spread = "" if sd is None else f" ± {_spell(unit, sd)}"
+    return Entry(f"{_spell(unit, mean, sign)}{spread}", mean)
 
 
-def _signed(row: Row, value: float | None) -> Entry:
-    return Entry(MISSING, None) if value is None else Entry(_spell(row, value, "+"), value)
+def _published(row: StudyRow) -> Entry:
+    return _spread(row["unit"], row["published"], row["published_sd"])
 
 
-def _claimed(claim: Row) -> Entry:
+def _claimed(claim: ClaimRow) -> Entry:
     """The mean, with its sign where it is a difference."""
-    if claim["beside"] is None or claim["mean"] is None:
-        return _spread(claim, "mean", "sd")
-    spread = "" if claim["sd"] is None else f" ± {_spell(claim, claim['sd'])}"
-    return Entry(f"{_spell(claim, claim['mean'], '+')}{spread}", claim["mean"])
+    return _spread(claim["unit"], claim["mean"], claim["sd"], "+" if claim["beside"] else "")
 
 
-def _bound(claim: Row) -> Entry:
-    return Entry(_spell(claim, claim["at_least"], "+" if claim["beside"] else ""), claim["at_least"])
+def _bound(claim: ClaimRow) -> Entry:
+    return _spread(claim["unit"], claim["at_least"], None, "+" if claim["beside"] else "")
 
 
-def _missing(row: Row) -> str:
+def _missing(row: StudyRow) -> str:
     """What the mean of a group leaves out.
 
     Example:

@@ -2,27 +2,17 @@
 
 import csv as csv_format
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from biograd.records import Cell, Spread
-from biograd.report.cells import (
-    accuracy_shown,
-    backpropagation_of,
-    brief_name_of,
-    ordered,
-    percent,
-    seconds_text,
-    short,
-    state_of,
-    tasks,
-    times_reference,
-)
+from biograd.report.cells import brief_name_of, percent, seconds_text, short, state_of
+from biograd.report.table import Table, Task
 
 if TYPE_CHECKING:
+    import rich.table
     from rich.console import Console, ConsoleOptions, ConsoleRenderable
-    from rich.table import Table
 
 MISSING = "—"
 
@@ -44,7 +34,7 @@ class Column:
     entries: tuple[Entry, ...]
 
 
-def summary_columns(cells: Iterable[Cell]) -> list[Column]:
+def summary_columns(table: Table) -> list[Column]:
     """The summary, a row for each cell; columns in which no cell has anything are left out.
 
     ``seeds`` counts those that finished, and says what did not. Accuracies are in percent, mean ± sample standard
@@ -52,10 +42,7 @@ def summary_columns(cells: Iterable[Cell]) -> list[Column]:
     ``Δ bp`` is the difference of the means in percentage points, ``× bp`` the ratio of the mean training seconds.
     Where no run has read the test set, balanced accuracy and differences are those of the validation part.
     """
-    cells = ordered(cells)
-    reference = {
-        id(cell): backpropagation_of(members) for members in tasks(cells).values() for cell in members
-    }
+    cells, placed = table.cells, [(task, cell) for task in table.tasks for cell in task.cells]
     columns = [
         _column("rule", [_text(short(cell.rule)) for cell in cells]),
         _column("data", [_text(short(cell.data)) for cell in cells]),
@@ -63,28 +50,27 @@ def summary_columns(cells: Iterable[Cell]) -> list[Column]:
         _column("configuration", [_text(cell.label) for cell in cells]),
         _numbers("seeds", [_seeds(cell) for cell in cells]),
         _numbers("test accuracy %", [_percent(cell.test_accuracy) for cell in cells]),
-        _numbers("balanced accuracy %", [_balanced(cell, accuracy_shown(cells)) for cell in cells]),
-        _numbers("Δ bp", [_difference(cell, reference[id(cell)]) for cell in cells]),
+        _numbers("balanced accuracy %", [_balanced(*one) for one in placed]),
+        _numbers("Δ bp", [_difference(*one) for one in placed]),
         _numbers("validation accuracy %", [_percent(cell.spread("validation_accuracy")) for cell in cells]),
         _numbers("seconds", [_seconds(cell.seconds) for cell in cells]),
-        _numbers("× bp", [_ratio(cell, reference[id(cell)]) for cell in cells]),
+        _numbers("× bp", [_ratio(*one) for one in placed]),
     ]
     return [column for column in columns if any(entry.value is not None for entry in column.entries)]
 
 
-def rich_table(cells: Iterable[Cell], title: str | None = None) -> "ConsoleRenderable":
+def rich_table(table: Table, title: str | None = None) -> "ConsoleRenderable":
     """The summary for a terminal, in as many columns as fit; what all cells share is in the title.
 
     A name holds its configuration. In a narrow terminal the validation accuracy is left out beside the test
     accuracy, and what is still too wide is broken, never cut.
 
     Args:
-        cells: what to summarize.
+        table: what to summarize.
         title: above the table; by default the data set and net, where there is only one pair of them.
     """
-    cells = ordered(cells)
-    columns, shared = summary_columns(cells), list(tasks(cells))
-    columns[0] = _column("rule", [_text(brief_name_of(cell)) for cell in cells])
+    columns, shared = summary_columns(table), [task.name for task in table.tasks]
+    columns[0] = _column("rule", [_text(brief_name_of(cell)) for cell in table.cells])
     hidden = ["configuration"]
     if len(shared) == 1:
         title = shared[0] if title is None else f"{title}: {shared[0]}"
@@ -99,10 +85,10 @@ def rich_table(cells: Iterable[Cell], title: str | None = None) -> "ConsoleRende
 class _FirstThatFits:
     """The first of several tables that needs no broken lines, or the last."""
 
-    def __init__(self, *tables: "Table") -> None:
+    def __init__(self, *tables: "rich.table.Table") -> None:
         self._tables = tables
 
-    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "Iterator[Table]":
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "Iterator[rich.table.Table]":
         from rich.measure import Measurement
 
         unlimited = options.update(max_width=10_000)
@@ -119,13 +105,15 @@ def _without_validation(columns: list[Column]) -> list[Column]:
     return [column for column in columns if column.title != "validation accuracy %"]
 
 
-def terminal_table(columns: list[Column], title: str | None, caption: str | None = None) -> "Table":
+def terminal_table(
+    columns: list[Column], title: str | None, caption: str | None = None
+) -> "rich.table.Table":
     """Columns as a table for a terminal; what is too wide is broken, never cut."""
     from rich import box
-    from rich.table import Table
+    from rich.table import Table as RichTable
     from rich.text import Text
 
-    table = Table(
+    table = RichTable(
         title=None if title is None else Text(title), caption=None if caption is None else Text(caption)
     )
     table.box, table.pad_edge, table.padding = box.SIMPLE_HEAD, False, (0, 1, 0, 0)
@@ -137,9 +125,9 @@ def terminal_table(columns: list[Column], title: str | None, caption: str | None
     return table
 
 
-def markdown(cells: Iterable[Cell]) -> str:
+def markdown(table: Table) -> str:
     """The summary as a Markdown table."""
-    columns = summary_columns(cells)
+    columns = summary_columns(table)
     lines = [[column.title for column in columns], ["--:" if column.numeric else "---" for column in columns]]
     lines += [[_markdown_text(entry.text) for entry in row] for row in in_rows(columns)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
@@ -157,19 +145,18 @@ _QUANTITIES = (
 )
 
 
-def csv(cells: Iterable[Cell]) -> str:
+def csv(table: Table) -> str:
     """The summary for a spreadsheet: plain numbers with every digit, accuracies as fractions.
 
     Columns of the test set are left out where every run was to leave it unread.
     """
-    cells = ordered(cells)
-    reads_test = any(run.config.get("read_test", True) for cell in cells for run in cell.runs)
+    reads_test = any(run.config.get("read_test", True) for run in table.runs)
     quantities = [one for one in _QUANTITIES if reads_test or not one.startswith("test_")]
     measures = [f"{quantity}_{measure}" for quantity in quantities for measure in ("mean", "sd", "n")]
     text = io.StringIO()
     writer = csv_format.writer(text, lineterminator="\n")
     writer.writerow(["rule", "data", "net", "configuration", "runs", "diverged", "unfinished", *measures])
-    for cell in cells:
+    for cell in table.cells:
         spreads = [cell.spread(quantity) for quantity in quantities]
         numbers = [value for spread in spreads for value in (spread.mean, spread.sd, spread.n)]
         head = [cell.rule, cell.data, cell.net, cell.label, len(cell.runs), cell.failed, cell.unfinished]
@@ -211,31 +198,26 @@ def _percent(spread: Spread) -> Entry:
     return Entry(percent(spread), spread.mean)
 
 
-def _balanced(cell: Cell, shown: str) -> Entry:
+def _balanced(task: Task, cell: Cell) -> Entry:
     """Beside the accuracy shown, where one class is told from the rest and it would hide that it is rare."""
-    if cell.runs[0].config.get("one_vs_rest") is None:
+    if cell.one_vs_rest is None:
         return Entry(MISSING, None)
-    return _percent(cell.spread(shown.replace("accuracy", "balanced_accuracy")))
+    return _percent(cell.spread(task.accuracy_shown.replace("accuracy", "balanced_accuracy")))
 
 
 def _seconds(spread: Spread) -> Entry:
     return Entry(seconds_text(spread), spread.mean)
 
 
-def _difference(cell: Cell, reference: Cell | None) -> Entry:
+def _difference(task: Task, cell: Cell) -> Entry:
     """Points of accuracy above or below backpropagation."""
-    if reference is None or reference is cell:
-        return Entry(MISSING, None)
-    shown = accuracy_shown([cell, reference])
-    ours, theirs = cell.spread(shown).mean, reference.spread(shown).mean
-    if ours is None or theirs is None:
-        return Entry(MISSING, None)
-    return Entry(f"{100 * (ours - theirs):+.2f}".replace("-", "−"), ours - theirs)
+    more = task.difference(cell)
+    return Entry(MISSING, None) if more is None else Entry(f"{100 * more:+.2f}".replace("-", "−"), more)
 
 
-def _ratio(cell: Cell, reference: Cell | None) -> Entry:
+def _ratio(task: Task, cell: Cell) -> Entry:
     """Training seconds as a multiple of backpropagation's."""
-    times = times_reference(cell, reference)
+    times = task.times_reference(cell)
     return Entry(MISSING, None) if times is None else Entry(f"{times:.2f}", times)
 
 

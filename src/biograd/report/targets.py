@@ -1,10 +1,8 @@
 """Figures of what target propagation depends on: its targets, its decoders, and the inverses of weights."""
 
-from collections.abc import Iterable
-
-from biograd.records import Cell
 from biograd.report.drawing import Drawing
 from biograd.report.layer_panels import Quantity, over_time
+from biograd.report.table import Table
 
 _QUANTITIES = (
     Quantity(
@@ -33,6 +31,6 @@ _QUANTITIES = (
 )
 
 
-def targets(cells: Iterable[Cell]) -> list[Drawing]:
+def targets(table: Table) -> list[Drawing]:
     """What was measured of targets, decoders and inverses, over time, a panel for each layer."""
-    return over_time(cells, _QUANTITIES)
+    return over_time(table, _QUANTITIES)

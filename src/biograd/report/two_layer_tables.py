@@ -1,16 +1,15 @@
 """Rows of the two-layer simulations as tables of text, for the terminal and the page."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from biograd.records.theory import AlignmentRow, ConvergenceRow, KernelRow
 from biograd.report.tables import MISSING
 
-Row = Mapping[str, Any]
-Table = list[tuple[str, ...]]
+Lines = list[tuple[str, ...]]
 """Titles, then a tuple a row; the last column holds what a reader must know besides."""
 
 
-def alignment_table(rows: Sequence[Row]) -> Table:
+def alignment_table(rows: Sequence[AlignmentRow]) -> Lines:
     """A line a cell, published numbers beside.
 
     Args:
@@ -20,7 +19,7 @@ def alignment_table(rows: Sequence[Row]) -> Table:
     return [titles, *(_alignment(row) for row in rows)]
 
 
-def convergence_table(rows: Sequence[Row]) -> Table:
+def convergence_table(rows: Sequence[ConvergenceRow]) -> Lines:
     """A line for each λ: where it ended, and its late slope beside the predicted.
 
     Args:
@@ -30,25 +29,16 @@ def convergence_table(rows: Sequence[Row]) -> Table:
     return [titles, *(_convergence(row) for row in rows)]
 
 
-def kernels_table(rows: Sequence[Row]) -> Table:
+def kernels_table(rows: Sequence[KernelRow]) -> Lines:
     """A line a width.
 
     Args:
         rows: of `biograd.theory.kernel_norms.kernel_norms`.
     """
-    return [
-        ("p", "‖H(0)‖", "λ_min(G(0))"),
-        *(
-            (
-                str(row["width"]),
-                *(_spread(row[f"{what}_mean"], row[f"{what}_sd"], 4) for what in ("first_layer", "slowest")),
-            )
-            for row in rows
-        ),
-    ]
+    return [("p", "‖H(0)‖", "λ_min(G(0))"), *map(_kernels, rows)]
 
 
-def _alignment(row: Row) -> tuple[str, ...]:
+def _alignment(row: AlignmentRow) -> tuple[str, ...]:
     return (
         row["activation"],
         str(row["width"]),
@@ -61,12 +51,13 @@ def _alignment(row: Row) -> tuple[str, ...]:
     )
 
 
-def _notes(row: Row) -> list[str]:
+def _notes(row: AlignmentRow) -> list[str]:
     """What did not end as it should, and how far it is from what was published or is expected."""
-    notes = [f"{row[what]} of {row['trials']} {what}" for what in ("capped", "diverged") if row[what]]
+    counts = {"capped": row["capped"], "diverged": row["diverged"]}
+    notes = [f"{count} of {row['trials']} {what}" for what, count in counts.items() if count]
     if row["deviations"] is not None:
         notes.append(f"{row['deviations']:+.1f} published sd".replace("-", "−"))
-    if row["predicted"] is not None and row["cosine_mean"] is not None:
+    if row["predicted"] and row["cosine_mean"] is not None:
         error = row["standard_error"] and row["standard_error"] / row["predicted"]
         notes.append(f"cos · p/n = {_spread(row['cosine_mean'] / row['predicted'], error, 2)}")
     if row["published_loss"] is not None:
@@ -74,7 +65,7 @@ def _notes(row: Row) -> list[str]:
     return notes
 
 
-def _convergence(row: Row) -> tuple[str, ...]:
+def _convergence(row: ConvergenceRow) -> tuple[str, ...]:
     diverged = f"{row['diverged']} of {row['trials']} diverged" if row["diverged"] else ""
     if not row["steps"]:
         return (f"{row['regularization']:g}", *[MISSING] * 5, diverged)
@@ -89,6 +80,11 @@ def _convergence(row: Row) -> tuple[str, ...]:
         _spread(row["recursion_ratio"], None),
         "; ".join(filter(None, notes)),
     )
+
+
+def _kernels(row: KernelRow) -> tuple[str, ...]:
+    first = _spread(row["first_layer_mean"], row["first_layer_sd"], 4)
+    return str(row["width"]), first, _spread(row["slowest_mean"], row["slowest_sd"], 4)
 
 
 def _spread(mean: float | None, sd: float | None, digits: int = 3) -> str:

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor
 
+from biograd.records.robustness import MaskingCheck, Verdict
 from biograd.robustness.scores import accuracy, standard_errors
 
 ERRORS = 2.0
@@ -50,7 +51,7 @@ class Evidence:
     zero_gradients: float | None
 
 
-def verdict(evidence: Evidence) -> dict[str, Any]:
+def verdict(evidence: Evidence) -> Verdict:
     """``masking``: ``suspected`` if a check fails, ``not seen`` if all pass, ``unclear`` if one was not made.
 
     The checks, after Athalye, Carlini & Wagner 2018 (arXiv 1802.00420): no other attack (without gradients, from
@@ -67,7 +68,7 @@ def verdict(evidence: Evidence) -> dict[str, Any]:
     return {
         "masking": "suspected" if failed else "unclear" if unclear else "not seen",
         "reasons": [check.seen for check in checks if not check.passed],
-        "checks": [check._asdict() for check in checks],
+        "checks": [MaskingCheck(name=check.name, passed=check.passed, seen=check.seen) for check in checks],
     }
 
 

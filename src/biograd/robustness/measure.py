@@ -7,12 +7,12 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from biograd import records
 from biograd.errors import UserMistake
 from biograd.progress import shown
-from biograd.records import Run
+from biograd.records import Measurement, Run
+from biograd.records.robustness import AttackRow, Measured
 from biograd.robustness.curves import Curve, at_large, evidence, excuse, measured, plans
 from biograd.robustness.masking import verdict
 from biograd.robustness.settings import AttackSettings
@@ -32,7 +32,7 @@ def measure_run(
     threads: int | None = None,
     data_dir: str | None = None,
     progress: bool | None = None,
-) -> dict[str, Any]:
+) -> Measurement:
     """Attack a finished run, and add what was measured to its folder as ``robustness.json``.
 
     An example counts as right under an attack if it is right both before and after, so that no curve lies above
@@ -75,10 +75,9 @@ def measure_run(
     ):
         attacked = restored(path, device=str(place), data_dir=data_dir)
         source = find_source(attacked, likely)
-        found = _measurement(attacked, source, settings, progress)
-        environment = records.environment()
-    seconds = time.perf_counter() - start
-    return records.add_measurement(path, {**found, "environment": environment, "seconds": seconds})
+        found = _measured(attacked, source, settings, progress)
+        found["seconds"] = time.perf_counter() - start
+    return records.add_measurement(path, found)
 
 
 def require_test(run: Run) -> None:
@@ -94,10 +93,10 @@ def require_test(run: Run) -> None:
         )
 
 
-def _measurement(
+def _measured(
     run: Restored, source: Restored | None, settings: AttackSettings, progress: bool | None
-) -> dict[str, Any]:
-    """Everything but where and how long it was measured."""
+) -> Measured:
+    """Everything but how long it took."""
     victim = Victim(run, settings.examples, settings.seed)
     sizes = settings.epsilons or victim.domain.epsilons
     settings = dataclasses.replace(settings, epsilons=sizes)
@@ -125,16 +124,24 @@ def _measurement(
         },
         "rows": [row for one in curves for row in _rows(victim, one)],
         "verdict": verdict(evidence(curves, large, zero.get("true"))),
+        "environment": records.environment(),
+        "seconds": 0.0,
     }
 
 
-def _rows(victim: Victim, one: Curve) -> Iterator[dict[str, Any]]:
-    head = {"attack": one.attack, "gradient": one.gradient}
+def _rows(victim: Victim, one: Curve) -> Iterator[AttackRow]:
+    nothing: AttackRow = {
+        "attack": one.attack,
+        "gradient": one.gradient,
+        "epsilon": None,
+        "accuracy": None,
+        "balanced_accuracy": None,
+        "reason": one.reason,
+    }
     if one.reason is not None:
-        nothing = {"epsilon": None, "accuracy": None, "balanced_accuracy": None}
-        yield {**head, **nothing, "reason": one.reason}
+        yield nothing
     for epsilon, right in one.right.items():
-        yield {**head, "epsilon": epsilon, **victim.scores(right), "reason": None}
+        yield {**nothing, "epsilon": epsilon, **victim.scores(right)}
 
 
 def _key(settings: AttackSettings, unit: str) -> str:

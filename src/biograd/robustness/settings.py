@@ -3,9 +3,10 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import cast
 
 from biograd.errors import UserMistake
+from biograd.records.robustness import AttackSettingsRow
 
 ATTACKS = ("fgsm", "pgd", "square", "transfer")
 GRADIENTS = ("true", "rule")
@@ -54,9 +55,9 @@ class AttackSettings:
         if self.step_size is not None and not 0 < self.step_size < math.inf:
             raise UserMistake(f"step_size is {self.step_size}, expected a number > 0")
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> AttackSettingsRow:
         """As a record holds them."""
-        return asdict(self)
+        return cast("AttackSettingsRow", asdict(self))
 
 
 def _chosen(name: str, given: Sequence[str], known: tuple[str, ...]) -> tuple[str, ...]:

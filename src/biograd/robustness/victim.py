@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from biograd.data.seeded import seeded
+from biograd.records.robustness import Scores
 from biograd.robustness.domain import domain_of, held_out_examples, to_net
 from biograd.robustness.gradient_sources import Gradient, Predict, rule_gradient, true_gradient
 from biograd.robustness.scores import accuracy, balanced_accuracy, is_right, margins
@@ -76,7 +77,7 @@ class Victim:
         parts = zip(self.x.split(BATCH), self.y.split(BATCH), strict=True)
         return accuracy(torch.cat([gradient(x, y).flatten(1).count_nonzero(1) == 0 for x, y in parts]))
 
-    def scores(self, right: Tensor) -> dict[str, float]:
+    def scores(self, right: Tensor) -> Scores:
         """Accuracy and balanced accuracy, as fractions."""
         return {"accuracy": accuracy(right), "balanced_accuracy": balanced_accuracy(right, self.y)}
 

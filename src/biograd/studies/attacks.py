@@ -6,16 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from biograd import records
 from biograd.executor import Executor, Local, results
 from biograd.progress import shown
-from biograd.records import Run
-from biograd.records.summary import number
+from biograd.records import Measurement, Run, number
+from biograd.records.robustness import AttackRow
 from biograd.robustness import AttackSettings, candidates, measure_run
 from biograd.studies.quantities import Unit
 from biograd.studies.study import BudgetName, RobustnessPlan, Study
-
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ class UnderAttack:
         rows = [row for row in measured["rows"] if self._is_of(row)] if measured else []
         return number(rows[0], "balanced_accuracy" if self.balanced else "accuracy") if rows else None
 
-    def _is_of(self, row: Row) -> bool:
+    def _is_of(self, row: AttackRow) -> bool:
         by_gradient = self.attack in ("fgsm", "pgd")
         fits = row["gradient"] == self.gradient if by_gradient else True
         return row["attack"] == self.attack and row["epsilon"] == self.epsilon and fits
@@ -184,10 +181,10 @@ def attack_runs(
             results(executor, _attack, tasks, bar.reach)
 
 
-def measurement(run: Run, plan: RobustnessPlan) -> Row | None:
+def measurement(run: Run, plan: RobustnessPlan) -> Measurement | None:
     """The newest measurement of a run by the settings of a plan, None where there is none."""
     wanted = [_as_recorded(plan.settings(name)) for name in ("full", "quick")]
-    found = [one for one in records.read_measurements(run.folder) if one["settings"] in wanted]
+    found = [one for one in run.measurements if one["settings"] in wanted]
     return found[-1] if found else None
 
 

@@ -2,9 +2,9 @@
 
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from biograd.records import Run
+from biograd.records import ClaimRow, Run, StudyRow
+from biograd.records.study import Caveat
 from biograd.records.summary import spread
 from biograd.studies.quantities import Quantity
 from biograd.studies.study import BudgetName, Claim, Group, Published, Shown, Study, StudyCell
@@ -13,13 +13,8 @@ Runs = Mapping[str, Sequence[Run]]
 """The runs that there are, by the name of their cell."""
 
 
-def rows(study: Study, runs: Runs) -> list[dict[str, Any]]:
-    """A row for each quantity of each group of which there are runs, in the study's order.
-
-    ``mean`` and ``sd`` are over the ``seeds`` for which every one of the ``cells`` that have runs is done and
-    has the quantity; the value of a seed is the mean over those cells. ``of_cells`` counts the group's cells,
-    ``diverged`` and ``unfinished`` its runs that have no part in any mean. Values are in ``unit``.
-    """
+def rows(study: Study, runs: Runs) -> list[StudyRow]:
+    """A row for each quantity of each group of which there are runs, in the study's order."""
     return [
         _row(study, group, shown, runs)
         for group in study.groups
@@ -28,13 +23,8 @@ def rows(study: Study, runs: Runs) -> list[dict[str, Any]]:
     ]
 
 
-def verdicts(study: Study, runs: Runs, budget: BudgetName) -> list[dict[str, Any]]:
-    """A row for each claim about groups of which there are runs.
-
-    ``mean`` and ``sd`` are over seeds, of the group or of its difference from the other, seed by seed. ``met`` is
-    None, and ``open`` says why, until all that the full budget asks for is there. ``caveat`` is a quantity that
-    speaks against the measurement, with its mean, or None.
-    """
+def verdicts(study: Study, runs: Runs, budget: BudgetName) -> list[ClaimRow]:
+    """A row for each claim about groups of which there are runs."""
     return [
         _verdict(study, claim, runs, budget)
         for claim in study.claims
@@ -67,7 +57,7 @@ def _present(study: Study, group: Group, runs: Runs) -> list[StudyCell]:
     return [cell for cell in study.cells_of(group) if runs.get(cell.name)]
 
 
-def _row(study: Study, group: Group, shown: Shown, runs: Runs) -> dict[str, Any]:
+def _row(study: Study, group: Group, shown: Shown, runs: Runs) -> StudyRow:
     cells, published = _present(study, group, runs), shown.published
     measured = spread(by_seed(cells, shown.quantity, runs).values())
     statuses = [run.status for cell in cells for run in runs[cell.name]]
@@ -94,7 +84,7 @@ def _difference(measured: float | None, published: Published | None) -> float | 
     return None if measured is None or published is None else measured - published.value
 
 
-def _verdict(study: Study, claim: Claim, runs: Runs, budget: BudgetName) -> dict[str, Any]:
+def _verdict(study: Study, claim: Claim, runs: Runs, budget: BudgetName) -> ClaimRow:
     groups = _compared(study, claim)
     ours, *theirs = (by_seed(_present(study, group, runs), claim.quantity, runs) for group in groups)
     beside = theirs[0] if theirs else dict.fromkeys(ours, 0.0)
@@ -116,7 +106,7 @@ def _verdict(study: Study, claim: Claim, runs: Runs, budget: BudgetName) -> dict
     }
 
 
-def _caveat(cells: Sequence[StudyCell], quantity: Quantity | None, runs: Runs) -> dict[str, Any] | None:
+def _caveat(cells: Sequence[StudyCell], quantity: Quantity | None, runs: Runs) -> Caveat | None:
     """What speaks against the measurement of a group, with its mean; None where nothing does."""
     mean = spread(by_seed(cells, quantity, runs).values()).mean if quantity else None
     return {"quantity": quantity.title, "unit": quantity.unit, "mean": mean} if quantity and mean else None

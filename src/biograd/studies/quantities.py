@@ -2,13 +2,10 @@
 
 import statistics
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
-from biograd.records import Run
-from biograd.records.summary import number
-
-Unit = Literal["fraction", "degrees", "seconds", "number"]
-"""Fractions are shown in percent, their differences in points."""
+from biograd.records import Run, number
+from biograd.records.study import Unit
 
 
 class Quantity(Protocol):

@@ -11,18 +11,12 @@ from typing import Any
 from biograd import records
 from biograd.errors import UserMistake
 from biograd.executor import Executor
-from biograd.records import Run
+from biograd.records import CONFIG, STUDY, Run, StudyOutcome, read_study
 from biograd.studies import outcome
 from biograd.studies.attacks import attack_runs
 from biograd.studies.study import BudgetName, Study, StudyCell
 from biograd.training import RunConfig, train_all
 from biograd.training.compare import is_finished
-from biograd.training.folder import CONFIG
-
-OUTCOME = "study.json"
-"""What a report reads of a study: its title, its table and its claims."""
-
-Outcome = dict[str, Any]
 
 
 def reproduce(
@@ -35,7 +29,7 @@ def reproduce(
     executor: Executor | None = None,
     machine: Mapping[str, Any] | None = None,
     progress: bool | None = None,
-) -> Outcome:
+) -> StudyOutcome:
     """Train what is not trained yet of a study, each run in ``directory/CELL-seedN``, and write ``study.json``.
 
     Finished runs are kept and unfinished ones resumed; runs of cells that are not chosen count in the table if
@@ -139,10 +133,10 @@ def _places(
     }
 
 
-def _write(root: Path, study: Study, budget: BudgetName, machine: Mapping[str, Any]) -> Outcome:
+def _write(root: Path, study: Study, budget: BudgetName, machine: Mapping[str, Any]) -> StudyOutcome:
     """Write and return the outcome of all that is there; beside packed runs it lies already."""
     runs = found(study, root, budget, machine)
-    result = {
+    result: StudyOutcome = {
         "study": study.name,
         "title": study.title,
         "reference": study.reference,
@@ -151,7 +145,7 @@ def _write(root: Path, study: Study, budget: BudgetName, machine: Mapping[str, A
         "claims": outcome.verdicts(study, runs, budget),
     }
     if not records.is_packed(root):
-        records.write_json(root / OUTCOME, result)
+        records.write_json(root / STUDY, result)
     return result
 
 
@@ -187,10 +181,8 @@ def _refuse_another(root: Path, study: Study, budget: BudgetName) -> None:
     Raises:
         UserMistake: it is one.
     """
-    if not records.exists(root / OUTCOME):
-        return
-    there = records.read_json(root / OUTCOME)
-    if (there.get("study"), there.get("budget")) != (study.name, budget):
+    there = read_study(root)
+    if there is not None and (there["study"], there["budget"]) != (study.name, budget):
         raise UserMistake(
-            f"{root} holds the study {there.get('study')} at the {there.get('budget')} budget: give another folder"
+            f"{root} holds the study {there['study']} at the {there['budget']} budget: give another folder"
         )

@@ -2,24 +2,26 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from biograd.errors import UserMistake
 from biograd.records.summary import Spread, spread
+from biograd.records.theory import ConvergenceRow, Prediction, SimulationRecord, TrialOutcome
 from biograd.theory.kernels import Kernels, first_error, kernels, linearised, predicted_slope
 from biograd.theory.problem import draw
 from biograd.theory.settings import SimulationSettings
-from biograd.theory.simulations import Record
 from biograd.theory.summary import settings_of
+from biograd.theory.two_layer import CURVES
 
-Row = dict[str, Any]
-
-_PREDICTION = (
-    *("linearised", "predicted_slope", "slope_ratio", "slope_ratio_sd", "recursion_ratio"),
-    "decades_apart",
-)
+_NO_PREDICTION: Prediction = {
+    "linearised": None,
+    "predicted_slope": None,
+    "slope_ratio": None,
+    "slope_ratio_sd": None,
+    "recursion_ratio": None,
+    "decades_apart": None,
+}
 _TINY = np.finfo(float).tiny
 
 DECADES = 12
@@ -46,16 +48,8 @@ def steps_needed(settings: SimulationSettings, trials: int) -> int:
     return math.ceil(DECADES * math.log(10) / slowest)
 
 
-def rows(record: Record) -> list[Row]:
-    """A row for each λ of a simulation whose trials all took the same steps.
-
-    ``regularization trials diverged``; ``steps``, and at these over the trials that did not diverge ``loss`` (geometric
-    mean) ``loss_low loss_high`` (one standard deviation of its logarithm) ``cosine cosine_sd first_layer second_layer``
-    (means); where λ is 0 ``linearised`` (geometric mean of the recursion's loss), ``predicted_slope`` (mean of
-    2ηλ_min(G(0))), ``slope_ratio slope_ratio_sd`` (the late slope of log loss over the predicted, mean and spread over
-    trials; None with no two points so late), ``recursion_ratio`` (the recursion's own) and ``decades_apart`` (the
-    largest distance of a trial's loss from its recursion in powers of ten, mean over trials); None where λ is not 0.
-    """
+def rows(record: SimulationRecord) -> list[ConvergenceRow]:
+    """A row for each λ of a simulation whose trials all took the same steps; see `records.theory.ConvergenceRow`."""
     settings = settings_of(record)
     return [
         _row(settings, strength, [one for one in record["outcomes"] if one["regularization"] == strength])
@@ -77,48 +71,54 @@ def late_slope(steps: Sequence[int], losses: np.ndarray) -> float | None:
     return -float(np.polyfit(at[is_late], np.log(losses[is_late]), 1)[0]) if is_late.sum() > 1 else None
 
 
-def _row(settings: SimulationSettings, strength: float, outcomes: Sequence[Row]) -> Row:
+def _row(settings: SimulationSettings, strength: float, outcomes: Sequence[TrialOutcome]) -> ConvergenceRow:
     good = [outcome for outcome in outcomes if not outcome["diverged"]]
-    row = {"regularization": strength, "trials": len(outcomes), "diverged": len(outcomes) - len(good)}
-    if not good:
-        return {**row, "steps": []}
-    curves = {name: np.array([one["curves"][name] for one in good]) for name in good[0]["curves"]}
+    curves = {name: np.array([one["curves"][name] for one in good]) for name in CURVES}
     logs = np.log(np.maximum(curves["loss"], _TINY))
-    middle, width = logs.mean(0), logs.std(0, ddof=1) if len(good) > 1 else np.zeros(logs.shape[1])
+    middle, width = _mean(logs), _sd(logs)
     return {
-        **row,
-        "steps": good[0]["curves"]["steps"],
+        "regularization": strength,
+        "trials": len(outcomes),
+        "diverged": len(outcomes) - len(good),
+        "steps": good[0]["curves"]["steps"] if good else [],
         "loss": np.exp(middle).tolist(),
         "loss_low": np.exp(middle - width).tolist(),
         "loss_high": np.exp(middle + width).tolist(),
-        "cosine": curves["cosine"].mean(0).tolist(),
-        "cosine_sd": curves["cosine"].std(0, ddof=1).tolist() if len(good) > 1 else None,
-        "first_layer": curves["first_layer"].mean(0).tolist(),
-        "second_layer": curves["second_layer"].mean(0).tolist(),
-        **_prediction(settings, strength, good, np.exp(logs)),
+        "cosine": _mean(curves["cosine"]).tolist(),
+        "cosine_sd": _sd(curves["cosine"]).tolist() if len(good) > 1 else None,
+        "first_layer": _mean(curves["first_layer"]).tolist(),
+        "second_layer": _mean(curves["second_layer"]).tolist(),
+        **(_prediction(settings, good, np.exp(logs)) if good and not strength else _NO_PREDICTION),
     }
 
 
+def _mean(curves: np.ndarray) -> np.ndarray:
+    """Of trials ``(trials, points)``, point by point; no points without trials."""
+    return curves.mean(0) if len(curves) else np.empty(0)
+
+
+def _sd(curves: np.ndarray) -> np.ndarray:
+    """As `_mean`; zero for one trial."""
+    return curves.std(0, ddof=1) if len(curves) > 1 else np.zeros_like(_mean(curves))
+
+
 def _prediction(
-    settings: SimulationSettings, strength: float, outcomes: Sequence[Row], losses: np.ndarray
-) -> Row:
+    settings: SimulationSettings, outcomes: Sequence[TrialOutcome], losses: np.ndarray
+) -> Prediction:
     """What the kernels say of the trials, beside what these did."""
-    if strength:
-        return dict.fromkeys(_PREDICTION)
     steps = outcomes[0]["curves"]["steps"]
     starts = [_start(settings, outcome["trial"]) for outcome in outcomes]
     predicted = [predicted_slope(settings, both) for both, _ in starts]
     recursions = np.maximum([linearised(settings, both, e, steps) for both, e in starts], _TINY)
     measured, recursion = _ratios(steps, losses, predicted), _ratios(steps, recursions, predicted)
-    values = (
-        np.exp(np.log(recursions).mean(0)).tolist(),
-        float(np.mean(predicted)),
-        measured.mean,
-        measured.sd,
-        recursion.mean,
-        float(np.abs(np.log10(losses) - np.log10(recursions)).max(1).mean()),
-    )
-    return dict(zip(_PREDICTION, values, strict=True))
+    return {
+        "linearised": np.exp(np.log(recursions).mean(0)).tolist(),
+        "predicted_slope": float(np.mean(predicted)),
+        "slope_ratio": measured.mean,
+        "slope_ratio_sd": measured.sd,
+        "recursion_ratio": recursion.mean,
+        "decades_apart": float(np.abs(np.log10(losses) - np.log10(recursions)).max(1).mean()),
+    }
 
 
 def _ratios(steps: Sequence[int], losses: np.ndarray, predicted: Sequence[float]) -> Spread:

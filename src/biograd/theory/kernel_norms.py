@@ -1,13 +1,14 @@
 """The kernels of the start against the width: H vanishes, G does not."""
 
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from biograd.errors import UserMistake
 from biograd.records.summary import spread
+from biograd.records.theory import KernelMeasurement, KernelRow
 from biograd.theory.kernels import kernels
 from biograd.theory.problem import draw
 from biograd.theory.settings import SimulationSettings
@@ -19,7 +20,7 @@ def kernel_norms(
     trials: int,
     *,
     tell: Callable[[int], object] = lambda done: None,
-) -> dict[str, Any]:
+) -> KernelMeasurement:
     """‖H(0)‖ and λ_min(G(0)) of each width, and the exponent by which the former falls.
 
     Args:
@@ -27,10 +28,6 @@ def kernel_norms(
         widths: every p, two at least.
         trials: draws of each width, ≥ 1.
         tell: is called with the number of draws done.
-
-    Returns:
-        ``rows`` with ``width first_layer_mean first_layer_sd slowest_mean slowest_sd``; ``exponent``, the slope of the
-        mean ‖H‖ over p, both as logarithms, by least squares, and ``standard_error``, of the slopes of single trials.
 
     Raises:
         UserMistake: fewer than two widths, or ‖H(0)‖ is 0 at one of them.
@@ -56,14 +53,14 @@ def kernel_norms(
     }
 
 
-def _row(width: int, measured: np.ndarray) -> dict[str, Any]:
-    first, slowest = spread(measured[0].tolist()), spread(measured[1].tolist())
+def _row(width: int, measured: np.ndarray) -> KernelRow:
+    first, slowest = measured.tolist()
     return {
         "width": width,
-        "first_layer_mean": first.mean,
-        "first_layer_sd": first.sd,
-        "slowest_mean": slowest.mean,
-        "slowest_sd": slowest.sd,
+        "first_layer_mean": statistics.fmean(first),
+        "first_layer_sd": spread(first).sd,
+        "slowest_mean": statistics.fmean(slowest),
+        "slowest_sd": spread(slowest).sd,
     }
 
 

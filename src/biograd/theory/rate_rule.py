@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from biograd.errors import UserMistake
+from biograd.records.theory import Fit, RaceRow, SpikeTiming, SynapseRow
 from biograd.theory.spike_timing import (
     Example,
     changes,
@@ -30,7 +31,7 @@ SHOWN = 12
 """Trials whose spikes are kept for the figure."""
 
 
-def compare(trials: int = TRIALS, seed: int = 0) -> dict[str, Any]:
+def compare(trials: int = TRIALS, seed: int = 0) -> SpikeTiming:
     r"""Simulate, and put the rate rule beside the means.
 
     In units of :math:`\rho^2 g` (see `biograd.theory.spike_timing`) one synapse's mean is
@@ -42,10 +43,7 @@ def compare(trials: int = TRIALS, seed: int = 0) -> dict[str, Any]:
         seed: of all that is drawn.
 
     Returns:
-        What JSON takes: ``trials seed beta half outlasts rate window``; ``synapse``, ``race`` and ``group``, lists of
-        rows with ``rule`` (what the equation gives), ``mean`` and ``standard_error`` (of the trials); ``fits``, of the
-        rows of ``synapse`` and ``group``: ``slope standard_error correlation largest`` (the largest distance from the
-        rule in standard errors); ``spikes``, times of some trials by what was asked of the neuron.
+        The means, and the rule's numbers beside them.
 
     Raises:
         UserMistake: too few trials.
@@ -55,7 +53,7 @@ def compare(trials: int = TRIALS, seed: int = 0) -> dict[str, Any]:
     rng, example = np.random.default_rng(seed), Example()
     synapse, synapse_fit = _synapse(rng, example, trials)
     group, group_fit = _group(rng, example, trials)
-    window = example.window
+    plus, minus = example.window.sides
     return {
         "trials": trials,
         "seed": seed,
@@ -63,7 +61,7 @@ def compare(trials: int = TRIALS, seed: int = 0) -> dict[str, Any]:
         "half": example.half,
         "outlasts": example.outlasts,
         "rate": example.rate,
-        "window": {side: list(pair) for side, pair in zip(("plus", "minus"), window.sides, strict=True)},
+        "window": {"plus": list(plus), "minus": list(minus)},
         "synapse": synapse,
         "race": _race(rng, trials),
         "group": group,
@@ -72,7 +70,7 @@ def compare(trials: int = TRIALS, seed: int = 0) -> dict[str, Any]:
     }
 
 
-def _synapse(rng: np.random.Generator, example: Example, trials: int) -> tuple[list[dict], dict]:
+def _synapse(rng: np.random.Generator, example: Example, trials: int) -> tuple[list[SynapseRow], Fit]:
     """One neuron, by its drive and by what is asked of it."""
     conditions = [(z, taught) for taught in (0.0, 1.0) for z in DRIVES]
     simulated = [
@@ -84,7 +82,7 @@ def _synapse(rng: np.random.Generator, example: Example, trials: int) -> tuple[l
     return _beside(about, np.array(rule), np.stack(simulated, 1))
 
 
-def _group(rng: np.random.Generator, example: Example, trials: int) -> tuple[list[dict], dict]:
+def _group(rng: np.random.Generator, example: Example, trials: int) -> tuple[list[SynapseRow], Fit]:
     """Neurons of which the first to spike silences the others, by what is asked of the group."""
     size, asked = len(GROUP), (0.0, 1.0)
     simulated = [
@@ -97,7 +95,7 @@ def _group(rng: np.random.Generator, example: Example, trials: int) -> tuple[lis
     return _beside(about, np.array(rule), np.stack(simulated, 1))
 
 
-def _race(rng: np.random.Generator, trials: int) -> list[dict]:
+def _race(rng: np.random.Generator, trials: int) -> list[RaceRow]:
     """How often each neuron is the first."""
     first = race(rng, np.exp(BETA * GROUP), trials)
     is_first = (first[:, None] == np.arange(len(GROUP))).astype(float)
@@ -105,7 +103,7 @@ def _race(rng: np.random.Generator, trials: int) -> list[dict]:
     return rows
 
 
-def _beside(about: list[dict], rule: np.ndarray, simulated: np.ndarray) -> tuple[list[dict], dict]:
+def _beside(about: list[dict[str, float]], rule: np.ndarray, simulated: np.ndarray) -> tuple[list[Any], Fit]:
     """Rows of the rule and of the simulation's means, and how well the two agree.
 
     Args:
@@ -121,7 +119,7 @@ def _beside(about: list[dict], rule: np.ndarray, simulated: np.ndarray) -> tuple
         {key: float(value) for key, value in {**row, "rule": r, "mean": m, "standard_error": e}.items()}
         for row, r, m, e in zip(about, rule, mean, error, strict=True)
     ]
-    fit = {
+    fit: Fit = {
         "slope": float(slopes.mean()),
         "standard_error": float(_standard_error(slopes)),
         "correlation": float(np.corrcoef(rule, mean)[0, 1]),

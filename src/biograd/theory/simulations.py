@@ -8,18 +8,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import torch
 
 from biograd.errors import UserMistake
 from biograd.executor import Executor, Local
-from biograd.records import environment, exists, read_json, refuse_packed, write_json
+from biograd.records import Environment, environment, exists, read_row, refuse_packed, write_json
+from biograd.records.schema import Json
+from biograd.records.theory import SimulationRecord, TrialOutcome
 from biograd.theory.settings import SimulationSettings
 from biograd.theory.two_layer import CURVES, Outcome, simulate, trials_at_once
-
-Record = dict[str, Any]
-"""``config environment seconds outcomes``: what a simulation's file holds."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Simulation:
                 raise UserMistake(f"{name} must be at least 1, got {given}")
 
     @property
-    def config(self) -> Record:
+    def config(self) -> Json:
         """All that its outcomes depend on, as JSON has it: the settings, what follows from them, trials and points."""
         follows = {"rate": self.settings.rate, "stopping": dataclasses.asdict(self.settings.stopping)}
         whole = {**dataclasses.asdict(self.settings), **follows, "trials": self.trials, "follow": self.gap}
@@ -64,7 +63,7 @@ class Simulation:
         digest = hashlib.sha256(json.dumps(self.config, sort_keys=True).encode()).hexdigest()[:10]
         return f"{self.settings.activation}-{self.settings.width}-{self.settings.method}-{digest}.json"
 
-    def load(self, folder: Path) -> Record | None:
+    def load(self, folder: Path) -> SimulationRecord | None:
         """The finished record in a folder, None where there is none.
 
         Raises:
@@ -73,8 +72,8 @@ class Simulation:
         path = folder / self.file_name
         if not exists(path):
             return None
-        record = read_json(path)
-        if record.get("config") != self.config or "outcomes" not in record:
+        record = read_row(path, SimulationRecord, "remove it, and its trials are simulated again")
+        if record["config"] != self.config:
             raise UserMistake(f"{path} is not the record that its name says: remove it")
         return record
 
@@ -85,7 +84,7 @@ def run(
     *,
     executor: Executor | None = None,
     tell: Callable[[int], object] = lambda done: None,
-) -> list[Record]:
+) -> list[SimulationRecord]:
     """Make the simulations that a folder lacks, and return the records of all.
 
     A simulation's file is written, in one step, when all its trials are done. The trials of all are shared out, the
@@ -150,21 +149,22 @@ class _Parts:
     def is_whole(self) -> bool:
         return len(self.outcomes) == self.simulation.trials * len(self.simulation.settings.regularization)
 
-    def record(self, here: Record) -> Record:
+    def record(self, here: Environment) -> SimulationRecord:
         """What is written; trials in order, whoever was the first to be done."""
         outcomes = sorted(self.outcomes, key=lambda outcome: outcome.trial)
         return {
             "config": self.simulation.config,
             "environment": here,
             "seconds": self.seconds,
-            "outcomes": [_short(dataclasses.asdict(outcome)) for outcome in outcomes],
+            "outcomes": [_row(outcome) for outcome in outcomes],
         }
 
 
-def _short(outcome: Record) -> Record:
-    """The same with six digits of each point of its curves."""
-    curves = {name: [float(f"{value:.6g}") for value in outcome["curves"][name]] for name in CURVES}
-    return {**outcome, "curves": {"steps": outcome["curves"]["steps"], **curves}}
+def _row(outcome: Outcome) -> TrialOutcome:
+    """What is written of a trial: six digits of each point of its curves."""
+    curves = {name: [float(f"{value:.6g}") for value in outcome.curves[name]] for name in CURVES}
+    row = {**dataclasses.asdict(outcome), "curves": {"steps": outcome.curves["steps"], **curves}}
+    return cast("TrialOutcome", row)
 
 
 def _shares(simulations: Sequence[Simulation]) -> list[tuple[Simulation, range]]:

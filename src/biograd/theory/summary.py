@@ -3,31 +3,21 @@
 import dataclasses
 import statistics
 from collections.abc import Sequence
-from typing import Any
 
 from biograd.records.summary import spread
+from biograd.records.theory import AlignmentRow, SimulationRecord, TrialOutcome
 from biograd.theory import published
 from biograd.theory.settings import SimulationSettings
-from biograd.theory.simulations import Record
-
-Row = dict[str, Any]
 
 
-def settings_of(record: Record) -> SimulationSettings:
+def settings_of(record: SimulationRecord) -> SimulationSettings:
     """How a record's trials were simulated."""
     given = {entry.name: record["config"][entry.name] for entry in dataclasses.fields(SimulationSettings)}
     return SimulationSettings(**{**given, "regularization": tuple(given["regularization"])})
 
 
-def rows(record: Record) -> list[Row]:
-    """A row for each λ of a simulation.
-
-    ``activation width regularization method units trials``; ``cosine_mean cosine_sd`` (None with one trial)
-    ``loss_mean loss_sd steps`` (mean) over the trials that did not diverge; ``capped diverged``, how many did;
-    ``published_mean published_sd published_loss``, None where nothing like it was published; ``deviations``,
-    by how many published standard deviations the means differ; ``predicted``, n/p, and ``standard_error`` where the
-    network is linear and λ is 0.
-    """
+def rows(record: SimulationRecord) -> list[AlignmentRow]:
+    """A row for each λ of a simulation; see `biograd.records.theory.AlignmentRow`."""
     settings = settings_of(record)
     return [
         _row(settings, strength, [one for one in record["outcomes"] if one["regularization"] == strength])
@@ -35,10 +25,10 @@ def rows(record: Record) -> list[Row]:
     ]
 
 
-def _row(settings: SimulationSettings, strength: float, outcomes: Sequence[Row]) -> Row:
+def _row(settings: SimulationSettings, strength: float, outcomes: Sequence[TrialOutcome]) -> AlignmentRow:
     good = [outcome for outcome in outcomes if not outcome["diverged"]]
-    cosine = spread(outcome["cosine"] for outcome in good)
-    loss = spread(outcome["loss"] for outcome in good)
+    cosine = spread(value for one in good if (value := one["cosine"]) is not None)
+    loss = spread(value for one in good if (value := one["loss"]) is not None)
     said = published.cosine(settings, strength)
     is_vanishing = settings.activation == "linear" and settings.method == "fa" and not strength
     return {

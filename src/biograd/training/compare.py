@@ -10,10 +10,11 @@ from biograd import records
 from biograd.errors import RunFailed, UnsupportedNet, UserMistake
 from biograd.executor import Executor, Local, results
 from biograd.progress import shown
+from biograd.records import Result
 from biograd.rules import REGISTRY
 from biograd.training import config_layers, folder
 from biograd.training.config import RunConfig
-from biograd.training.loop import Result, resume, train
+from biograd.training.loop import resume, train
 from biograd.training.run_setup import build
 
 BUDGET = ("data", "net", "loss", "epochs", "batch_size", "one_vs_rest", "validation_fraction", "read_test")
@@ -112,7 +113,7 @@ def compare(
         RunFailed: records cannot be written.
     """
     root = Path(directory)
-    if records.exists(root / folder.CONFIG):
+    if records.exists(root / records.CONFIG):
         raise UserMistake(f"{root} is the folder of a single run: give another one for the comparison")
     places = {_place(root, config): config for config in configs}
     if len(places) < len(configs):
@@ -168,13 +169,13 @@ def _place(root: Path, config: RunConfig) -> Path:
 
 
 def _run(place: Path, config: RunConfig, progress: bool | None) -> Result:
-    begun = records.exists(place / folder.CONFIG)
+    begun = records.exists(place / records.CONFIG)
     try:
         return resume(place, progress=progress) if begun else train(config, place, progress=progress)
     except RunFailed:
-        if not records.exists(place / folder.RESULT):
+        if not records.exists(place / records.RESULT):
             raise
-        return records.read_json(place / folder.RESULT)
+        return records.read_row(place / records.RESULT, Result)
 
 
 def _check(places: Mapping[Path, RunConfig]) -> None:
@@ -204,13 +205,13 @@ def is_finished(place: Path, config: RunConfig) -> bool:
     Raises:
         UserMistake: the folder holds a run with another configuration, or anything else.
     """
-    if not records.exists(place / folder.CONFIG):
+    if not records.exists(place / records.CONFIG):
         folder.refuse_used(place)
         return False
-    there = RunConfig.load(place / folder.CONFIG)
+    there = RunConfig.load(place / records.CONFIG)
     if there.digest() != config.digest():
         changed = [key for key in RunConfig.model_fields if getattr(there, key) != getattr(config, key)]
         raise UserMistake(
             f"{place} holds a run with another {', '.join(changed)}; give another folder, or the same settings"
         )
-    return records.exists(place / folder.RESULT)
+    return records.exists(place / records.RESULT)

@@ -6,19 +6,22 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from biograd import records
 from biograd.errors import CheckpointError, UserMistake
+from biograd.records import (
+    CHECKPOINT,
+    CONFIG,
+    DIAGNOSTICS,
+    ENVIRONMENT,
+    METRICS,
+    RESULT,
+    DiagnosticsRow,
+    Environment,
+    EpochRow,
+)
 from biograd.training.config import RunConfig
 from biograd.training.config_layers import CHOICES
-
-CONFIG = "config.json"
-ENVIRONMENT = "environment.json"
-METRICS = "metrics.jsonl"
-DIAGNOSTICS = "diagnostics.jsonl"
-CHECKPOINT = "checkpoint.safetensors"
-RESULT = "result.json"
 
 _LOCK = ".lock"
 _UNFINISHED = re.compile(rf"\.{CONFIG}\.\w+\.tmp")
@@ -97,7 +100,7 @@ def describe_resumption(folder: Path, config: RunConfig) -> list[str]:
     if not file.exists():  # killed before it was written
         records.write_json(file, now)
         return []
-    was = records.read_json(file)
+    was = records.read_row(file, Environment)
     resumed = was.pop("resumed", [])
     if now != [was, *resumed][-1]:
         resumed = [*resumed, now]
@@ -111,7 +114,7 @@ def require_rows(folder: Path, epoch: int) -> None:
     Raises:
         CheckpointError: the metrics do not hold each epoch up to this one, once.
     """
-    there = [row.get("epoch", 0) for row in records.read_lines(folder / METRICS)]
+    there = [row["epoch"] for row in records.read_rows(folder / METRICS, EpochRow)]
     if [number for number in there if number <= epoch] != list(range(1, epoch + 1)):
         raise CheckpointError(
             f"{folder / METRICS} lacks epochs: the checkpoint has finished {epoch}, the file should hold a "
@@ -126,7 +129,12 @@ def cut(folder: Path, epoch: int, step: int) -> None:
         folder: the run's.
         epoch: epochs that the checkpoint has finished.
         step: steps that it has taken; what was measured before the next one is measured again.
+
+    Raises:
+        UserMistake: a row is none; nothing is dropped then.
     """
+    records.read_rows(folder / METRICS, EpochRow)
+    records.read_rows(folder / DIAGNOSTICS, DiagnosticsRow)
     records.truncate_lines(folder / METRICS, lambda row: row["epoch"] <= epoch)
     records.truncate_lines(folder / DIAGNOSTICS, lambda row: row["step"] < step)
 
@@ -139,7 +147,7 @@ def sync_diagnostics(folder: Path) -> None:
             os.fsync(file.fileno())
 
 
-def _environment(config: RunConfig) -> dict[str, Any]:
+def _environment(config: RunConfig) -> Environment:
     """Where the run is, and under ``files`` the SHA-256 of the user's own files that it is made of."""
     names = [choice.name for choice in (*(getattr(config, key) for key in CHOICES), *config.observe)]
     files = sorted({name.rpartition(":")[0] for name in names if ".py:" in name})

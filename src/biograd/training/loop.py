@@ -5,10 +5,10 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from biograd import records
 from biograd.errors import CheckpointError, RunFailed
+from biograd.records import EpochRow, Result
 from biograd.training import checkpoint, folder
 from biograd.training.config import RunConfig
 from biograd.training.distributed import Ranks, is_first, joined
@@ -17,9 +17,6 @@ from biograd.training.run_setup import build, find_device
 from biograd.training.seeding import derive, settled
 from biograd.training.tally import Scores
 from biograd.training.trainer import Diverged, Trainer
-
-Result = dict[str, Any]
-"""What ``result.json`` holds."""
 
 Hold = Callable[[Path], contextlib.AbstractContextManager[None]]
 
@@ -83,10 +80,10 @@ def resume(
     """
     path = Path(run)
     folder.require_run(path)
-    config = RunConfig.load(path / folder.CONFIG)
+    config = RunConfig.load(path / records.CONFIG)
     with _process(config) as ranks, _held(folder.existing, path, ranks):
-        if records.exists(path / folder.RESULT):
-            return _unless_diverged(records.read_json(path / folder.RESULT))
+        if records.exists(path / records.RESULT):
+            return _unless_diverged(records.read_row(path / records.RESULT, Result))
         watching = of_run(config, ranks, progress, observers)
         trainer = Trainer(build(config, ranks.device), ranks, path, watching)
         _go_back(trainer, path)
@@ -114,12 +111,12 @@ def _held(hold: Hold, path: Path, ranks: Ranks) -> Iterator[None]:
 
 def _go_back(trainer: Trainer, path: Path) -> None:
     """Put the run back to its last checkpoint, and its records with it."""
-    file = path / folder.CHECKPOINT
+    file = path / records.CHECKPOINT
     if file.exists():
         state, fingerprint = checkpoint.load(file)
         if fingerprint != trainer.config.digest():
             raise CheckpointError(
-                f"{file} was made with another configuration than {path / folder.CONFIG} has; "
+                f"{file} was made with another configuration than {path / records.CONFIG} has; "
                 "put the old one back, or remove the checkpoint to start from the beginning"
             )
         trainer.restore(state)
@@ -128,7 +125,7 @@ def _go_back(trainer: Trainer, path: Path) -> None:
         folder.cut(path, trainer.position.epoch, trainer.position.step)
         trainer.warnings += folder.describe_resumption(path, trainer.config)
     trainer.ranks.wait()
-    trainer.rows = records.read_lines(path / folder.METRICS)
+    trainer.rows = records.read_rows(path / records.METRICS, EpochRow)
 
 
 def _trained(trainer: Trainer) -> Result:
@@ -142,9 +139,9 @@ def _trained(trainer: Trainer) -> Result:
             test, reason = None, str(end)
         result = _result(trainer, test, reason)
         trainer.tell(RunEnded(result))
-    result = {**result, "warnings": list(trainer.warnings)}  # with those of trackers that failed at the end
+    result["warnings"] = list(trainer.warnings)  # with those of trackers that failed at the end
     if trainer.ranks.first:
-        records.write_json(trainer.folder / folder.RESULT, result)
+        records.write_json(trainer.folder / records.RESULT, result)
     trainer.ranks.wait()
     return _unless_diverged(result)
 
@@ -152,9 +149,7 @@ def _trained(trainer: Trainer) -> Result:
 def _result(trainer: Trainer, test: Scores | None, reason: str | None) -> Result:
     config, setup = trainer.config, trainer.setup
     is_done = reason is None
-    last = trainer.rows[-1] if is_done else {}
-    validation = ("validation_loss", "validation_accuracy", "validation_balanced_accuracy")
-    means = ("train_loss", "train_accuracy", *validation)
+    last = trainer.rows[-1] if is_done else None
     return {
         "rule": config.rule.label,
         "family": type(setup.rule).family,
@@ -166,7 +161,11 @@ def _result(trainer: Trainer, test: Scores | None, reason: str | None) -> Result
         "status": "done" if is_done else "diverged",
         "reason": reason,
         "stopped": trainer.position.stopped if is_done and trainer.position.epoch < config.epochs else None,
-        **{name: last.get(name) for name in means},
+        "train_loss": last and last["train_loss"],
+        "train_accuracy": last and last["train_accuracy"],
+        "validation_loss": last and last.get("validation_loss"),
+        "validation_accuracy": last and last.get("validation_accuracy"),
+        "validation_balanced_accuracy": last and last.get("validation_balanced_accuracy"),
         "test_loss": test.loss if test else None,
         "test_accuracy": test.accuracy if test else None,
         "test_balanced_accuracy": test.balanced_accuracy if test else None,

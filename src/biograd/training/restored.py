@@ -80,9 +80,9 @@ def restored(
     """
     path = Path(run)
     config = configuration(path, device=device, data_dir=data_dir)
-    file = path / folder.CHECKPOINT
+    file = path / records.CHECKPOINT
     state, fingerprint = checkpoint.load(file)
-    if fingerprint != RunConfig.load(path / folder.CONFIG).digest():
+    if fingerprint != RunConfig.load(path / records.CONFIG).digest():
         raise CheckpointError(f"{file} was made with another configuration than the run's")
     _warn_of_changed_files(path)
     return _made(path, config, state)
@@ -104,7 +104,7 @@ def configuration(
     _require_weights(path)
     changes = {"device": device, "data_dir": data_dir}
     given = {key: value for key, value in changes.items() if value is not None}
-    return RunConfig(**RunConfig.load(path / folder.CONFIG).to_json() | given)
+    return RunConfig(**RunConfig.load(path / records.CONFIG).to_json() | given)
 
 
 def _made(path: Path, config: RunConfig, state: dict[str, dict[str, Tensor]]) -> Restored:

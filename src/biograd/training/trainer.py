@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from biograd.errors import CheckpointError, NotFinite
+from biograd.records import EpochRow
 from biograd.training import checkpoint
 from biograd.training.checkpoint import Position
 from biograd.training.distributed import GradientAverage, Ranks
@@ -64,7 +65,7 @@ class Trainer:
         self.observers = tuple(observers)
         self.position = Position()
         self.clock = Stopwatch(setup.device)
-        self.rows: list[dict[str, Any]] = []
+        self.rows: list[EpochRow] = []
         self.warnings = list(setup.warnings)
         self.test_reads = 0
         self._tally = Tally(setup.device)
@@ -214,11 +215,11 @@ class Trainer:
         self._tally = Tally(self.setup.device)
         self.rows.append(row)
         self.tell(EpochEnded(row))
-        self._refuse_divergence(row["train_loss"], "training loss")
-        self._refuse_divergence(row["validation_loss"] or 0.0, "validation loss")
+        self._refuse_divergence(row["train_loss"] or 0.0, "training loss")
+        self._refuse_divergence(row.get("validation_loss") or 0.0, "validation loss")
         self.tell(AtRest(is_epoch=True, is_last=self._is_over()))
 
-    def _row(self) -> dict[str, Any]:
+    def _row(self) -> EpochRow:
         training = means(self.ranks.sum(self._tally.sums()))
         held_out = self.setup.validation
         validation = evaluate(self.setup, held_out, self.ranks) if held_out is not None else None

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor
 
+from biograd.records import DiagnosticsRow, EpochRow, Result
+
 if TYPE_CHECKING:
     from biograd.training.trainer import Trainer
 
@@ -37,7 +39,7 @@ class Measured:
         rows: as ``diagnostics.jsonl`` holds them.
     """
 
-    rows: Sequence[Mapping[str, Any]]
+    rows: Sequence[DiagnosticsRow]
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class EpochEnded:
         row: as ``metrics.jsonl`` holds it. Its losses may be those of a run that has diverged.
     """
 
-    row: Mapping[str, Any]
+    row: EpochRow
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class RunEnded:
         result: as ``result.json`` will hold it.
     """
 
-    result: Mapping[str, Any]
+    result: Result
 
 
 @dataclass(frozen=True)

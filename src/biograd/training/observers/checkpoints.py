@@ -4,6 +4,7 @@ import math
 import time
 from typing import TYPE_CHECKING, ClassVar
 
+from biograd import records
 from biograd.training import checkpoint, folder
 from biograd.training.observers.base import AtRest, Moment, Observer
 
@@ -41,5 +42,5 @@ class Checkpoints(Observer):
         state = run.state()
         if run.ranks.first:
             folder.sync_diagnostics(run.folder)
-            checkpoint.save(run.folder / folder.CHECKPOINT, state, run.config.digest())
+            checkpoint.save(run.folder / records.CHECKPOINT, state, run.config.digest())
         self._saved = time.monotonic()

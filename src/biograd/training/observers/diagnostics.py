@@ -32,8 +32,20 @@ class Diagnostics(Observer):
         x, y = (moment.x, moment.y) if run.ranks.size == 1 else self._whole_batch(run)
         with setup.autocast():
             rows = measure(setup.net, setup.rule, x, y, setup.loss_fn)
-        where = {"step": position.step, "epoch": position.epoch + 1}
-        run.tell(Measured([{**where, **row} for row in rows]))
+        run.tell(
+            Measured(
+                [
+                    {
+                        "step": position.step,
+                        "epoch": position.epoch + 1,
+                        "quantity": row["quantity"],
+                        "layer": row["layer"],
+                        "value": row["value"],
+                    }
+                    for row in rows
+                ]
+            )
+        )
 
     def _whole_batch(self, run: "Trainer"):
         x, y = next(iter(run.setup.training.epoch(run.position.epoch, start=run.position.batch)))

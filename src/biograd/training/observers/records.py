@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 from biograd import records
-from biograd.training import folder
 from biograd.training.observers.base import EpochEnded, Measured, Moment, Observer
 
 if TYPE_CHECKING:
@@ -18,6 +17,6 @@ class Records(Observer):
         match moment:
             case Measured(rows):
                 for row in rows:
-                    records.append_line(run.folder / folder.DIAGNOSTICS, dict(row))
+                    records.append_line(run.folder / records.DIAGNOSTICS, dict(row))
             case EpochEnded(row):
-                records.append_line(run.folder / folder.METRICS, dict(row), durable=True)
+                records.append_line(run.folder / records.METRICS, dict(row), durable=True)

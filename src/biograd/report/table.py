@@ -1,0 +1,157 @@
+"""The table of a report: what there is of each rule, grouped and ordered once, for everything that shows it."""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+from biograd.records import OWN, Cell, Run, search, summarize
+from biograd.report.cells import short
+from biograd.report.palette import BACKPROPAGATION, Drawn, Look, looks
+
+Style = dict[str, Any]
+"""What matplotlib is told about a line."""
+
+_DASHES = (
+    "-",
+    (0, (4, 1.5)),
+    (0, (1, 1.2)),
+    (0, (5, 1.5, 1, 1.5)),
+    (0, (9, 2)),
+    (0, (4, 1.2, 1, 1.2, 1, 1.2)),
+)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What may be compared: the cells of one data set and net.
+
+    Attributes:
+        name: ``data · net``.
+        cells: backpropagation first, then by kind of rule.
+        styles: how the line of each is drawn. Cells that share a rule or a colour differ in dashes, so that one line
+            shows through another that covers it.
+        reference: the cell to compare with, the only one of backpropagation; None where there are none or several.
+    """
+
+    name: str
+    cells: tuple[Cell, ...]
+    styles: tuple[Style, ...]
+    reference: Cell | None
+
+    @classmethod
+    def of(cls, cells: Sequence[Cell], look: Mapping[str, Look]) -> "Task":
+        """A task of its cells, in order."""
+        name = f"{short(cells[0].data)} · {short(cells[0].net)}"
+        references = [cell for cell in cells if cell.is_reference]
+        return cls(name, tuple(cells), _styles(cells, look), references[0] if len(references) == 1 else None)
+
+    def drawn(self) -> Iterator[tuple[Cell, Style]]:
+        """Each cell, and how its line is drawn."""
+        return zip(self.cells, self.styles, strict=True)
+
+    @property
+    def accuracy_shown(self) -> str:
+        """The test accuracy, or the validation accuracy where no run has read the test set."""
+        return _accuracy_shown(self.cells)
+
+    def difference(self, cell: Cell) -> float | None:
+        """Mean accuracy above the reference's; None for the reference itself, or without the numbers.
+
+        On the test set, or on validation data where neither has read that.
+        """
+        if self.reference is None:
+            return None
+        ours, theirs = self._beside(cell, _accuracy_shown([cell, self.reference]))
+        return None if ours is None or theirs is None else ours - theirs
+
+    def times_reference(self, cell: Cell) -> float | None:
+        """Mean seconds as a multiple of the reference's; None for the reference itself, or without the numbers."""
+        ours, theirs = self._beside(cell, "seconds")
+        return ours / theirs if ours is not None and theirs else None
+
+    def _beside(self, cell: Cell, quantity: str) -> tuple[float | None, float | None]:
+        if self.reference is None or self.reference is cell:
+            return None, None
+        return cell.spread(quantity).mean, self.reference.spread(quantity).mean
+
+
+@dataclass(frozen=True)
+class Table:
+    """All that a report shows of runs.
+
+    Attributes:
+        tasks: by data set and net.
+        look: of each rule, or of each label that runs were given, in the order of reports; the same in all figures.
+        left_out: a line for each record that could not be read.
+    """
+
+    tasks: tuple[Task, ...]
+    look: Mapping[str, Look]
+    left_out: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, runs: Iterable[Run], left_out: Iterable[str] = ()) -> "Table":
+        """The table of runs."""
+        cells = summarize(runs)
+        look = looks(_drawn(cells))
+        return cls(_tasks(cells, look), look, tuple(left_out))
+
+    @classmethod
+    def below(cls, directory: str | os.PathLike[str]) -> "Table":
+        """The table of the runs at or below a folder; a damaged one is left out with a warning.
+
+        Raises:
+            UserMistake: there is no such folder, or it holds runs of which none can be read.
+        """
+        return cls.of(*search(directory))
+
+    def regrouped(self, cells: Iterable[Cell]) -> "Table":
+        """Cells that were made of this table's, in the looks that their rules have in it."""
+        return Table(_tasks(cells, self.look), self.look, self.left_out)
+
+    @property
+    def cells(self) -> list[Cell]:
+        """Those of all tasks, in order."""
+        return [cell for task in self.tasks for cell in task.cells]
+
+    @property
+    def runs(self) -> list[Run]:
+        """Those of all cells, in order."""
+        return [run for cell in self.cells for run in cell.runs]
+
+
+def _accuracy_shown(cells: Iterable[Cell]) -> str:
+    return "test_accuracy" if any(cell.test_accuracy.n for cell in cells) else "validation_accuracy"
+
+
+def _drawn(cells: Iterable[Cell]) -> Iterator[Drawn]:
+    """Each rule or label once, with its kind: one of its cells may know it where another has not ended yet."""
+    groups: dict[str, list[Cell]] = defaultdict(list)
+    for cell in cells:
+        groups[cell.rule].append(cell)
+    for name, of_name in groups.items():
+        families = [BACKPROPAGATION if cell.is_reference else cell.family for cell in of_name]
+        yield Drawn(name, of_name[0].runs[0].rule, next((one for one in families if one != OWN), OWN))
+
+
+def _tasks(cells: Iterable[Cell], look: Mapping[str, Look]) -> tuple[Task, ...]:
+    order = {name: place for place, name in enumerate(look)}
+    groups: dict[tuple[str, str], list[Cell]] = defaultdict(list)
+    for cell in sorted(cells, key=lambda cell: order[cell.rule]):
+        groups[cell.data, cell.net].append(cell)
+    return tuple(Task.of(groups[key], look) for key in sorted(groups))
+
+
+def _styles(cells: Iterable[Cell], look: Mapping[str, Look]) -> tuple[Style, ...]:
+    taken: dict[str, set[int]] = defaultdict(set)
+    lines = []
+    for cell in cells:
+        color, marker, rule = look[cell.rule].color, look[cell.rule].marker, cell.runs[0].rule
+        place = next(number for number in count() if number not in taken[color] | taken[rule])
+        taken[color].add(place)
+        taken[rule].add(place)
+        lines.append({"color": color, "marker": marker, "linestyle": _DASHES[place % len(_DASHES)]})
+    return tuple(lines)
