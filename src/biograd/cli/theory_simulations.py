@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 from biograd.cli.runs import advice_when_stopped
 
 if TYPE_CHECKING:
+    import biograd.theory.simulations  # whole names in signatures: the docs have more than one `Record`
     from biograd.executor import Executor
-    from biograd.theory.simulations import Record, Simulation
 
 
-def records(simulations: "Sequence[Simulation]", folder: Path, executor: "Executor") -> "list[Record]":
+def records(
+    simulations: "Sequence[biograd.theory.simulations.Simulation]", folder: Path, executor: "Executor"
+) -> "list[biograd.theory.simulations.Record]":
     """The records of simulations: read from the folder where they are there, made where they are not."""
     from biograd.progress import shown
     from biograd.theory.simulations import run
