@@ -82,7 +82,7 @@ def test_a_process_that_is_killed_fails_the_run_in_words(tmp_path):
 
     threading.Thread(target=kill).start()
     with pytest.raises(RunFailed, match="killed, perhaps for want of memory: fewer jobs"):
-        run(LONG, tmp_path, executor=Local(executor=Local(jobs=2)))
+        run(LONG, tmp_path, executor=Local(jobs=2))
     assert multiprocessing.active_children() == []
 
 

@@ -9,7 +9,8 @@ import torch
 
 from biograd import penalties, records
 from biograd.errors import CheckpointError, UserMistake
-from biograd.training import checkpoint, resume, train, trainer
+from biograd.training import checkpoint, resume, train
+from biograd.training.observers import checkpoints
 from biograd.training.run_setup import build
 
 ORTHOGONALITY = {"name": "orthogonality", "strength": 0.1, "kind": "full"}
@@ -161,7 +162,7 @@ def test_a_table_of_a_rule_can_have_a_penalty_of_its_own_or_none(tmp_path, net_f
 @pytest.mark.parametrize("step", [1, 3, 5, 7])
 @pytest.mark.parametrize("penalty", [ORTHOGONALITY, {**HELD, "held": False}, HELD, DECAY], ids=str)
 def test_it_goes_on_with_the_same_bits(step, penalty, make_config, stop_after, bits, tmp_path, monkeypatch):
-    monkeypatch.setattr(trainer, "MINIMUM_GAP", 0.0)
+    monkeypatch.setattr(checkpoints, "MINIMUM_GAP", 0.0)
     config = make_config(penalty=penalty, rule="fa", checkpoint_every=2)
     train(config, tmp_path / "whole")
     stop_after(step)
