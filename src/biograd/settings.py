@@ -196,7 +196,7 @@ def _made(value: Any, setting: str, hint: Any, default: Any, owner: str) -> Any:
         return value
     own = _named(value, setting, owner)
     name = own.pop("name", default.name if isinstance(default, Strategy) else None)
-    if name not in kinds:
+    if not isinstance(name, str) or name not in kinds:
         got = f"{', '.join(own)} without a name" if name is None else repr(name)
         raise UserMistake(f"{owner}: setting {setting!r} got {got}: expected {', '.join(kinds)}")
     return kinds[name](**validate(kinds[name], own, f"{owner}: {setting} {name!r}"))
