@@ -147,7 +147,7 @@ def test_a_report_of_runs_at_any_depth(biograd, folder: Path):
         biograd(*f"{train} {rule} --out {out}".split())
     (folder / "all" / "a" / "result.json").unlink()
     row = biograd("report", "all", "--title", "My <runs>", "--json").row
-    assert row == {"report": "all/report.html", "runs": 2, "cells": 2}
+    assert row == {"report": "all/report.html", "runs": 2, "cells": 2, "left_out": 0}
     page = (folder / "all" / "report.html").read_text()
     assert "<title>My &lt;runs&gt;</title>" in page
     assert biograd("report all").out.splitlines()[-1] == "all/report.html"

@@ -54,7 +54,7 @@ def test_what_is_packed_is_told_to_programs_and_unfinished_runs_to_people(biogra
 
 def test_a_report_of_a_packed_file_is_that_of_the_folder(biograd, packed: Path):
     row = biograd(f"report {PACKED} --title T --json").row
-    assert row == {"report": "c/report.html", "runs": 4, "cells": 2}
+    assert row == {"report": "c/report.html", "runs": 4, "cells": 2, "left_out": 0}
     biograd("report before --title T")
     assert (packed / "c" / "report.html").read_bytes() == (packed / "before" / "report.html").read_bytes()
     figures = sorted(path.name for path in (packed / "c" / "figures").iterdir())

@@ -52,7 +52,7 @@ def test_a_comparison_that_leaves_the_test_set_unread_leaves_no_figure_of_it(bio
     files = [path for path in Path("c").rglob("*") if path.is_file()]
     assert {path.suffix for path in files} >= {".json", ".jsonl", ".html", ".svg", ".pdf", ".safetensors"}
     assert {str(path): found for path in files if (found := figures_of_the_test_set(path))} == {}
-    assert "test" not in csv(summarize(find_runs("c")))
+    assert "test" not in csv(Table.of(find_runs("c")))
     assert "alidation accuracy" in (folder / "c" / "report.html").read_text()
     assert any(path.name.startswith("validation-accuracy") for path in files)
     for run in find_runs("c"):

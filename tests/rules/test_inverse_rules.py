@@ -123,7 +123,11 @@ def test_small_steps_need_double_precision(name, settings):
         ("gait-prop", {"form": "adaptive", "form.gamma": -1e-7}, "form 'adaptive': setting 'gamma' got"),
         ("gait-prop", {"form": "newton"}, "'form' got 'newton': expected linearised, constant, adaptive"),
         ("itp", {"form": "adaptive"}, "'form' got 'adaptive': expected linearised, constant"),
-        ("gait-prop", {"form": {"name": {"name": "constant"}}}, "'form' got {'name': 'constant'}: expected linearised"),
+        (
+            "gait-prop",
+            {"form": {"name": {"name": "constant"}}},
+            "'form' got {'name': 'constant'}: expected linearised",
+        ),
         ("gait-prop", {"form": {"name": "constant", "settings": 3}}, "expected a name, or a table of a name"),
         ("gait-prop", {"form": 3}, "'form' got 3: expected a name, or a table of a name and its settings"),
         (

@@ -119,7 +119,7 @@ def test_configurations_have_files_of_their_own():
 def test_a_record_of_another_configuration_or_without_outcomes_is_refused(tmp_path, record):
     simulation = Simulation(TINY, 2)
     (tmp_path / simulation.file_name).write_text(json.dumps(record))
-    with pytest.raises(UserMistake, match="not the record that its name says: remove it"):
+    with pytest.raises(UserMistake, match="remove it, and its trials are simulated again"):
         run([simulation], tmp_path)
 
 
