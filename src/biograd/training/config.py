@@ -79,7 +79,7 @@ class RunConfig(BaseModel):
     """The configuration of a run, as ``config.json`` holds it.
 
     Attributes:
-        label: what tables and folders call the run; None for the rule's name. It tells runs of one rule apart.
+        label: what tables and folders call the run; None for the rule's name. Runs of one rule differ by it.
         rule: the learning rule and its settings.
         data: the data set.
         net: the net.

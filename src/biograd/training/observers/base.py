@@ -1,4 +1,4 @@
-"""What a run tells those that watch it, and what an observer is."""
+"""The moments of a run, and what an observer is, which receives them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -86,7 +86,7 @@ class RunEnded:
 class RunLeft:
     """The process leaves the run, whether it has ended or something was raised: what is open is closed.
 
-    It is told to every observer, also to one that was not told of the beginning, as one before it had failed then.
+    Every observer receives it, even one that did not receive the beginning because an observer before it had failed.
     """
 
 
@@ -96,7 +96,7 @@ ended, at rest."""
 
 
 class Observer(ABC):
-    """Is told how a run goes.
+    """Receives the moments of a run.
 
     Its keyword-only parameters, annotated with their ranges, are its settings. It runs in the process that writes the
     records, and must leave net, rule, optimisers and the global random numbers as they are.
@@ -117,7 +117,7 @@ class Observer(ABC):
 
     @abstractmethod
     def notice(self, moment: Moment, run: "Trainer") -> str | None:
-        """Take note of a moment; what it does not care for it passes over.
+        """Take note of a moment, or ignore it.
 
         Time that is spent at `StepTaken` and `BatchDrawn` counts as time of training, unless it is spent within
         ``run.clock.paused()``.

@@ -38,7 +38,7 @@ _LONGEST = 500
 
 
 class MLflow(Observer):
-    """Writes to a tracking server or a database, run by run of biograd one of MLflow's.
+    """Writes to a tracking server or a database, one run of MLflow's for each run of biograd.
 
     Args:
         uri: of the server or database; None for ``$MLFLOW_TRACKING_URI``, and where that is not set for ``mlflow.db``

@@ -24,7 +24,7 @@ class Participant(Observer):
         self.name, self.observer = name, observer
 
     def notice(self, moment: Moment, run: "Trainer") -> str | None:
-        """Pass a moment on, and who asks when it asks to stop."""
+        """Pass a moment on; the reason that it gives to stop is passed back with its name."""
         with user_code.blamed("observer", self.name):
             reason = self.observer.notice(moment, run)
         return None if reason is None else f"{type(self.observer).__name__}: {reason}"
