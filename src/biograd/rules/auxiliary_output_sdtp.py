@@ -45,12 +45,6 @@ class AuxiliaryOutputSDTP(BlockRule):
         sample: one input, batch of one; not needed where the first layer is linear.
         auxiliary: how many auxiliary outputs; more help, until it levels off. 512 is the paper's, for CIFAR-10.
         auxiliary_activation: φ, ``tanh`` as in hidden blocks or ``linear``; the paper does not say.
-        decoder: how decoders are made: ``mirror``, a ``path/to/file.py:Name`` of your own, or in Python a
-            function; see `biograd.credit.back.decoders.Decoder`.
-        noise: σ of the noise that decoders are taught with; 0 teaches them on the activities alone.
-        inverse_loss: what they are taught to give back: the noisy input, or the one without noise.
-        schedule: ``parallel`` teaches net and decoders on every batch; ``alternating`` the decoders alone in the
-            first, third, … epoch and the net alone in those between. Count both where budgets are compared.
         seed: of the decoders, of A and of the noise.
 
     Attributes:

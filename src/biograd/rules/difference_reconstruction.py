@@ -45,20 +45,12 @@ class DifferenceReconstruction(BlockRule):
 
     The paper's decoders are :math:`\tanh(V h + c)`, since its hidden layers are of tanh. Those of ``mirror`` end in the
     nonlinearity of the block below, which is the same there. ``alpha`` and ``noise`` are those of the authors'
-    configuration for MNIST.
+    configuration for MNIST; their ``step`` is ``mean``.
 
     Args:
         net: a chain of two blocks or more; see `biograd.credit.chain.blocks`.
         sample: one input, batch of one; not needed where the first layer is linear.
-        alpha: α.
-        step: whether the gradient is each example's own, that of the loss summed over the batch (``sum``), or
-            that of the mean over the batch (``mean``), smaller by the batch size, as in the authors' code.
-        decoder: how decoders are made: ``mirror``, a ``path/to/file.py:Name`` of your own, or in Python a
-            function; see `biograd.credit.back.decoders.Decoder`.
-        noise: σ.
         regularization: λ; 0 leaves its term out. The authors put a small weight decay of the decoders in its place.
-        schedule: ``parallel`` teaches net and decoders on every batch; ``alternating`` the decoders alone in the
-            first, third, … epoch and the net alone in those between. Count both where budgets are compared.
         seed: of the decoders and of the noise.
     """
 

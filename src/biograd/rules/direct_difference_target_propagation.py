@@ -45,16 +45,12 @@ class DirectDifferenceTargetPropagation(BlockRule):
     :math:`Q_l = J_{\bar f}^\top (J_{\bar f} J_{\bar f}^\top + \lambda I)^{-1}`, the damped pseudo-inverse of the net
     above, and targets are Gauss-Newton steps of the activities. Otherwise Q is one matrix for all examples. Noise of
     every hidden block runs to the output, which takes (L - 1) L / 2 block runs a batch; targets wait for the output
-    alone. ``alpha`` and ``noise`` are those of the authors' configuration for MNIST. Reference: Meulemans, Carzaniga,
-    Suykens, Sacramento & Grewe 2020.
+    alone. ``alpha`` and ``noise`` are those of the authors' configuration for MNIST; their ``step`` is ``mean``.
+    Reference: Meulemans, Carzaniga, Suykens, Sacramento & Grewe 2020.
 
     Args:
         net: a chain of two blocks or more; see `biograd.credit.chain.blocks`.
         sample: one input, batch of one; not needed where the first layer is linear.
-        alpha: α.
-        step: whether the gradient is each example's own, that of the loss summed over the batch (``sum``), or
-            that of the mean over the batch (``mean``), smaller by the batch size, as in the authors' code.
-        noise: σ.
         regularization: λ. The authors put a small weight decay of Q in its place.
         schedule: ``parallel`` teaches net and Q on every batch; ``alternating`` Q alone in the first, third, …
             epoch and the net alone in those between. Count both where budgets are compared.

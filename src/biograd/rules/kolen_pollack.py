@@ -42,7 +42,6 @@ class KolenPollack(FeedbackRule):
         sample: not needed.
         scale: standard deviation of B at the start in units of the RMS of W.
         distribution: what B is drawn from at the start.
-        exact: names of parameters or modules that keep their exact derivative.
         seed: of B at the start.
 
     Attributes:

@@ -42,7 +42,7 @@ class LocalDifferenceReconstruction(BlockRule):
     summed over units, averaged over the batch and ``noise_samples`` draws. For small noise it is
     :math:`\sigma_\eta^2 \lVert J_G - (\sigma_\epsilon/\sigma_\eta)^2 J_F^\top \rVert^2` plus a constant. With equal
     variances :math:`J_G` tends to :math:`J_F^\top`, and for a small α every hidden update to :math:`2\alpha` times
-    backpropagation's. Reference: Ernoult et al. 2022.
+    backpropagation's. ``step`` = ``sum`` is that of the authors' code. Reference: Ernoult et al. 2022.
 
     The paper takes 20 to 55 optimiser steps of each decoder on every batch, with fresh noise for each and a learning
     rate and σ for each block. Here decoders take one step on every batch; more ``noise_samples`` lessen its noise, but
@@ -52,16 +52,12 @@ class LocalDifferenceReconstruction(BlockRule):
         net: a chain of two blocks or more; see `biograd.credit.chain.blocks`.
         sample: one input, batch of one; not needed where the first layer is linear.
         alpha: α; at ½ small differences give backpropagation's updates in norm too.
-        step: whether the gradient is each example's own, that of the loss summed over the batch (``sum``), as in
-            the authors' code, or that of the mean over the batch (``mean``), smaller by the batch size.
         decoder: how decoders are made: ``transpose``, with the block's own nonlinearity first, as the authors have
             it (`biograd.credit.back.transpose`), ``mirror``, a ``path/to/file.py:Name`` of your own, or in Python a
             function; see `biograd.credit.back.decoders.Decoder`.
         noise: σ of ε, at the inputs of blocks.
         output_noise: σ of η, at their outputs; that of ε unless given.
         noise_samples: draws of both for every example.
-        schedule: ``parallel`` teaches net and decoders on every batch; ``alternating`` the decoders alone in the
-            first, third, … epoch and the net alone in those between. Count both where budgets are compared.
         seed: of the decoders and of the noise.
     """
 

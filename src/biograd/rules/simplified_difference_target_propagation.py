@@ -38,12 +38,6 @@ class SimplifiedDifferenceTargetPropagation(BlockRule):
     Args:
         net: a chain of two blocks or more; see `biograd.credit.chain.blocks`. Its output is a value a class.
         sample: one input, batch of one; not needed where the first layer is linear.
-        decoder: how decoders are made: ``mirror``, a ``path/to/file.py:Name`` of your own, or in Python a
-            function; see `biograd.credit.back.decoders.Decoder`.
-        noise: σ of the noise that decoders are taught with; 0 teaches them on the activities alone.
-        inverse_loss: what they are taught to give back: the noisy input, or the one without noise.
-        schedule: ``parallel`` teaches net and decoders on every batch; ``alternating`` the decoders alone in the
-            first, third, … epoch and the net alone in those between. Count both where budgets are compared.
         seed: of the decoders and of the noise.
     """
 

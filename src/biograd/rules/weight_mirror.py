@@ -45,7 +45,6 @@ class WeightMirror(FeedbackRule):
         phases: how many mirror phases then follow one another.
         scale: standard deviation of B at the start in units of the RMS of W.
         distribution: what B is drawn from at the start.
-        exact: names of parameters or modules that keep their exact derivative.
         seed: of B at the start and of the noise.
 
     Attributes:
