@@ -149,6 +149,7 @@ class ForwardForward(Blockwise):
         # ⟨log(1 + e^{θ − g(x, y)}) + log(1 + e^{g(x, ȳ) − θ})⟩
         theta = self.threshold * (h[0].numel() if self.goodness_of == "sum" else 1)
         right, wrong = (self.goodness(h) - theta).chunk(2)
+        # log(1 + e^{−a}) is −log σ(a)
         return -(F.logsigmoid(right) + F.logsigmoid(-wrong)).mean()
 
     def wrong_labels(self, y: Tensor, output: Tensor) -> Tensor:
@@ -160,6 +161,7 @@ class ForwardForward(Blockwise):
         """
         if output.shape[1] == 2:
             return 1 - y
+        # ȳ is drawn by the readout's probabilities, or alike, among all classes but y
         logits = output.float() if self.negatives == "hard" else torch.zeros_like(output, dtype=torch.float32)
         wrong = logits.scatter(1, y[:, None], -torch.inf).softmax(1)
         return _drawn(wrong, self.stream.next(output.device))
