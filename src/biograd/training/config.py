@@ -210,7 +210,7 @@ class RunConfig(BaseModel):
         return self.model_dump(mode="json")
 
     def digest(self) -> str:
-        """A fingerprint of what the bits of the run depend on; where the data lies, the label and trackers are not.
+        """A fingerprint of what the bits of the run depend on; the data folder, the label and trackers have no part.
 
         Defaults are left out too, so that a setting that a later version adds changes no fingerprint.
         """

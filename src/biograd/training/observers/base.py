@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunBegins:
-    """A process takes the run up, from its beginning or from where it was stopped: its position says which."""
+    """A process starts the run, or goes on where it was stopped; the run's position says which."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class EpochEnded:
 
 @dataclass(frozen=True)
 class AtRest:
-    """All of a step, or of an epoch, is done and every observer knows of it: here a checkpoint can be made.
+    """A step, or an epoch, is complete, and every observer has received its moments: a checkpoint can be made here.
 
     Attributes:
         is_epoch: whether an epoch is over; within one, the clock runs.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from biograd.training.trainer import Trainer
 
 FILE = "mlflow.json"
-"""Which run of MLflow's a run's folder is: ``{"uri": …, "run_id": …}``, so that one that goes on goes on there."""
+"""The file that names the MLflow run of a run's folder, ``{"uri": …, "run_id": …}``; a resumed run goes on in it."""
 
 _AT_ONCE = 100
 """Parameters that MLflow takes in one request."""

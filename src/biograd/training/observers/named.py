@@ -41,8 +41,8 @@ class Participant(Observer):
 class Tracker(Observer):
     """An observer that a run does not depend on: it decides nothing, and what it raises ends no training.
 
-    When it cannot begin, nothing is lost yet and the run is refused. Later it is dropped, which the run's warnings
-    say, and the records stay whole without it.
+    If it cannot begin, the run is refused, since nothing is lost yet. If it fails later, it is dropped, and the run's
+    warnings say so; the records stay whole without it.
 
     Args:
         name: as the configuration has it.
