@@ -37,9 +37,9 @@ class Linearised(Strategy):
     Takes any nonlinearity and any precision.
 
     Args:
-        columns: ``used``: outputs that `biograd.layers.FirstUnits` leaves behind have no part, and layers may have any
-            widths (pseudo-inverse); ``all``: every output counts, and every layer but the first is square, as in the
-            papers.
+        columns: which outputs of a layer count. With ``used``, those that `biograd.layers.FirstUnits` leaves behind do
+            not, and layers may have any widths (pseudo-inverse). With ``all``, every one does, and every layer but the
+            first is square, as in the papers.
     """
 
     name: ClassVar[str] = "linearised"
