@@ -160,7 +160,8 @@ def test_every_setting_is_explained_where_the_command_line_looks():
 
 def is_explained(setting: Setting, constructor: Callable[..., Any]) -> bool:
     text = inspect.cleandoc((setting.strategy or constructor).__doc__ or "")
-    return re.search(rf"^    {setting.name.rpartition('.')[2]}: \S", text, re.MULTILINE) is not None
+    named = re.search(rf"^    {setting.name.rpartition('.')[2]}: \S", text, re.MULTILINE)
+    return bool(setting.meaning) or named is not None
 
 
 def test_every_rule_has_a_card_and_every_card_a_rule():

@@ -60,8 +60,8 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
 def is_exact_by_nature(name: str) -> bool:
     """Whether a node of this name may use a weight as it is.
 
-    The derivative by the input does not depend on the parameter, or it is a norm; or a compiler made it, which
-    traces under the mode. Not so a sum: it may be a weight still.
+    So may a node whose derivative by the input does not depend on the parameter, and a normalisation; and one that a
+    compiler made, since that traces under the mode. A sum may not: its result may be used as a weight.
     """
     node = _NODE.fullmatch(name)
     return name == "CompiledFunctionBackward" or (node is not None and node[1] in EXACT_NODES)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 @contextmanager
 def isolated(*modules: Any, devices_of: Tensor | None = None) -> Iterator[None]:
-    """Let modules run and be taught inside the context, and find them afterwards as they were.
+    """Let modules run and be taught inside the context; afterwards they are as they were.
 
     Inside, every parameter is a stand-in that shares the memory of the real one and has no ``.grad`` and
     no hooks (so that nothing is averaged across processes), and every buffer is a copy. Afterwards the

@@ -84,8 +84,9 @@ class Linear:
         """See `Operation.backward`."""
         rows = grad.reshape(-1, grad.shape[-1])  # (examples, out)
         grad_bias = rows.sum(0) if needs[2] else None
+        # ΔW = δᵀ x
         grad_weight = rows.t() @ x.reshape(-1, x.shape[-1]) if needs[1] else None
-        # The input's comes last, so that the layer below finds it in the cache.
+        # δ B, which comes last, so that the layer below finds it in the cache
         grad_x = _through(grad, feedback, magnitude) if needs[0] else None
         return grad_x, grad_weight, grad_bias
 

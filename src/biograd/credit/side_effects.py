@@ -1,4 +1,4 @@
-"""Running blocks once more as if it had not happened: buffers and random numbers stay as the first run left them."""
+"""Running blocks once more without a trace: buffers and random numbers stay as the first run left them."""
 
 import contextlib
 from collections.abc import Iterable, Iterator
@@ -31,7 +31,8 @@ def without_side_effects(
     Args:
         layers: those whose buffers are put back.
         device: whose generator is put back beside the CPU's.
-        start: where the generators stand inside, for the same random numbers as an earlier run had; None goes on.
+        start: where the generators begin inside, so that an earlier run's random numbers are drawn again; None goes on
+            from where they are.
     """
     torch.clear_autocast_cache()  # before PyTorch 2.10 weights cast in a first run without gradients would get none
     modules = [m for layer in layers if not is_silent(layer) for m in layer.modules()]

@@ -1,4 +1,4 @@
-"""How the errors that a rule sends below a layer point to those of backpropagation, example by example."""
+"""The cosine between the errors that a rule sends below a layer and those of backpropagation, example by example."""
 
 import copy
 import math

@@ -1,4 +1,4 @@
-"""How far the weights that errors travel back through lie from those that carry activity forward."""
+"""The angle between the weights that errors travel back through and those that carry activity forward."""
 
 import copy
 from collections.abc import Collection

@@ -21,10 +21,10 @@ def orthogonality(weight: Tensor) -> float:
     .. math:: \frac{\lVert W W^\top - I_n\rVert_F}{\sqrt n}
         = \Bigl(\frac1n \sum_i (\sigma_i^2 - 1)^2\Bigr)^{1/2}
 
-    in float64, with n the smaller side of W: of :math:`W W^\top` and :math:`W^\top W` the smaller is taken. It is the
-    root-mean-square of :math:`\sigma^2 - 1` over the singular values, so that widths can be compared. A zero matrix
-    has 1, and so, about, has a large square one with entries drawn from N(0, 1/n); :math:`cQ` with orthogonal Q has
-    :math:`|c^2 - 1|`. There is no upper bound.
+    in float64, with n the smaller side of W, and :math:`W^\top W` in place of :math:`W W^\top` where that is smaller.
+    It is the root-mean-square of :math:`\sigma^2 - 1` over the singular values, so that widths can be compared. A
+    zero matrix has 1; a large square one with entries drawn from N(0, 1/n) has about 1; :math:`cQ` with orthogonal Q
+    has :math:`|c^2 - 1|`. There is no upper bound.
 
     Cost: one product of :math:`n^2` times the longer side in float64.
 

@@ -1,4 +1,4 @@
-"""How well each decoder of a rule gets back what its block was given."""
+"""How well each decoder of a rule gives back its block's input."""
 
 import copy
 import math
@@ -17,9 +17,8 @@ def reconstruction_losses(net: nn.Module, rule: Rule, x: Tensor) -> dict[str, fl
     .. math:: \frac{\sum \lVert h_{l-1} - g_l(h_l)\rVert^2}{\sum \lVert h_{l-1}\rVert^2}
 
     over the examples of the batch, as `Rule.reconstruction_losses` gives it. At least 0, which is an inverse; at 1 the
-    decoder is no better than one that always says zero. Relative, so that wide and narrow, loud and quiet layers can
-    be read side by side, and of activity without the noise that decoders may be trained with: what a decoder is
-    trained to lower may differ.
+    decoder is no better than one that always gives zero. It is relative, so that layers of any width and activity can
+    be compared. It is measured on activity without noise; what a decoder is trained to lower may differ.
 
     Cost: one forward of the net and of each decoder, and a copy of the rule's state. Net, rule and random
     numbers are left as they were (see `biograd.diagnostics.updates`).

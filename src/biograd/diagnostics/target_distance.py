@@ -1,4 +1,4 @@
-"""How far the targets that a rule sets lie from what the blocks gave."""
+"""How far the targets that a rule sets lie from the outputs of the blocks."""
 
 import copy
 import math

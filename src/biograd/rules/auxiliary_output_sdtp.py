@@ -33,23 +33,18 @@ from biograd.settings import checked_settings
 class AuxiliaryOutputSDTP(BlockRule):
     r"""SDTP with auxiliary outputs z, :math:`\hat h_{L-1} = h_{L-1} - g_L(p, z) + g_L(t, z)`.
 
-    A few class probabilities p say little of the last hidden block, and their decoder can tell little apart. So it
-    also reads z, ``auxiliary`` numbers made of that block's output by frozen random weights A of Glorot's size,
-    :math:`z = \varphi(A h_{L-1})`; it reads the same z beside the label t. The task's loss is on the class
-    outputs alone. Below it is ``sdtp``, see `SimplifiedDifferenceTargetPropagation`; so are ``noise`` and the training
-    settings, of which the paper's tables have none for this rule. Reference: Bartunov et al. 2018.
+    A few class probabilities p hold little about the last hidden block, so that from p alone all examples of a class
+    would get similar targets. The last decoder therefore also reads z, ``auxiliary`` numbers that frozen random
+    weights A of Glorot's size make of that block's output, :math:`z = \varphi(A h_{L-1})`. Beside the label t it
+    reads the same z. The task's loss is on the class outputs alone. Below the last hidden block the rule is ``sdtp``,
+    see `SimplifiedDifferenceTargetPropagation`. ``noise`` and the training settings are those of ``sdtp`` too, as the
+    paper prints none for this rule. Reference: Bartunov et al. 2018.
 
     Args:
         net: a chain of two blocks or more; see `biograd.credit.chain.blocks`. Its output is a value a class.
         sample: one input, batch of one; not needed where the first layer is linear.
         auxiliary: how many auxiliary outputs; more help, until it levels off. 512 is the paper's, for CIFAR-10.
         auxiliary_activation: φ, ``tanh`` as in hidden blocks or ``linear``; the paper does not say.
-        decoder: how decoders are made: ``mirror``, a ``path/to/file.py:Name`` of your own, or in Python a
-            function; see `biograd.credit.back.decoders.Decoder`.
-        noise: σ of the noise that decoders are taught with; 0 teaches them on the activities alone.
-        inverse_loss: what they are taught to give back: the noisy input, or the one without noise.
-        schedule: ``parallel`` teaches net and decoders on every batch; ``alternating`` the decoders alone in the
-            first, third, … epoch and the net alone in those between. Count both where budgets are compared.
         seed: of the decoders, of A and of the noise.
 
     Attributes:
@@ -96,12 +91,16 @@ class AuxiliaryOutputSDTP(BlockRule):
         return self.decoders.send_down(lesson, _beside(p, z), _beside(t, z))
 
     def auxiliary_outputs(self, h: Tensor) -> Tensor:
-        """Z = φ(A h), ``(batch, auxiliary)``, of the last hidden block's output."""
+        """The auxiliary outputs, ``(batch, auxiliary)``, of the last hidden block's output h, ``(batch, …)``."""
+        # z = φ(A h_{L−1})
         z = fused_linear(h.flatten(1), self.A)
         return z if self._is_linear else fused_tanh(z)
 
     def own_lessons(self, lesson: Lesson) -> Iterator[Root]:
-        r"""Decoders learn :math:`\lVert h_{l-1} - g_l(f_l(h_{l-1} + \epsilon))\rVert^2`, the last one of (p, z)."""
+        r"""The lessons of decoders, :math:`\lVert h_{l-1} - g_l(f_l(h_{l-1}+\epsilon))\rVert^2`; the last reads (p, z).
+
+        With ``inverse_loss`` = ``noise-preserving`` they give back :math:`h_{l-1} + \epsilon`.
+        """
         if not self.turns.hidden:  # `teaching_signals` has not seen the labels
             self._labels.look(lesson.y, lesson.outputs[-1])
         return self._reconstruction.lessons(self.decoders, lesson, self._read)

@@ -24,6 +24,7 @@ class Backpropagation(Rule):
         """Run ``loss_fn(net(x), y).backward()``."""
         output = net(x)
         loss = loss_fn(output, y)
+        # δ_l = (W_{l+1}ᵀ δ_{l+1}) ∘ φ'(a_l)
         loss.backward()
         return Credit(loss.detach(), output.detach())
 

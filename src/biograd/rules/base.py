@@ -48,12 +48,12 @@ class Rule(nn.Module, ABC):
     """
 
     family: ClassVar[Family] = "own"
-    """What the rule is kin to; reports colour by it."""
+    """The kind of rule; reports colour by it."""
 
     error_weights: ClassVar[ErrorWeights | None] = None
-    """Which of the net's own weights carry errors to hidden layers: ``none``; ``learned``, weights apart that learn to
-    do what the net's would; ``signs`` of the weights; those of the ``last layer``, with others below it; ``all``. None
-    where a rule does not say."""
+    """Which of the net's own weights carry errors or targets to hidden layers: ``none`` (fixed ones do, or no error is
+    sent); ``learned``: none either, but others that learn; ``signs`` of the weights; those of the ``last layer``, and
+    learned ones below it; ``all``, transposed or inverted. None where a rule does not say."""
 
     waits_for: ClassVar[Awaited] = "error"
     """What a hidden layer must have before it can learn: the ``error`` of the output, the ``label``, or ``nothing``."""
@@ -71,8 +71,8 @@ class Rule(nn.Module, ABC):
     """Whether layers below the output move at all."""
 
     default_training: ClassVar[Mapping[str, Any]] = {}
-    """Training settings under which the rule works, where they differ from everyone's: a nested mapping
-    as in a configuration file, ``{"optimizer": {"name": "adamw", "weight_decay": 0.5}}``."""
+    """Training settings under which the rule works, where they differ from the general defaults: a nested mapping as in
+    a configuration file, ``{"optimizer": {"name": "adamw", "weight_decay": 0.5}}``."""
 
     examples: ClassVar[Examples] = CHAINS
     """Small nets that the rule teaches, and what it is to reach on them."""
@@ -125,9 +125,9 @@ class Rule(nn.Module, ABC):
     inverse of, detached."""
 
     def predict(self, net: nn.Module, x: Tensor) -> Tensor:
-        """What a net that this rule taught says of inputs, ``(batch, outputs)``: ``net(x)`` for most rules.
+        """The prediction of a net that this rule taught, ``(batch, outputs)``: ``net(x)`` for most rules.
 
-        Evaluation and attacks ask here.
+        Evaluation and attacks use it.
 
         Args:
             net: the net, as in `assign_credit`.
@@ -136,11 +136,12 @@ class Rule(nn.Module, ABC):
         return net(x) if self.classify is None else self.classify(net, x)
 
     def input_gradient(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Tensor:
-        r"""What this rule's own feedback tells the input, in the place of :math:`\partial\mathcal{L}/\partial x`.
+        r"""The signal that this rule's own feedback carries to the input, in place of the true gradient by x.
 
-        The true gradient under backpropagation. Otherwise the signal that the first layer of weights receives, carried
-        on through that layer: an attack follows it to see what the rule's feedback gives away. Nothing is taught, and
-        net, rule, ``.grad`` and random numbers are left as they were.
+        Under backpropagation it is the true gradient, :math:`\partial\mathcal{L}/\partial x`. Under other rules it is
+        the signal that the first layer of weights receives, carried on through that layer. An attack follows it to
+        see what the feedback gives away. Nothing is taught, and net, rule, ``.grad`` and random numbers are left as
+        they were.
 
         Args:
             net: the net the rule was made for; in evaluation mode, where dropout draws nothing.
@@ -167,10 +168,10 @@ class Rule(nn.Module, ABC):
             return self.carry_to_input(net, x.detach().clone(), y, loss_fn).detach()
 
     def begin_epoch(self, epoch: int) -> None:
-        """Take note that the epoch of this number begins; the training loop says so before its first step.
+        """Take note that the epoch of this number begins; the training loop calls it before the epoch's first step.
 
         For rules whose epochs differ (one for the decoders, one for the weights): they hold an
-        `biograd.rules.parts.epoch.Epoch`, which this sets. A loop written by hand calls it too.
+        `biograd.rules.parts.epoch.Epoch`, which this sets. A loop of your own has to call it too.
 
         Args:
             epoch: epochs done before, from 0.
@@ -180,7 +181,7 @@ class Rule(nn.Module, ABC):
                 part.number = epoch
 
     def check_optimizer(self, optimizer: torch.optim.Optimizer, steps: float) -> list[str]:
-        """Refuse an optimiser that cannot serve this rule, and say what may disappoint.
+        """Refuse an optimiser under which this rule cannot work, and warn of one under which it may work badly.
 
         Args:
             optimizer: the optimiser that holds the net's parameters; the rule's are in it too, unless they were

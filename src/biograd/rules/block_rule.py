@@ -83,9 +83,8 @@ class BlockRule(Rule):
     ) -> dict[str, tuple[Tensor, Tensor]]:
         r"""See `Rule.targets`: :math:`\hat h = h - \tfrac{B}{2} s` of a batch of B, empty unless `sends_targets`.
 
-        s is what the block receives of the mean over the batch, so that ĥ is the target of the local loss
-        :math:`\lVert h - \hat h\rVert^2` of each example, whatever small step the rule itself takes, whatever the epoch
-        teaches.
+        s is the signal of the loss averaged over the batch. So ĥ is the target of each example's local loss
+        :math:`\lVert h - \hat h\rVert^2`, whatever small step the rule itself takes, and whatever the epoch teaches.
         """
         if not self.sends_targets:
             return {}

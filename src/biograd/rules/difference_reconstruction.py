@@ -29,37 +29,28 @@ class DifferenceReconstruction(BlockRule):
     r"""Difference target propagation, its decoders taught by the difference reconstruction loss (DTPDRL).
 
     Targets come down from :math:`\hat h_L = h_L - \alpha\,\partial\mathcal{L}/\partial h_L` by
-    :math:`\hat h_{l-1} = h_{l-1} + g_l(\hat h_l) - g_l(h_l)`, at the last
-    block too. With
-    :math:`\bar g_l(t)` for what all decoders above block l make of an output t in this way, and :math:`\bar f_l` for
-    the net from block l's output on, the decoder that leads to :math:`h_l`, and no other, is taught
+    :math:`\hat h_{l-1} = h_{l-1} + g_l(\hat h_l) - g_l(h_l)`, at the last block too. Let :math:`\bar f_l` be the net
+    from block l's output on, and :math:`\bar g_l(t)` what all decoders above block l make of an output t in this way.
+    The decoder that leads to :math:`h_l`, and no other, learns to lower
 
     .. math:: \frac{1}{\sigma^2} \mathbb{E} [
         \lVert \bar g_l(\bar f_l(h_l + \sigma\epsilon)) - (h_l + \sigma\epsilon) \rVert^2
         + \lambda \lVert \bar g_l(h_L + \sigma\epsilon) - h_l \rVert^2 ]
 
-    with normal noise ε of its own at each place, summed over units, averaged over the batch. For small σ it is
-    :math:`\lVert J_{\bar g} J_{\bar f} - I \rVert^2 + \lambda \lVert J_{\bar g} \rVert^2`, whose minimum
-    :math:`J_{\bar f}^\top (J_{\bar f} J_{\bar f}^\top + \lambda I)^{-1}` makes the targets damped Gauss-Newton steps of
-    the activities; a large λ turns them to the gradient. Needs the net's output for noise in every hidden block, which
-    is (L - 1) L / 2 block runs a batch. Reference: Meulemans, Carzaniga, Suykens, Sacramento & Grewe 2020.
+    with standard normal noise ε, another draw at each place. It is summed over units and averaged over the batch. For
+    small σ it is :math:`\lVert J_{\bar g} J_{\bar f} - I \rVert^2 + \lambda \lVert J_{\bar g} \rVert^2`. At its
+    minimum :math:`J_{\bar f}^\top (J_{\bar f} J_{\bar f}^\top + \lambda I)^{-1}` the targets are damped Gauss-Newton
+    steps of the activities; a large λ turns them to the gradient. Noise of every hidden block runs to the output,
+    which takes (L - 1) L / 2 block runs a batch. Reference: Meulemans, Carzaniga, Suykens, Sacramento & Grewe 2020.
 
-    The paper's decoders are :math:`\tanh(V h + c)` under hidden layers of tanh; so are those of ``mirror`` there, and
-    elsewhere they end in the nonlinearity of the block below. ``alpha`` and ``noise`` are those of the authors'
-    configuration for MNIST.
+    The paper's decoders are :math:`\tanh(V h + c)`, since its hidden layers are of tanh. Those of ``mirror`` end in the
+    nonlinearity of the block below, which is the same there. ``alpha`` and ``noise`` are those of the authors'
+    configuration for MNIST; their ``step`` is ``mean``.
 
     Args:
         net: a chain of two blocks or more; see `biograd.credit.chain.blocks`.
         sample: one input, batch of one; not needed where the first layer is linear.
-        alpha: α.
-        step: whether the gradient is each example's own, that of the loss summed over the batch (``sum``), or
-            that of the mean over the batch (``mean``), smaller by the batch size, as in the authors' code.
-        decoder: how decoders are made: ``mirror``, a ``path/to/file.py:Name`` of your own, or in Python a
-            function; see `biograd.credit.back.decoders.Decoder`.
-        noise: σ.
         regularization: λ; 0 leaves its term out. The authors put a small weight decay of the decoders in its place.
-        schedule: ``parallel`` teaches net and decoders on every batch; ``alternating`` the decoders alone in the
-            first, third, … epoch and the net alone in those between. Count both where budgets are compared.
         seed: of the decoders and of the noise.
     """
 
@@ -99,7 +90,7 @@ class DifferenceReconstruction(BlockRule):
 
     @torch.no_grad()
     def own_lessons(self, lesson: Lesson) -> Iterator[Root]:
-        """What every decoder makes of its block's output and of what noise makes of it, from the last one down."""
+        """What every decoder makes of its block's output, with noise and without, from the last decoder down."""
         hidden, h = [h.detach() for h in lesson.hidden], lesson.outputs[-1].detach()
         generator = self._stream.next(h.device)
         # f̄_l(h_l + σε)
@@ -117,7 +108,8 @@ class DifferenceReconstruction(BlockRule):
             h = below
 
     def _derivative(self, clean: Tensor, wanted: Tensor, kept: list[Tensor]) -> Tensor:
-        """Derivative of a decoder's loss by what it made of the output, of the noisy one and of the pulled one."""
+        """Derivative of a decoder's loss by what it made of the output, of the noisy one and of h_L + σε."""
+        # of ‖g(noisy) − g(h) − σε‖² by g(noisy), and of λ ‖g(h_L + σε) − g(h)‖² by the first g; minus both by g(h)
         parts = [wanted - clean, *(self._regularization * (back - clean) for back in kept)]
         both = torch.cat([-torch.stack(parts).sum(0), *parts])
         return both.mul_(2 / (self._noise**2 * len(clean)))

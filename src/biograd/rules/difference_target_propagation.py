@@ -32,24 +32,15 @@ class DifferenceTargetPropagation(BlockRule):
 
     .. math:: \hat h_{L-1} = h_{L-1} - \alpha \, \partial\mathcal{L} / \partial h_{L-1}
 
-    and every block learns to reach its own; see `biograd.rules.parts.decoders.Reconstruction` for the decoders' loss.
-    With exact inverses on orthogonal linear blocks every hidden update is backpropagation's, 2α times as long. Defaults
-    are the best settings that the paper prints for the parallel schedule on its fully connected MNIST net; for the
-    alternating one they are ``noise`` 0.220 and ``alpha`` 0.232. References: Lee, Zhang, Fischer & Bengio 2015;
-    Bartunov et al. 2018.
+    which goes through the last block's own weights. Every block learns to reach its target; the decoders' loss is
+    `biograd.rules.parts.decoders.Reconstruction`. With exact inverses on orthogonal linear blocks every hidden update
+    is backpropagation's, 2α times as long. Defaults are the best settings that the paper prints for the parallel
+    schedule on its fully connected MNIST net; for the alternating one they are ``noise`` 0.220 and ``alpha`` 0.232.
+    The papers leave ``step`` open. References: Lee, Zhang, Fischer & Bengio 2015; Bartunov et al. 2018.
 
     Args:
         net: a chain of two blocks or more; see `biograd.credit.chain.blocks`.
         sample: one input, batch of one; not needed where the first layer is linear.
-        alpha: α.
-        step: whether the gradient is each example's own, that of the loss summed over the batch (``sum``), or
-            that of the mean over the batch (``mean``), smaller by the batch size. The papers leave it open.
-        decoder: how decoders are made: ``mirror``, a ``path/to/file.py:Name`` of your own, or in Python a
-            function; see `biograd.credit.back.decoders.Decoder`.
-        noise: σ of the noise that decoders are taught with; 0 teaches them on the activities alone.
-        inverse_loss: what they are taught to give back: the noisy input, or the one without noise.
-        schedule: ``parallel`` teaches net and decoders on every batch; ``alternating`` the decoders alone in the
-            first, third, … epoch and the net alone in those between. Count both where budgets are compared.
         seed: of the decoders and of the noise.
     """
 
@@ -90,7 +81,10 @@ class DifferenceTargetPropagation(BlockRule):
         return self.decoders.send_difference_down(lesson, first)
 
     def own_lessons(self, lesson: Lesson) -> Iterator[Root]:
-        r"""Decoders learn :math:`\lVert\tilde h - g_l(f_l(\tilde h))\rVert^2`, :math:`\tilde h=h_{l-1}+\epsilon`."""
+        r"""The lessons of decoders, :math:`\lVert\tilde h - g_l(f_l(\tilde h))\rVert^2`.
+
+        :math:`\tilde h=h_{l-1}+\epsilon`. With ``inverse_loss`` = ``de-noising`` they give back :math:`h_{l-1}`.
+        """
         return self._reconstruction.lessons(self.decoders, lesson)
 
     def reconstruction_losses(self, net: nn.Module, x: Tensor) -> dict[str, float]:

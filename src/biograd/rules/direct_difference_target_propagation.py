@@ -32,29 +32,25 @@ class DirectDifferenceTargetPropagation(BlockRule):
 
     .. math:: \hat h_l = h_l + Q_l (\hat h_L - h_L)
 
-    from :math:`\hat h_L = h_L - \alpha\,\partial\mathcal{L}/\partial h_L`. Q is a matrix a hidden block, from the net's
-    output to all its units, taught by the difference reconstruction loss, with :math:`\bar f_l` for the net from block
-    l's output on:
+    from :math:`\hat h_L = h_L - \alpha\,\partial\mathcal{L}/\partial h_L`. Every hidden block has a matrix
+    :math:`Q_l`, from the net's output to all its units. It learns by the difference reconstruction loss, where
+    :math:`\bar f_l` is the net from block l's output on:
 
     .. math:: \frac{1}{\sigma^2} \mathbb{E}_\epsilon \lVert Q_l (\bar f_l(h_l + \sigma\epsilon) - h_L)
         - \sigma\epsilon \rVert^2 + \lambda \lVert Q_l \rVert^2
 
-    with normal noise ε, summed over units, averaged over the batch. (The second term is the paper's
-    :math:`\lambda\sigma^{-2}\,\mathbb{E} \lVert Q_l \sigma\epsilon_2 \rVert^2`, without its noise.) Where
-    :math:`\bar f_l` is linear, its minimum is
-    :math:`Q_l = J_{\bar f}^\top (J_{\bar f} J_{\bar f}^\top + \lambda I)^{-1}`, the damped pseudo-inverse of the
-    net above, and targets are Gauss-Newton steps of the activities; else Q is one matrix for all examples. Needs
-    the net's output for noise in every hidden block, which is (L - 1) L / 2 block runs a batch; targets wait for
-    the output alone. ``alpha`` and ``noise`` are those of the authors' configuration for MNIST. Reference: Meulemans,
-    Carzaniga, Suykens, Sacramento & Grewe 2020.
+    with standard normal noise ε, summed over units and averaged over the batch. (The second term is the paper's
+    :math:`\lambda\sigma^{-2}\,\mathbb{E} \lVert Q_l \sigma\epsilon_2 \rVert^2`, without sampling its noise.) Where
+    :math:`\bar f_l` is linear, the minimum is
+    :math:`Q_l = J_{\bar f}^\top (J_{\bar f} J_{\bar f}^\top + \lambda I)^{-1}`, the damped pseudo-inverse of the net
+    above, and targets are Gauss-Newton steps of the activities. Otherwise Q is one matrix for all examples. Noise of
+    every hidden block runs to the output, which takes (L - 1) L / 2 block runs a batch; targets wait for the output
+    alone. ``alpha`` and ``noise`` are those of the authors' configuration for MNIST; their ``step`` is ``mean``.
+    Reference: Meulemans, Carzaniga, Suykens, Sacramento & Grewe 2020.
 
     Args:
         net: a chain of two blocks or more; see `biograd.credit.chain.blocks`.
         sample: one input, batch of one; not needed where the first layer is linear.
-        alpha: α.
-        step: whether the gradient is each example's own, that of the loss summed over the batch (``sum``), or
-            that of the mean over the batch (``mean``), smaller by the batch size, as in the authors' code.
-        noise: σ.
         regularization: λ. The authors put a small weight decay of Q in its place.
         schedule: ``parallel`` teaches net and Q on every batch; ``alternating`` Q alone in the first, third, …
             epoch and the net alone in those between. Count both where budgets are compared.
@@ -99,7 +95,7 @@ class DirectDifferenceTargetPropagation(BlockRule):
 
     @torch.no_grad()
     def own_lessons(self, lesson: Lesson) -> Iterator[Root]:
-        """What every Q makes of the difference that noise makes at the output, and every Q for its own size."""
+        """What every Q makes of the difference that noise makes at the output; and Q itself, where λ > 0."""
         hidden, h_L = [h.detach() for h in lesson.hidden], lesson.outputs[-1].detach()
         noise = self._stream.normal_like(hidden, self._noise)
         moved = perturbed_outputs(lesson, noise)  # f̄_l(h_l + σε)
@@ -116,7 +112,7 @@ class DirectDifferenceTargetPropagation(BlockRule):
     def reconstruction_losses(self, net: nn.Module, x: Tensor) -> dict[str, float]:
         r"""Name of every block but the first to :math:`\sum\lVert h - Q h_L\rVert^2 / \sum\lVert h\rVert^2`.
 
-        h is what the block gets; see `biograd.Rule.reconstruction_losses`.
+        h is the block's input; see `biograd.Rule.reconstruction_losses`.
         """
         chain = self.chain(net)
         with without_side_effects(layers_of(chain), x.device):

@@ -23,7 +23,6 @@ class FeedbackAlignment(FeedbackRule):
         sample: not needed.
         scale: standard deviation of B in units of the RMS of W when the rule is made.
         distribution: what B is drawn from.
-        exact: names of parameters or modules that keep their exact derivative.
         seed: of B.
 
     Attributes:

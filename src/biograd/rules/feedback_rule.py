@@ -37,8 +37,8 @@ class FeedbackRule(Rule):
     family: ClassVar[Family] = "feedback"
 
     alongside: ClassVar[Callable[..., AbstractContextManager[OnCall | None]] | None] = None
-    """``alongside(weights)``: a context around every batch that is taught, where feedback learns or is drawn anew; what
-    it yields, if that is not None, hears of every taught call. None where nothing of the kind happens."""
+    """``alongside(weights)``: a context around every batch that is taught, where feedback learns or is drawn anew. It
+    yields None, or a function that is called with every taught call. None where feedback is fixed."""
 
     def __init__(self, net: nn.Module, *, exact: Sequence[str] = ()) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class FeedbackRule(Rule):
         """What carries errors back in place of each weight at this moment, by the same names.
 
         A matrix in the weight's shape; or `Signed`, magnitudes for the weight's signs; or a function that makes either,
-        called where an error has to travel further. Called without recording gradients.
+        and is called only where an error travels further. `feedback` itself runs without recording gradients.
 
         Args:
             weights: the taught weights by name, detached.
@@ -84,8 +84,8 @@ class FeedbackRule(Rule):
     def path(self, net: nn.Module, on_call: OnCall | None = None) -> Iterator[FeedbackPath]:
         """A context in which errors travel back through this rule's feedback weights.
 
-        Gradients for the input computed from what was called in it are the rule's own, which is what an
-        attack through the rule's feedback path needs.
+        Gradients by the input, of what was computed inside, are the rule's own: an attack through the rule's feedback
+        path needs these.
         """
         weights = self.weights(net)
         if _is_compiled(net):
@@ -119,7 +119,7 @@ class FeedbackRule(Rule):
 
     @contextmanager
     def _looking_first(self) -> Iterator[None]:
-        """The first forward runs what is compiled as it was written: compiled code hides its use of weights."""
+        """The first forward runs compiled parts as plain Python: compiled code hides its use of weights."""
         if self._has_looked or "torch._dynamo" not in sys.modules:  # nothing has been compiled
             yield
             return

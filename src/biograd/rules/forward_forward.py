@@ -1,4 +1,4 @@
-"""Forward-forward learning: every block learns to tell right labels from wrong ones by how active it is."""
+"""Forward-forward learning: every block learns to distinguish right labels from wrong ones by its activity."""
 
 from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
@@ -34,26 +34,26 @@ class ForwardForward(Blockwise):
     r"""Forward-forward learning, :math:`p(\text{right}) = \sigma(g_l - \theta)`, g the goodness of block l.
 
     Goodness is the sum of the squares of the block's activity :math:`h_l`, before it is normalised for the block
-    above. Each hidden block sees every example twice, with its label and with a wrong one, and follows the
-    derivative of its own :math:`-\log p(\text{right})` and :math:`-\log(1 - p(\text{right}))`,
+    above. Each hidden block runs on every example twice, with its label y and with a wrong one :math:`\bar y`. It
+    lowers :math:`-\log p(\text{right})` of the first and :math:`-\log(1 - p(\text{right}))` of the second,
 
     .. math:: \mathcal{L}_l = \big\langle \log(1 + e^{\theta - g_l(x, y)}) + \log(1 + e^{g_l(x, \bar y) - \theta})
        \big\rangle_\text{batch}
 
-    by its own parameters alone; nothing crosses between blocks but activity, whose graph is let go block by block. The
-    last block is a readout of the net's ordinary output, under the neutral label, and learns from the derivative
-    of the loss; hidden blocks see of it no more than the wrong labels that it makes likely. `Rule.predict` classifies
-    by goodness instead.
+    by its own parameters alone. Nothing crosses between blocks but activity, whose graph is released block by block.
+    The last block is a readout: it gives the net's ordinary output, under the neutral label, and learns from the
+    derivative of the loss. Hidden blocks receive nothing of it but the wrong labels that it makes likely.
+    `Rule.predict` classifies by goodness instead.
 
-    Blocks are at liberty inside: any layers, convolutions too. θ is the ``threshold`` times the number of units for
-    the sum, the threshold itself for the mean. There is no limit in which the rule is backpropagation.
+    A block may hold any layers, convolutions too. θ is the ``threshold`` times the number of units for the sum, the
+    threshold itself for the mean. There is no limit in which the rule is backpropagation.
 
     Reference: Hinton, *The forward-forward algorithm: some preliminary investigations*, 2022 (arXiv 2212.13345).
 
     Args:
         net: a chain that begins with `biograd.layers.LabelPlaces` and has a `biograd.layers.LengthNorm` before every
             hidden block but the first, as the net ``ff-mlp`` does; its output is one number a class.
-        sample: one input, batch of one; only to see at once whether there are as many outputs as places for labels.
+        sample: one input, batch of one; only to check at once that there are as many outputs as places for labels.
         goodness: ``sum`` of the squares of a block's activity, or their ``mean``.
         threshold: of a unit, > 0: the mean square at which an example is as likely right as wrong.
         negatives: how wrong labels are drawn: ``hard``, by the probabilities that the readout gives them, or
@@ -138,16 +138,18 @@ class ForwardForward(Blockwise):
         return torch.stack(found, 1)
 
     def goodness(self, h: Tensor) -> Tensor:
-        """g, ``(batch,)``, of a block's activity ``(batch, …)``."""
+        """g, ``(batch,)``, of a block's activity ``(batch, …)``; summed in float32 at least."""
+        # g = Σ_j h_j²
         flat = h.flatten(1)
         squares = (flat if flat.dtype.itemsize >= 4 else flat.float()).square()
         return squares.sum(1) if self.goodness_of == "sum" else squares.mean(1)
 
     def local_loss(self, h: Tensor) -> Tensor:
-        """A block's own loss, of its activity ``(2 batch, …)`` with right labels and, behind them, wrong ones."""
+        """A block's own loss, of its activity ``(2 · batch, …)``: first with right labels, then with wrong ones."""
         # ⟨log(1 + e^{θ − g(x, y)}) + log(1 + e^{g(x, ȳ) − θ})⟩
         theta = self.threshold * (h[0].numel() if self.goodness_of == "sum" else 1)
         right, wrong = (self.goodness(h) - theta).chunk(2)
+        # log(1 + e^{−a}) is −log σ(a)
         return -(F.logsigmoid(right) + F.logsigmoid(-wrong)).mean()
 
     def wrong_labels(self, y: Tensor, output: Tensor) -> Tensor:
@@ -159,12 +161,13 @@ class ForwardForward(Blockwise):
         """
         if output.shape[1] == 2:
             return 1 - y
+        # ȳ is drawn by the readout's probabilities, or alike, among all classes but y
         logits = output.float() if self.negatives == "hard" else torch.zeros_like(output, dtype=torch.float32)
         wrong = logits.scatter(1, y[:, None], -torch.inf).softmax(1)
         return _drawn(wrong, self.stream.next(output.device))
 
     def _pass(self, block: Block, h: Tensor, labels: Tensor | None, ledger: Ledger) -> Tensor:
-        """The activity of a block with right labels above and wrong ones below, whose gradients go into the ledger."""
+        """A block's activity, first with right labels, then with wrong ones; its gradients go into the ledger."""
         parameters = [p for p in block.parameters() if p.requires_grad]
         with torch.set_grad_enabled(bool(parameters)):
             h = _run(block, h, labels)

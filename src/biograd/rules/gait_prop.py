@@ -34,11 +34,12 @@ from biograd.settings import Strategy, checked_settings
 class Linearised(Strategy):
     r"""The limit γ → 0, :math:`e_{l-1} = (e_l D_l) W_l^{-1}`: backpropagation with the inverse for the transpose.
 
-    Any nonlinearity, any precision, no γ.
+    Takes any nonlinearity and any precision.
 
     Args:
-        columns: ``used``: outputs that `biograd.layers.FirstUnits` leaves behind have no part, and widths may
-            differ (pseudo-inverse); ``all``: as in the papers, every layer but the first square.
+        columns: which outputs of a layer count. With ``used``, those that `biograd.layers.FirstUnits` leaves behind do
+            not, and layers may have any widths (pseudo-inverse). With ``all``, every one does, and every layer but the
+            first is square, as in the papers.
     """
 
     name: ClassVar[str] = "linearised"
@@ -49,12 +50,13 @@ class Linearised(Strategy):
         return Inverses(net, inverse or Kept(), self.columns, stream)
 
     def signals(self, inverses: Inverses, lesson: Lesson) -> list[Tensor]:
-        """What every hidden block receives: its e, times the share of an example in the loss."""
+        """The e of every hidden block, over B as the loss is a mean over B examples."""
         require_batches(lesson)
+        # e_L = g / B
         e, found = lesson.error, []
         for place in reversed(range(1, len(lesson.chain))):
             block, passage = lesson.chain[place], lesson.passages[place]
-            # e_{l−1} = (e_l D_l) W_l⁻¹
+            # e_{l−1} = (e_l D_l) W_l⁻¹; autograd supplies D_l, pooling and normalisation included
             e = inverses.send(place, block, passage, passage.drive_signal(e))
             found.append(e)
         return found[::-1]
@@ -72,7 +74,7 @@ class _Targets(Strategy):
         return TargetChain(net, self.margin, f"gait-prop with form={self.name!r}")
 
     def signals(self, chain: TargetChain, lesson: Lesson) -> list[Tensor]:
-        """What every hidden block receives, :math:`2 m_l (y_l - t_l) / B`."""
+        """The signal of every hidden block, :math:`2 m_l (y_l - t_l) / B`."""
         return chain.signals(lesson, self.step)
 
     @abstractmethod
@@ -115,6 +117,7 @@ class Adaptive(_Targets):
 
     def step(self, y: Tensor, t: Tensor, derivative: Tensor, m: Tensor) -> tuple[Tensor, Tensor]:
         """``y + γ_l D² (t − y)`` and ``m / γ_l``; no step where there is no error."""
+        # γ_l = γ √d_l / ‖t_l − y_l‖
         length = torch.linalg.vector_norm((t - y).flatten(1), dim=1).view_as(m)
         gamma = torch.full_like(m, self.gamma)
         return _adjusted(
@@ -128,16 +131,16 @@ def _adjusted(y: Tensor, t: Tensor, D: Tensor, m: Tensor, gamma: Tensor) -> tupl
 
 
 class GaitProp(BlockRule):
-    r"""GAIT-prop: each block's target is its activity, moved a little along the gradient-adjusted error above.
+    r"""GAIT-prop: the activity above, moved by a small gradient-adjusted step, is inverted to make a block's target.
 
     .. math:: t_{l-1} = g_l\big(y_l + \gamma D_l^2 (t_l - y_l)\big), \qquad t_L = y_L - \tfrac12\,g
 
-    with :math:`g_l(y) = (f^{-1}(y) - b_l) W_l^{-1}`, D the derivative of the nonlinearity, g an example's
-    derivative of the loss. The local loss is :math:`m_l \|y_l - t_l\|^2` averaged over the batch, with
-    :math:`m_{l-1} = m_l / \gamma`. Its forms are `Linearised`, `Constant` and `Adaptive`.
+    with :math:`g_l(y) = (f^{-1}(y) - b_l) W_l^{-1}`, D the derivative of the nonlinearity f, and g an example's
+    derivative of the loss by the output. The local loss is :math:`m_l \|y_l - t_l\|^2` averaged over the batch, with
+    :math:`m_L = 1` and :math:`m_{l-1} = m_l / \gamma`. Its forms are `Linearised`, `Constant` and `Adaptive`.
 
     Where :math:`W^{-1} = W^T` it is backpropagation, in norm too. The penalty ``orthogonality`` keeps weights near
-    that.
+    that. References: Ahmad, van Gerven & Ambrogioni 2020; Dalm, Ahmad, Ambrogioni & van Gerven 2021, 2023.
 
     Args:
         net: a chain; forms with targets need square layers but the first, an invertible nonlinearity and float64.
@@ -174,11 +177,11 @@ class GaitProp(BlockRule):
         self.way_back = form.way_back(net, inverse, RandomStream(seed))
 
     def teaching_signals(self, lesson: Lesson) -> list[Tensor]:
-        """What every hidden block receives in the form chosen."""
+        """The signal of every hidden block, by the form."""
         return self._form.signals(self.way_back, lesson)  # pyright: ignore[reportArgumentType]  # the one it made
 
     def own_lessons(self, lesson: Lesson) -> Iterable[Root]:
-        """What learned inverses learn from noise."""
+        """The lessons of learned inverses; none for others."""
         return self.way_back.lessons(lesson)
 
     def inverse_weights(self, net: nn.Module) -> dict[str, Tensor]:

@@ -46,12 +46,13 @@ class Linearised(Strategy):
     def way_back(self, net: nn.Module, inverse: InverseStrategy | None, stream: RandomStream) -> Inverses:
         """The inverse of each block."""
         for block in chain_for_a_rule(net)[1:]:
-            _nonlinearity(block, self.margin)  # whatever its width, it must be invertible unit by unit
+            _nonlinearity(block, self.margin)  # refuses one that cannot be inverted unit by unit
         return Inverses(net, inverse or Kept(), self.columns, stream)
 
     def signals(self, inverses: Inverses, lesson: Lesson) -> list[Tensor]:
-        """What every hidden block receives: its e, times the share of an example in the loss."""
+        """The e of every hidden block, over B as the loss is a mean over B examples."""
         require_batches(lesson)
+        # e_L = g / B
         e, found = lesson.error, []
         for place in reversed(range(1, len(lesson.chain))):
             block, passage = lesson.chain[place], lesson.passages[place]
@@ -82,7 +83,7 @@ class Constant(Strategy):
         return TargetChain(net, self.margin, f"itp with form={self.name!r}")
 
     def signals(self, chain: TargetChain, lesson: Lesson) -> list[Tensor]:
-        """What every hidden block receives, :math:`2 m_l (y_l - t_l) / B`."""
+        """The signal of every hidden block, :math:`2 m_l (y_l - t_l) / B`."""
         return chain.signals(lesson, self.step)
 
     def step(self, y: Tensor, t: Tensor, derivative: Tensor, m: Tensor) -> tuple[Tensor, Tensor]:
@@ -93,12 +94,12 @@ class Constant(Strategy):
 
 
 class IncrementalTargetPropagation(BlockRule):
-    r"""ITP: each block's target is its activity, moved a little towards what the target above would have it be.
+    r"""ITP: the activity above, moved a small step towards its target, is inverted to make a block's target.
 
     .. math:: t_{l-1} = g_l\big((1 - \gamma) y_l + \gamma t_l\big), \qquad m_{l-1} = m_l / \gamma
 
-    with the terms of `GaitProp`. Its forms are `Linearised` and `Constant`. Against backpropagation the limit is
-    wrong by :math:`D^{-2}`, also where weights are orthogonal; in linear nets it is GAIT-prop.
+    with the terms of `GaitProp`. Its forms are `Linearised` and `Constant`. The limit differs from backpropagation by
+    the factor :math:`D^{-2}` even where weights are orthogonal; in linear nets it is GAIT-prop.
     Reference: Ahmad, van Gerven & Ambrogioni 2020.
 
     Args:
@@ -135,11 +136,11 @@ class IncrementalTargetPropagation(BlockRule):
         self.way_back = form.way_back(net, inverse, RandomStream(seed))
 
     def teaching_signals(self, lesson: Lesson) -> list[Tensor]:
-        """What every hidden block receives in the form chosen."""
+        """The signal of every hidden block, by the form."""
         return self._form.signals(self.way_back, lesson)  # pyright: ignore[reportArgumentType]  # the one it made
 
     def own_lessons(self, lesson: Lesson) -> Iterable[Root]:
-        """What learned inverses learn from noise."""
+        """The lessons of learned inverses; none for others."""
         return self.way_back.lessons(lesson)
 
     def inverse_weights(self, net: nn.Module) -> dict[str, Tensor]:

@@ -31,8 +31,8 @@ class KolenPollack(FeedbackRule):
 
     .. math:: W - B \leftarrow (1 - \eta\lambda)(W - B)
 
-    so that B meets W after a few times 1/(ηλ) steps. Without decay W − B stays what it was, and decay that is
-    added to the gradient inside Adam, RMSprop and their kin leaves the two apart.
+    so that B meets W after a few times 1/(ηλ) steps. Without decay W − B stays what it was. Decay that is added to the
+    gradient inside Adam, RMSprop and their kin leaves the two apart.
 
     Equals backpropagation when B = W. References: Kolen & Pollack 1994; Akrout, Wilson, Humphreys, Lillicrap &
     Tweed 2019.
@@ -42,7 +42,6 @@ class KolenPollack(FeedbackRule):
         sample: not needed.
         scale: standard deviation of B at the start in units of the RMS of W.
         distribution: what B is drawn from at the start.
-        exact: names of parameters or modules that keep their exact derivative.
         seed: of B at the start.
 
     Attributes:

@@ -33,34 +33,31 @@ class LocalDifferenceReconstruction(BlockRule):
 
     Targets come down from :math:`\hat h_L = h_L - \alpha\,\partial\mathcal{L}/\partial h_L` by
     :math:`\hat h_{l-1} = h_{l-1} + G_l(\hat h_l) - G_l(h_l)`, at the last block too.
-    Decoder G of a block F, with x for the block's input and y for its output, is taught
+    Decoder G of a block F, whose input is x and whose output is y, learns to lower
 
     .. math:: \mathbb{E} [ -2 \langle \epsilon,\, G(F(x + \epsilon)) - G(F(x)) \rangle
         + \lVert G(y + \eta) - G(y) \rVert^2 ]
 
     with normal noise ε and η of the standard deviations :math:`\sigma_\epsilon` and :math:`\sigma_\eta`,
     summed over units, averaged over the batch and ``noise_samples`` draws. For small noise it is
-    :math:`\sigma_\eta^2 \lVert J_G - (\sigma_\epsilon/\sigma_\eta)^2 J_F^\top \rVert^2` and a constant: with equal
+    :math:`\sigma_\eta^2 \lVert J_G - (\sigma_\epsilon/\sigma_\eta)^2 J_F^\top \rVert^2` plus a constant. With equal
     variances :math:`J_G` tends to :math:`J_F^\top`, and for a small α every hidden update to :math:`2\alpha` times
-    backpropagation's. Reference: Ernoult et al. 2022.
+    backpropagation's. ``step`` = ``sum`` is that of the authors' code. Reference: Ernoult et al. 2022.
 
     The paper takes 20 to 55 optimiser steps of each decoder on every batch, with fresh noise for each and a learning
-    rate and σ a block; here it is one step on every batch, to which ``noise_samples`` give less noise, not more way.
+    rate and σ for each block. Here decoders take one step on every batch; more ``noise_samples`` lessen its noise, but
+    make it no longer.
 
     Args:
         net: a chain of two blocks or more; see `biograd.credit.chain.blocks`.
         sample: one input, batch of one; not needed where the first layer is linear.
         alpha: α; at ½ small differences give backpropagation's updates in norm too.
-        step: whether the gradient is each example's own, that of the loss summed over the batch (``sum``), as in
-            the authors' code, or that of the mean over the batch (``mean``), smaller by the batch size.
         decoder: how decoders are made: ``transpose``, with the block's own nonlinearity first, as the authors have
             it (`biograd.credit.back.transpose`), ``mirror``, a ``path/to/file.py:Name`` of your own, or in Python a
             function; see `biograd.credit.back.decoders.Decoder`.
         noise: σ of ε, at the inputs of blocks.
         output_noise: σ of η, at their outputs; that of ε unless given.
         noise_samples: draws of both for every example.
-        schedule: ``parallel`` teaches net and decoders on every batch; ``alternating`` the decoders alone in the
-            first, third, … epoch and the net alone in those between. Count both where budgets are compared.
         seed: of the decoders and of the noise.
     """
 
@@ -103,7 +100,7 @@ class LocalDifferenceReconstruction(BlockRule):
 
     @torch.no_grad()
     def own_lessons(self, lesson: Lesson) -> Iterator[Root]:
-        """What every decoder makes of y, of y where noise came in, and of y with noise behind it."""
+        """What every decoder makes of y = F(x), of F(x + ε) and of y + η."""
         outputs = [h.detach() for h in lesson.outputs]
         copies = [torch.cat([h] * self._draws) for h in outputs]
         epsilons, etas = self._noises(copies)
@@ -126,7 +123,8 @@ class LocalDifferenceReconstruction(BlockRule):
         )
 
     def _derivative(self, clean: Tensor, noisy: Tensor, epsilon: Tensor) -> Tensor:
-        """Derivative of a decoder's loss by what it made of y, of the output where ε came in, and of y + η."""
+        """Derivative of a decoder's loss by what it made of y, of F(x + ε) and of y + η, in this order."""
+        # by G(F(x + ε)): −2 ε; by G(y + η): 2 (G(y + η) − G(y)); by G(y): minus both, over all draws
         apart = noisy - torch.cat([clean] * self._draws)
         of_clean = (epsilon - apart).unflatten(0, (self._draws, len(clean))).sum(0)
         return torch.cat([of_clean, -epsilon, apart]).mul_(2 / len(noisy))

@@ -1,4 +1,4 @@
-"""Rules that teach each block during the forward pass, from what it has at hand, and then let go of it."""
+"""Rules that teach each block during the forward pass, from what is at hand there, and then release its activations."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -17,11 +17,13 @@ from biograd.rules.parts.epoch import Together, Turns
 
 
 class LocalRule(Rule):
-    r"""A signal for the drive :math:`z_l` of each hidden block, as soon as it is there.
+    r"""A signal for the drive :math:`z_l` of each hidden block, as soon as that is computed.
 
-    A block's gradients are made of its input, its drive and the targets, before the next block runs; its activations
-    are then let go, so that their memory does not grow with depth. The last block receives the exact derivative of
-    the loss. Normalisations behind a nonlinearity keep their scale and shift.
+    A block's gradients are computed from its input, its drive and the targets, before the next block runs. Its
+    activations are then released, so that their memory does not grow with depth. The last block receives the exact
+    derivative of the loss. Normalisations behind a nonlinearity keep their scale and shift.
+
+    A rule defines `drive_signal` and `block_gradients`.
 
     Args:
         net: a chain; see `biograd.credit.chain.blocks`.
@@ -48,7 +50,7 @@ class LocalRule(Rule):
     def block_gradients(self, moment: Moment, parameters: list[nn.Parameter]) -> Sequence[Tensor | None]:
         """Gradients of some parameters of a hidden block, each in its parameter's shape; None for none.
 
-        What autograd makes of `drive_signal` is `biograd.credit.chain.moment.gradients_of_drive`.
+        `biograd.credit.chain.moment.gradients_of_drive` gives those that autograd computes from `drive_signal`.
         """
 
     def assign_credit(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Credit:

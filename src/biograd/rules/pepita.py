@@ -38,10 +38,10 @@ class Pepita(Blockwise):
     .. math:: \Delta W_l = (h_l - h^e_l)\,(h^e_{l-1})^\top, \quad h^e_0 = x + F e, \qquad
        \Delta W_L = e^e\,(h^e_{L-1})^\top,
 
-    against which the weights move; :math:`e^e` is the error of the second pass. The mean over the batch. A bias learns
+    against which the weights move, averaged over the batch; :math:`e^e` is the error of the second pass. A bias learns
     as from an input of 1. No derivative of a nonlinearity enters below the output. F is fixed and random.
 
-    :math:`h_l` is what the layer passes on: behind nonlinearity and dropout, before pooling. Both passes have the
+    :math:`h_l` is what the layer passes on: after nonlinearity and dropout, before pooling. Both passes have the
     same dropout masks. Where a weight is shared over positions (convolutions) the update is the mean over them too.
     Scale and shift of a normalisation right behind a layer learn from the same difference; those behind a nonlinearity
     do not learn. There is no limit in which the rule is backpropagation.
@@ -54,7 +54,7 @@ class Pepita(Blockwise):
         sample: one input, batch of one; not needed where the net is a chain of linear layers alone.
         scale: of F: its entries have the standard deviation ``scale`` √(2 / inputs), in units of the input.
         distribution: of the entries of F, ``uniform`` or ``normal``.
-        readout_error: that the output layer learns from: of the second pass (``modulated``) or of the first
+        readout_error: what the output layer learns from: the error of the second pass (``modulated``) or of the first
             (``standard``).
         seed: of F.
 
@@ -143,6 +143,7 @@ class Pepita(Blockwise):
                 f"F was made for inputs of {len(self.F)} numbers, and these have {x[0].numel()}: make the rule with a "
                 "sample of this size"
             )
+        # hᵉ_0 = x + F e; of the mean loss each example's derivative is 1/B of its own
         e = (error * len(x)).flatten(1).to(self.F.dtype)
         return x + (e @ self.F.t()).view_as(x).to(x.dtype)
 
@@ -176,14 +177,14 @@ def _second_pass(chain: Sequence[Block], x: Tensor, activities: Sequence[Tensor]
 
 @torch.no_grad()
 def _difference(block: Block, above: Block, drive: Tensor, activity: Tensor) -> tuple[Tensor, Tensor]:
-    """What a drive is told, the mean of h − hᵉ over batch and positions, and what the block above gets."""
+    """The signal at a drive, h − hᵉ over examples times shared positions, and the input of the block above."""
     modulated, h = _passed_on(block, above, drive.detach())
     shared = positions_sharing(block.opening, drive)
     return (activity - modulated).view_as(drive) / (len(drive) * shared), h
 
 
 def _passed_on(block: Block, above: Block, drive: Tensor) -> tuple[Tensor, Tensor]:
-    """The last tensor behind a drive that has a number for each unit still, and what the block above gets."""
+    """The last tensor behind a drive that still has one number for each unit, and the input of the block above."""
     activity = h = drive
     is_whole = True
     for layer in (*block.firing, *above.leading):

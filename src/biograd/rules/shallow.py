@@ -31,4 +31,5 @@ class Shallow(BlockRule):
 
     def teaching_signals(self, lesson: Lesson) -> list[None]:
         """Nothing for any hidden block."""
+        # δ_l = 0 for l < L
         return [None] * len(lesson.hidden)

@@ -35,7 +35,6 @@ class UniformSignConcordant(FeedbackRule):
         net: any net; see `FeedbackRule`.
         sample: not needed.
         scale: magnitude of B in units of the RMS of W when the rule is made.
-        exact: names of parameters or modules that keep their exact derivative.
     """
 
     error_weights: ClassVar[ErrorWeights] = "signs"
@@ -70,7 +69,6 @@ class FixedRandomSignConcordant(FeedbackRule):
         sample: not needed.
         scale: standard deviation of M in units of the RMS of W when the rule is made.
         distribution: what M is drawn from.
-        exact: names of parameters or modules that keep their exact derivative.
         seed: of M.
 
     Attributes:
@@ -112,7 +110,6 @@ class BatchwiseRandomSignConcordant(FeedbackRule):
         sample: not needed.
         scale: standard deviation of M in units of the RMS of W when the rule is made.
         distribution: what M is drawn from; the uniform one is the cheaper.
-        exact: names of parameters or modules that keep their exact derivative.
         seed: of M; with the number of batches so far it determines each draw.
     """
 

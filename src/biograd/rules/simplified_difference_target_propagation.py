@@ -28,22 +28,16 @@ from biograd.settings import checked_settings
 class SimplifiedDifferenceTargetPropagation(BlockRule):
     r"""Simplified DTP, :math:`\hat h_{l-1} = h_{l-1} - g_l(h_l) + g_l(\hat h_l)` from the top down.
 
-    The difference rule holds at the last hidden block too: :math:`h_L` are the softmax probabilities of the net's
-    output there, :math:`\hat h_L` the label as a distribution (one-hot), and :math:`g_L` a decoder like the
-    others. No gradient crosses a layer; the last block learns from the loss. See
-    `biograd.rules.parts.decoders.Reconstruction` for the decoders' loss.
-    Defaults are the best settings that the paper prints for the parallel schedule on its fully connected MNIST net;
-    for the alternating one ``noise`` is 0.118. Reference: Bartunov et al. 2018.
+    The difference rule gives the last hidden block's target too: there :math:`h_L` are the softmax probabilities of
+    the net's output, :math:`\hat h_L` is the label as a distribution (one-hot), and :math:`g_L` is a decoder like the
+    others. No gradient crosses a layer; the last block learns from the loss. The decoders' loss is
+    `biograd.rules.parts.decoders.Reconstruction`. Defaults are the best settings that the paper prints for the
+    parallel schedule on its fully connected MNIST net; for the alternating one ``noise`` is 0.118. Reference:
+    Bartunov et al. 2018.
 
     Args:
         net: a chain of two blocks or more; see `biograd.credit.chain.blocks`. Its output is a value a class.
         sample: one input, batch of one; not needed where the first layer is linear.
-        decoder: how decoders are made: ``mirror``, a ``path/to/file.py:Name`` of your own, or in Python a
-            function; see `biograd.credit.back.decoders.Decoder`.
-        noise: σ of the noise that decoders are taught with; 0 teaches them on the activities alone.
-        inverse_loss: what they are taught to give back: the noisy input, or the one without noise.
-        schedule: ``parallel`` teaches net and decoders on every batch; ``alternating`` the decoders alone in the
-            first, third, … epoch and the net alone in those between. Count both where budgets are compared.
         seed: of the decoders and of the noise.
     """
 
@@ -80,7 +74,10 @@ class SimplifiedDifferenceTargetPropagation(BlockRule):
         return self.decoders.send_down(lesson, p, t)
 
     def own_lessons(self, lesson: Lesson) -> Iterator[Root]:
-        r"""Decoders learn :math:`\lVert h_{l-1} - g_l(f_l(h_{l-1} + \epsilon))\rVert^2`, the last one of p."""
+        r"""The lessons of decoders, :math:`\lVert h_{l-1} - g_l(f_l(h_{l-1} + \epsilon))\rVert^2`; the last reads p.
+
+        With ``inverse_loss`` = ``noise-preserving`` they give back :math:`h_{l-1} + \epsilon`.
+        """
         if not self.turns.hidden:  # `teaching_signals` has not seen the labels
             self._labels.look(lesson.y, lesson.outputs[-1])
         return self._reconstruction.lessons(self.decoders, lesson, class_probabilities)

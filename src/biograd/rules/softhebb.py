@@ -26,18 +26,17 @@ _UNSCALED = ("SGD", "ASGD")
 
 
 class SoftHebb(LocalRule):
-    r"""Hebbian learning in soft winner-take-all layers; only the last block sees labels.
+    r"""Hebbian learning in soft winner-take-all layers; only the last block reads labels.
 
     .. math:: y = \mathrm{softmax}(u / \tau), \qquad
        \Delta W_k \propto \eta\,\big|\lVert W_k \rVert - 1\big|^q\; \hat y_k\,(x - u_k W_k)
 
     x is the layer's input, :math:`u_k = W_k \cdot x` the weighted input of neuron k. All neurons of a layer compete,
-    those of a convolutional or locally connected layer with the channels at their own position. The most
-    active learns with :math:`\hat y_k = y_k`, the others turn away from the input, :math:`\hat y_k = -y_k`
-    (anti-Hebbian). The term :math:`u_k W_k` leads norms to 1, where the rate of
-    a neuron vanishes. The mean of :math:`\hat y_k (x - u_k W_k)` over the batch and, where they share a filter, over
-    positions, is divided by its largest entry in the layer. No hidden layer reads the targets. The last block learns
-    from the derivative of the loss.
+    those of a convolutional or locally connected layer with the channels at their own position. The most active
+    learns with :math:`\hat y_k = y_k`, the others turn away from the input, :math:`\hat y_k = -y_k` (anti-Hebbian).
+    The term :math:`u_k W_k` leads norms to 1, where the rate of a neuron vanishes. :math:`\hat y_k (x - u_k W_k)` is
+    averaged over the batch, and over positions that share a filter, and then divided by its largest entry in the
+    layer. No hidden layer reads the targets. The last block learns from the derivative of the loss.
 
     The gradient is :math:`-\Delta W`, so that plain gradient descent with rate :math:`\alpha` moves hidden weights at
     :math:`\eta = \alpha \cdot` ``hidden_rate``; momentum m makes that 1 / (1 − m) times as much.
@@ -49,17 +48,17 @@ class SoftHebb(LocalRule):
         net: a chain whose hidden layers are linear, convolutional or locally connected, without biases or anything
             else that learns.
         sample: not needed.
-        temperature: τ, > 0; the smaller, the more the winner takes.
+        temperature: τ, > 0; the smaller, the larger the winner's share.
         hidden_rate: what multiplies the learning rate in hidden layers, > 0.
         rate_power: q, ≥ 0; at 0 the rate does not depend on the norm.
         anti_hebbian: without it :math:`\hat y = y`, as in the paper of 2022.
         normalize: without it the mean is not divided by its largest entry.
         unsupervised_epochs: how many epochs teach the hidden layers alone, after which the last block is taught
-            alone; at 0 both learn all along.
+            alone; at 0 both learn in every epoch.
 
     Raises:
         UnsupportedNet: no such chain.
-        UserMistake: as many numbers as neither 1 nor the hidden blocks are.
+        UserMistake: neither one number nor one for each hidden block.
     """
 
     waits_for: ClassVar[Awaited] = "nothing"
@@ -93,7 +92,7 @@ class SoftHebb(LocalRule):
         self.rate_power, self.anti_hebbian, self.normalize = rate_power, anti_hebbian, normalize
 
     def drive_signal(self, moment: Moment) -> Tensor:
-        r""":math:`-\hat y`, over as many as it is the mean of."""
+        r""":math:`-\hat y`, divided by the number of examples, and of positions that share a filter."""
         layer = moment.block.opening
         u = moment.drive.movedim(neuron_axis(layer), -1)  # (batch, positions …, neurons)
         # y = softmax(u / τ); ŷ = y of the most active, −y of the others
@@ -127,7 +126,7 @@ class SoftHebb(LocalRule):
             return [gradient.mul_(off.pow_(self.rate_power).mul_(self.hidden_rate[moment.index]))]
 
     def advise_on_optimizer(self, optimizer: torch.optim.Optimizer, steps: float) -> list[str]:
-        """Warn of optimisers that undo the rate of each neuron, and of decay that works against norms of 1."""
+        """Warn of optimisers that undo the rate of each neuron, and of weight decay, which works against norms of 1."""
         del steps
         found = []
         kind = type(optimizer).__name__

@@ -34,15 +34,14 @@ class StdpAssociation(LocalRule):
 
     h is the layer's input (rates), z its drive (see `LocalRule`), σ the logistic function whatever the net's own
     nonlinearity is. *Association*: the neurons of a layer form groups g of :math:`n_g`, each tied once and at random
-    to a set of classes, its code; a teaching current asks for :math:`r^*_j = 1` where the example's class is in
-    the code of j's group, else 0. *Timing*: the pair rule integrates to the pre-synaptic rate times how much more
-    the neuron fires when it is taught than alone. *Competition*: the first neuron of a group to fire inhibits the
-    others, and in an exponential race with rates :math:`e^{\beta z}` the softmax is the probability to be first.
-    A bias learns as from h = 1. The output block learns from the derivative of the loss, which for
-    cross-entropy is the delta rule.
+    to a set of classes, its code. A teaching current asks for :math:`r^*_j = 1` where the example's class is in the
+    code of j's group, else for 0. *Timing*: the pair rule integrates to the pre-synaptic rate times how much more the
+    neuron fires when it is taught than alone. *Competition*: the first neuron of a group to fire inhibits the others.
+    In an exponential race with rates :math:`e^{\beta z}` the softmax is the probability to be first. A bias learns as
+    from h = 1. The output block learns from the derivative of the loss, which for cross-entropy is the delta rule.
 
-    With two classes there is a group a side; with more, groups of about ten have random halves of the classes,
-    drawn in complementary pairs. Neurons (channels, where the layer has positions) of a group lie G apart, G the
+    With two classes there is one group for each. With more, groups of about ten have random halves of the classes,
+    drawn in complementary pairs. Neuron j (channel j, where the layer has positions) belongs to group j modulo the
     number of groups. Channels compete at each position, and positions add up. The update is the mean over the batch.
 
     Layer l reads :math:`h_{l-1}`, :math:`z_l` and the label. There is no limit in which the rule is backpropagation.
@@ -123,9 +122,9 @@ class StdpAssociation(LocalRule):
 
 
 def draw_codes(classes: int, groups: int, generator: torch.Generator) -> Tensor:
-    """Sets of classes, ``(classes, groups)`` of 0 and 1: of two classes each in turn, of more random halves.
+    """The code of each group, ``(classes, groups)`` of 0 and 1: of two classes each in turn, of more random halves.
 
-    Halves come in complementary pairs, one behind the other; of an odd number of classes one has one class more.
+    Halves come in complementary pairs, one behind the other; of an odd number of classes one half has one more.
 
     Args:
         classes: 2 or more.
@@ -143,7 +142,7 @@ def draw_codes(classes: int, groups: int, generator: torch.Generator) -> Tensor:
 
 
 def teaching_current(y: Tensor, codes: Tensor, batch: int) -> Tensor:
-    """r*, ``(batch, groups)``: 1 where an example's class is in a group's code; between for mixed classes.
+    """r*, ``(batch, groups)``: 1 where an example's class is in a group's code, else 0; between for mixed classes.
 
     Args:
         y: class indices ``(batch,)``, or distributions over the classes ``(batch, classes)``.

@@ -18,9 +18,9 @@ class TargetPropagation(BlockRule):
 
     .. math:: t_{l-1} = g_l(t_l), \qquad g_l(y) = (f^{-1}(y) - b_l) W_l^{-1}, \qquad t_L = y_L - \tfrac12\,g
 
-    with g an example's derivative of the loss; for a sum of squares :math:`t_L` is the label itself. The local
-    loss of every block is :math:`\|y_l - t_l\|^2` averaged over the batch. In orthogonal linear nets it is
-    backpropagation. Learned decoders in place of exact inverses: `DifferenceTargetPropagation` and its kin.
+    with g an example's derivative of the loss by the output; for a sum of squares :math:`t_L` is the label itself. The
+    local loss of every block is :math:`\|y_l - t_l\|^2` averaged over the batch. In orthogonal linear nets the rule is
+    backpropagation. `DifferenceTargetPropagation` and its kin have learned decoders in place of exact inverses.
     Reference: the comparison of Ahmad, van Gerven & Ambrogioni 2020; Bengio 2014.
 
     Args:

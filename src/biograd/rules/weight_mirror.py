@@ -23,16 +23,16 @@ Fraction = Annotated[float, Gt(0), Le(1)]
 class WeightMirror(FeedbackRule):
     r"""Weight mirror, :math:`\delta_l = (B_{l+1} \delta_{l+1}) \circ \varphi'` with B learned from noise.
 
-    In a mirror phase every layer is fed zero-mean noise x of standard deviation σ in place of its input, answers
-    y = W x (linear, without bias), and
+    In a mirror phase every layer receives zero-mean noise x of standard deviation σ in place of its input and gives
+    y = W x (linear, without bias). Then
 
     .. math:: B \leftarrow (1 - \lambda_m) B + \eta_m \langle y x^\top \rangle
 
     (in W's shape; the mean runs over the batch, and over positions in convolutions). B tends to
     :math:`c W`, :math:`c = \eta_m \sigma^2 / \lambda_m`, up to an angle of about
-    :math:`\arctan\sqrt{d_{in} \lambda_m / (2 \cdot batch)}`, so both rates shrink as
-    :math:`1 / (1 + \lambda_m t)` over the phases t, down to the fraction ``anneal_to``, which lets B follow a W that
-    learns. Equals backpropagation when B = W. Reference: Akrout, Wilson, Humphreys, Lillicrap & Tweed 2019.
+    :math:`\arctan\sqrt{d_{in} \lambda_m / (2 \cdot batch)}`. So both rates shrink as :math:`1 / (1 + \lambda_m t)` over
+    the phases t, down to the fraction ``anneal_to``, at which B still follows a W that learns. Equals backpropagation
+    when B = W. Reference: Akrout, Wilson, Humphreys, Lillicrap & Tweed 2019.
 
     Args:
         net: any net; see `FeedbackRule`.
@@ -45,7 +45,6 @@ class WeightMirror(FeedbackRule):
         phases: how many mirror phases then follow one another.
         scale: standard deviation of B at the start in units of the RMS of W.
         distribution: what B is drawn from at the start.
-        exact: names of parameters or modules that keep their exact derivative.
         seed: of B at the start and of the noise.
 
     Attributes:
@@ -121,13 +120,15 @@ class WeightMirror(FeedbackRule):
 
     def _rates_now(self) -> tuple[float, float]:
         rate, decay, anneal_to = self._rates
+        # η_m and λ_m, times 1 / (1 + λ_m t)
         factor = max(anneal_to, 1 / (1 + decay * self._mirrored))
         return rate * factor, decay * factor
 
     def _correlate(
         self, weight: Tensor, operation: Operation, shape: torch.Size, generator: torch.Generator
     ) -> Tensor:
-        """Mean of y xᵀ in the weight's shape: how each output answers the noise at each of its inputs."""
+        """Mean of y xᵀ in the weight's shape: how each output correlates with the noise at each of its inputs."""
+        # y = W x, x ~ N(0, σ²)
         x = torch.randn(shape, generator=generator, device=weight.device, dtype=weight.dtype).mul_(
             self._noise
         )
@@ -136,7 +137,7 @@ class WeightMirror(FeedbackRule):
 
     @staticmethod
     def _pairs(weight: Tensor, operation: Operation, shape: torch.Size) -> Tensor | int:
-        """How many pairs of input and output each weight joins: padding joins nothing, edges join less."""
+        """How many pairs of input and output each weight joins: fewer at edges, and none with padding."""
         if isinstance(operation, Linear):
             return math.prod(shape[:-1])
         one = weight.new_ones((1, *shape[1:])) if len(shape) > 1 else weight.new_ones(shape)

@@ -1,4 +1,4 @@
-"""Several rules and seeds under one budget, by whoever has the time, to be stopped and begun again at will."""
+"""Several rules and seeds under one budget; a comparison can be stopped at any time and goes on when called again."""
 
 import os
 import warnings
@@ -101,7 +101,7 @@ def compare(
     Args:
         configs: what to train, under one budget.
         directory: which may hold the runs of an earlier call; a packed file will do if it holds them all, finished.
-        executor: who trains the runs, each with its configuration's threads; None for this process, one after another.
+        executor: what runs them, each with its configuration's threads; None for this process, one after another.
         progress: as for `train`.
 
     Returns:

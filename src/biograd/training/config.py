@@ -79,7 +79,7 @@ class RunConfig(BaseModel):
     """The configuration of a run, as ``config.json`` holds it.
 
     Attributes:
-        label: what tables and folders call the run; None for the rule's name. It tells runs of one rule apart.
+        label: what tables and folders call the run; None for the rule's name. Runs of one rule differ by it.
         rule: the learning rule and its settings.
         data: the data set.
         net: the net.
@@ -210,7 +210,7 @@ class RunConfig(BaseModel):
         return self.model_dump(mode="json")
 
     def digest(self) -> str:
-        """A fingerprint of what the bits of the run depend on; where the data lies, the label and trackers are not.
+        """A fingerprint of what the bits of the run depend on; the data folder, the label and trackers have no part.
 
         Defaults are left out too, so that a setting that a later version adds changes no fingerprint.
         """

@@ -18,10 +18,10 @@ SEVERAL = ("observe", "track")
 """The keys that hold any number of names with settings; in a layer, by label: ``{"mlflow": {"uri": "…"}}``."""
 
 SHARED = "shared"
-"""The name of a feedback optimiser that is none of its own: the net's."""
+"""The name of no feedback optimiser: the net's optimiser moves the rule's parameters too."""
 
 TABLES = "rules"
-"""The key of a file whose tables are a rule's each, for a comparison: ``[rules.fa]``."""
+"""The key of a file's tables for single rules, as comparisons use them: ``[rules.fa]``."""
 
 _NOT_IN_A_TABLE = {
     "seed": "all rules get the seeds of the comparison",

@@ -37,7 +37,7 @@ def train(
         config: what to train.
         run: the folder, which must not hold anything.
         progress: whether to draw a progress bar; None draws it when standard error is a terminal.
-        observers: who is told how it goes, beside those that the configuration names.
+        observers: receive the moments of the run, beside those that the configuration names.
 
     Returns:
         The content of ``result.json``. The weights that were tested are the last.

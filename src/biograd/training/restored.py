@@ -26,7 +26,7 @@ class Restored:
         folder: of the run.
         config: of the run; its device is the one that it was restored to.
         device: where net and rule are.
-        dataset: the run's, on the CPU, binary where one class is told from the rest.
+        dataset: the run's, on the CPU, binary where one class stands against the rest.
         net: with the trained weights, in evaluation mode.
         rule: in the state that it was left in.
     """
@@ -44,7 +44,7 @@ class Restored:
         return f"{self.config.title}/seed{self.config.seed}"
 
     def predict(self, x: Tensor) -> Tensor:
-        """What the run says of standardised inputs, ``(batch, outputs)``; differentiable in x.
+        """The run's prediction for standardised inputs, ``(batch, outputs)``; differentiable in x.
 
         In float32, or float64 where the run trained in that.
         """

@@ -43,7 +43,7 @@ class RunSetup:
         training: batches in a new order every epoch.
         validation: batches in order, None without a validation part.
         test: batches in order, None where the test set is left unread.
-        warnings: what the rule says of the optimiser.
+        warnings: what the rule warns of in the optimiser.
     """
 
     config: RunConfig
@@ -98,7 +98,7 @@ def build(config: RunConfig, device: torch.device | None = None) -> RunSetup:
         device: the one of the configuration's kind that this process trains on.
 
     Raises:
-        UserMistake: the device is not there, or the setup do not fit one another.
+        UserMistake: the device is not there, or the parts do not fit one another.
         UnsupportedNet: the rule cannot teach this net.
         DataUnavailable: the data set is not there.
     """

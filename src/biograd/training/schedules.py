@@ -26,7 +26,7 @@ class Schedule(NamedTuple):
 
     Attributes:
         scheduler: PyTorch's; its state resumes.
-        interval: whether it takes a step after every optimiser step or after every epoch.
+        interval: whether it moves after every optimiser step or after every epoch.
         mean_share: mean of the learning rate over the training, as a share of the rate at its start.
     """
 

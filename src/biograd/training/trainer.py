@@ -1,4 +1,4 @@
-"""The steps of one run, what it tells its observers, and where it stands."""
+"""The steps of one run, the moments that its observers receive, and where it stands."""
 
 import contextlib
 import math
@@ -41,13 +41,13 @@ class Diverged(Exception):
 
 
 class Trainer:
-    """One run in one process, from wherever it stands to its end: it teaches, steps, validates, and tells observers.
+    """One run in one process, from wherever it stands to its end: it teaches, steps, validates and notifies observers.
 
     Args:
         setup: what it trains with.
         ranks: this process among those that train together.
         folder: where the first process writes the records.
-        observers: who is told how it goes, in this order.
+        observers: receive every moment, in this order.
 
     Attributes:
         config: of the run.
@@ -97,7 +97,7 @@ class Trainer:
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
-        """Tell the observers that the run begins, and in the end, however it comes, that it is left."""
+        """Notify the observers that the run begins, and in the end, however it comes, that it is left."""
         with contextlib.ExitStack() as left:
             for observer in self.observers:
                 left.callback(observer.notice, RunLeft(), self)
@@ -105,7 +105,7 @@ class Trainer:
             yield
 
     def tell(self, moment: Moment) -> None:
-        """Tell every observer of a moment, and keep in mind who was the first to ask to stop."""
+        """Send a moment to every observer, and remember which was the first to ask to stop."""
         for observer in self.observers:
             reason = observer.notice(moment, self)
             if reason is not None and self.position.stopped is None:
@@ -206,7 +206,7 @@ class Trainer:
                 schedule.scheduler.step()
 
     def _close_epoch(self) -> None:
-        """Validate and tell of it; a run that has diverged comes to no rest, so that no checkpoint holds it."""
+        """Validate and notify; a run that has diverged comes to no rest, so that no checkpoint holds it."""
         self.position.epoch += 1
         self.position.batch = 0
         self.ranks.share_state(self.setup.net, self.setup.rule, self.setup.penalty)

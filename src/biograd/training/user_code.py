@@ -23,7 +23,7 @@ def is_users_own(name: str) -> bool:
 
 @contextlib.contextmanager
 def blamed(kind: str, name: str, expected: str = "") -> Iterator[None]:
-    """Tell what a user's own part raises inside in one line; with a name that is registered, do nothing.
+    """Report in one line what a user's own part raises inside; with a registered name, do nothing.
 
     Args:
         kind: ``"net"``, ``"rule"``, ``"penalty"`` or ``"study"``.

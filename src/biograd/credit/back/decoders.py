@@ -28,7 +28,7 @@ class Site:
         block: whose inverse it is to be.
         below: the block before it, whose output the decoder gives back.
         shapes: what one example looks like before the block's first layer and behind each of its layers.
-        auxiliary: numbers that the decoder gets beside the block's outputs, behind them in dimension 1.
+        auxiliary: how many numbers the decoder also reads, behind the block's outputs in dimension 1.
     """
 
     block: Block
@@ -38,7 +38,7 @@ class Site:
 
     @property
     def given(self) -> torch.Size:
-        """Shape of what the decoder gets for one example."""
+        """Shape of what the decoder reads for one example."""
         outputs = self.shapes[-1]
         return torch.Size((outputs[0] + self.auxiliary, *outputs[1:]))
 
@@ -96,7 +96,7 @@ def make_decoders(places: Sequence[Site], decoder: str | Decoder, seed: int) -> 
 
 
 def decoded(decoder: nn.Module, given: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-    """What a decoder makes of several batches, one behind the other with its graph, and each of them without."""
+    """What a decoder makes of several batches: joined, with its graph, and each batch's part without."""
     with torch.enable_grad():
         together = decoder(torch.cat([*given]))
     return together, list(together.detach().split([len(batch) for batch in given]))

@@ -186,7 +186,15 @@ class Inverse(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, layer: nn.Module, delta: Tensor, x: Tensor) -> Tensor:
-        """What the layer's input ``x`` is told when its outputs are told ``delta``, in the shape of ``x``.
+        """The signal at the layer's input for a signal at its outputs.
+
+        Args:
+            layer: the layer.
+            delta: the signal at its outputs, ``(batch, outputs, …)``.
+            x: its input.
+
+        Returns:
+            e, in the shape of ``x``.
 
         Raises:
             NotFinite: the weights are singular, or the signal is not finite.
@@ -226,25 +234,28 @@ class ExactInverse(Inverse):
 
 
 class KeptInverse(Inverse):
-    r"""An inverse X from an earlier step, with one measured correction at every step.
+    r"""An inverse X from an earlier step, with one correction at every step, whose residual is measured.
 
     For a linear layer the signal is corrected: :math:`e = \delta X`, then :math:`e \leftarrow e + (\delta - e W) X`.
-    For the few and small matrices of convolutional and locally connected layers the inverse is:
-    :math:`X \leftarrow X + X (I - W X)`. The residual :math:`\rho` before the correction, relative to the signal,
-    leaves about :math:`\rho^2` behind it. Where that, growing as it did since X was made, would be more than half the
-    tolerance at the next call, X is made anew there; reading it a call late leaves a device free to run ahead. Nor is
-    an X used that was made for other weights, which lie elsewhere in memory. Where ρ ≥ 1, since other
-    weights were put into their place or they are far from orthogonal, the correction has no limit: X is then made
-    anew at once on a CPU, where reading costs nothing; elsewhere nothing is sent in that call.
+    Convolutional and locally connected layers have few and small matrices, and for these X is corrected:
+    :math:`X \leftarrow X + X (I - W X)`. A residual :math:`\rho` before the correction, relative to the signal, leaves
+    about :math:`\rho^2` after it. X is made anew
+
+    - at the next call, where :math:`\rho^2` would be more than half the tolerance by then, if it goes on growing as it
+      did since X was made. Reading ρ a call late leaves a device free to run ahead;
+    - where the weights lie elsewhere in memory than those that X was made for;
+    - where ρ ≥ 1: the correction then has no limit. It happens when weights were overwritten by others, or are far from
+      orthogonal. On a CPU, where reading ρ costs nothing, X is made anew in the same call; on other devices that call
+      sends zero.
 
     Args:
         name: of the layer.
         layer: square, whose dtype and device it takes.
-        tolerance: largest relative residual behind the correction, in (0, 1).
+        tolerance: largest relative residual after the correction, in (0, 1).
 
     Attributes:
         X: ``(…, fan_in, fan_in)``.
-        residual: the last ρ; 1 before the first call, and where a signal was all zero and told nothing.
+        residual: the last ρ; 1 before the first call, and after a signal that was all zero.
         age: calls since X was made, −1 before the first.
     """
 
@@ -283,7 +294,7 @@ class KeptInverse(Inverse):
         self._address = weight.data_ptr()
         residual = self.residual.item()  # of the call before
         if not math.isfinite(residual):
-            self.residual = torch.ones_like(self.residual)  # whoever goes on all the same begins anew
+            self.residual = torch.ones_like(self.residual)  # a caller who goes on all the same begins anew
             raise self._not_finite()
         growth = 1 + 1 / max(int(self.age), 1)  # until this call, if the weights moved on as they had
         if elsewhere or residual * growth > self._limit:
@@ -296,6 +307,7 @@ class KeptInverse(Inverse):
 
     def _corrected_signal(self, W: Tensor, delta: Tensor) -> Tensor:
         rows = delta.flatten(0, -2)
+        # e = δ X, e ← e + (δ − e W) X
         e = rows @ self.X
         missing = torch.addmm(rows, e, W, alpha=-1)
         scale = torch.linalg.vector_norm(delta)
@@ -303,12 +315,13 @@ class KeptInverse(Inverse):
         return self._unless_useless(torch.addmm(e, missing, self.X)).view(delta.shape)
 
     def _correct(self, W: Tensor) -> None:
+        # X ← X + X (I − W X)
         missing = torch.eye(W.shape[-1], dtype=W.dtype, device=W.device) - W @ self.X
         self.residual = torch.linalg.vector_norm(missing) / math.sqrt(missing[..., 0].numel())
         self.X = self._unless_useless(self.X + self.X @ missing)
 
     def _unless_useless(self, corrected: Tensor) -> Tensor:
-        """Zero where the correction has no limit to come near to; what is not finite is not hidden."""
+        """Zero where ρ ≥ 1, since corrections would not converge; a ρ that is not finite is not hidden."""
         return torch.where(self.residual >= 1, 0.0, corrected)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -322,8 +335,8 @@ class KeptInverse(Inverse):
 class LearnedInverse(Inverse):
     r"""A linear map X that learns to undo W from noise: gradient descent on :math:`E \|u W X - u\|^2`, u normal.
 
-    Its minimum is :math:`W^+`; where W has more outputs than inputs, one of several with W X = I. It starts random,
-    and knows nothing of W but what the noise tells.
+    Its minimum is :math:`W^+`; where W has more outputs than inputs, one of several X with W X = I. It starts random,
+    and learns of W from noise alone.
 
     Args:
         name: of the layer.

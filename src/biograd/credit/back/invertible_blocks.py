@@ -47,7 +47,7 @@ def bijection(layer: nn.Module, margin: float, name: str) -> Bijection:
 
 
 def nonlinearity_of(block: Block) -> tuple[nn.Module, int | None]:
-    """The only layer behind a block's opening one, the identity if there is none, and how many units pass on.
+    """The only layer behind a block's opening one, the identity if there is none, and how many units are passed on.
 
     Raises:
         UnsupportedNet: there are more layers than that.
@@ -100,7 +100,7 @@ class InvertibleBlock:
         return cls(block, bijection(activation, margin, block.name), passed_on)
 
     def activity(self, drive: Tensor) -> Tensor:
-        """What all units answer to a drive, auxiliary ones included."""
+        """The activity of all units at a drive, auxiliary ones included."""
         return self.nonlinearity.forward(drive)
 
     def completed(self, used: Tensor, of: Tensor) -> Tensor:
@@ -110,8 +110,8 @@ class InvertibleBlock:
     def invert(self, activity: Tensor, x: Tensor) -> Tensor:
         r"""The layer's input that would give this activity: :math:`g(y) = (f^{-1}(y) - b) W^{-1}`.
 
-        Where patches overlap, their answers add up to c times the input, c counting the patches at each place; so
-        (c − 1) ``x`` is taken off again. A place that no patch covers keeps its value.
+        Where patches overlap, what comes back adds up to c times the input, c being the number of patches at a place.
+        So (c − 1) ``x`` is taken off again. A place that no patch covers keeps its value.
 
         Args:
             activity: of all units, ``(batch, units, …)``.
@@ -126,6 +126,7 @@ class InvertibleBlock:
             return self._inverted(layer, weight, activity.to(weight.dtype), x.to(weight.dtype))
 
     def _inverted(self, layer: Any, weight: Tensor, activity: Tensor, x: Tensor) -> Tensor:
+        # (f⁻¹(y) − b) W⁻¹
         drive = self.nonlinearity.inverse(activity)
         if layer.bias is not None:
             drive = drive - _spread(layer, drive)

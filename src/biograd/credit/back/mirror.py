@@ -34,14 +34,17 @@ def mirror(site: Site) -> nn.Sequential:
     leading = [layer for before in reversed(range(index)) for layer in _undone_before(site, before)]
     nonlinearity = own_nonlinearity(site.below)
     if isinstance(opening[0], FusedLinear) and isinstance(nonlinearity, FusedTanh):
-        opening[0].tanh, nonlinearity = True, None  # what follows moves units alone
+        opening[0].tanh, nonlinearity = (
+            True,
+            None,
+        )  # layers between only reshape, so tanh may come before them
     return nn.Sequential(*behind, *opening, *leading, *filter(None, [nonlinearity]))
 
 
 def _undone_behind(site: Site, opening: int) -> tuple[int, list[nn.Module]]:
     """Channels, and layers that lead from the block's outputs back to the size right behind its opening layer.
 
-    Channels that were not passed on (`FirstUnits`) are not made up: the opening layer is mirrored without them.
+    The opening layer is mirrored without channels that are not passed on (`FirstUnits`).
     """
     channels, layers = site.given[0], []
     for index in reversed(range(opening + 1, len(site.block.layers))):

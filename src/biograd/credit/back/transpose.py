@@ -12,9 +12,10 @@ from biograd.credit.chain.blocks import Block
 def transpose(site: Site) -> nn.Sequential:
     r"""The layers of a block transposed and in reverse, behind its own nonlinearity: :math:`G(h) = V \varphi(h)`.
 
-    Its derivative :math:`V\,\mathrm{diag}(\varphi'(h))` has the form of that of the block :math:`h = \varphi(W x + b)`
-    transposed, :math:`W^\top \mathrm{diag}(\varphi')`, but that φ' is read at h instead of before it. There are no
-    biases, which differences do not see. Otherwise as `biograd.credit.back.mirror.mirror`.
+    Its derivative :math:`V\,\mathrm{diag}(\varphi'(h))` has the form of the transposed derivative of the block
+    :math:`h = \varphi(W x + b)`, which is :math:`W^\top \mathrm{diag}(\varphi')`, except that φ' is read at h instead
+    of before it. There are no biases, since they cancel in differences. Otherwise as
+    `biograd.credit.back.mirror.mirror`.
 
     Args:
         site: where.
@@ -24,7 +25,7 @@ def transpose(site: Site) -> nn.Sequential:
     """
     plain = Block(
         site.below.name, (site.below.opening,), site.below.opening
-    )  # nothing to end in the range of
+    )  # without a nonlinearity, in which the mirror would end
     layers = mirror(replace(site, below=plain))
     for layer in layers:
         if isinstance(getattr(layer, "bias", None), nn.Parameter):

@@ -40,7 +40,7 @@ class Block:
 
     @property
     def driving(self) -> tuple[nn.Module, ...]:
-        """The layers that make what the nonlinearity gets: to the opening one, and normalisations right behind it."""
+        """The layers that make the drive: up to the opening one, and normalisations right behind it."""
         end = len(self.leading) + 1
         while end < len(self.layers) and _place(self.layers[end]) == "closes":
             end += 1
@@ -48,7 +48,7 @@ class Block:
 
     @property
     def firing(self) -> tuple[nn.Module, ...]:
-        """The layers behind those that drive: nonlinearity and pooling."""
+        """The layers behind the drive: nonlinearity and pooling."""
         return self.layers[len(self.driving) :]
 
     def parameters(self) -> Iterator[nn.Parameter]:
@@ -153,14 +153,14 @@ def _place(layer: nn.Module) -> Place | None:
 
 
 def run_layers(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
-    """The output of layers one behind the other."""
+    """The output of layers that run one after the other."""
     for layer in layers:
         x = layer(x)
     return x
 
 
 def spared(block: Block, x: Tensor) -> Tensor:
-    """The input of a block, or a copy where what leads the block would overwrite it: others read it later."""
+    """The input of a block, or a copy where a leading layer would overwrite it, since others read it later."""
     return x.clone() if is_in_place(block.leading) else x
 
 

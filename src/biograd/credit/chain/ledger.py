@@ -1,4 +1,4 @@
-"""Who receives which derivative of one batch: all of it goes to ``.grad`` in one backward."""
+"""The derivatives of one batch: all of them go to ``.grad`` in one backward."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 Root = tuple[Tensor | None, Tensor | None]
-"""A tensor that the backward begins at, and its derivative; None teaches nothing."""
+"""A tensor that the backward begins at, and the derivative by it; where either is None, nothing is taught."""
 
 
 class Ledger:
-    """Derivatives of one batch: by tensors with a graph, and by parameters that were computed already.
+    """Derivatives by tensors with a graph, and gradients of parameters that were computed already.
 
     One backward hands all of them over, so that hooks on parameters (that average gradients over processes, say) see
     each once.
@@ -31,7 +31,7 @@ class Ledger:
         self._gradients: dict[nn.Parameter, Tensor] = {}
 
     def add(self, output: Tensor | None, derivative: Tensor | None) -> None:
-        """Let a tensor's graph learn from its derivative, in its shape; None, or no graph, teaches nothing."""
+        """Let a tensor's graph learn from the derivative by it, in its shape; None, or no graph, teaches nothing."""
         if output is not None and derivative is not None and output.requires_grad:
             self._roots.append((output, derivative))
 
@@ -69,7 +69,7 @@ class Ledger:
 
 
 class _Parcel:
-    """Gradients on their way; they are gone from here once they were handed over."""
+    """Gradients on their way; it is empty once they were handed over."""
 
     def __init__(self, gradients: dict[nn.Parameter, Tensor]) -> None:
         self._gradients = gradients

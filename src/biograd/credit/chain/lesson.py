@@ -1,4 +1,4 @@
-"""What a batch leaves in a chain on its way up, for a rule to make teaching signals of."""
+"""What a batch leaves in a chain on its way up: a rule makes teaching signals of it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -99,14 +99,16 @@ def perturbed_outputs(lesson: Lesson, noise: Sequence[Tensor]) -> list[Tensor]:
 
 
 def output_error(output: Tensor, y: Tensor, loss_fn: Callable) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The loss and its derivative by the output, both detached, and the loss with its graph if that reaches further.
-
-    It does where ``loss_fn`` reads parameters too, to penalise weights, say; None where it reads the output alone.
+    """The loss and its derivative by the output.
 
     Args:
         output: the net's output, ``(batch, …)``.
         y: the targets.
         loss_fn: a differentiable scalar loss.
+
+    Returns:
+        The loss, detached; its derivative, in the output's shape; and, where ``loss_fn`` reads parameters too (to
+        penalise weights, say), the loss with its graph, else None.
     """
     with torch.enable_grad():
         leaf = output.detach().requires_grad_()

@@ -1,4 +1,4 @@
-"""A block at the moment when its drive is there, and gradients from a derivative at that drive."""
+"""A block at the moment when its drive is computed, and gradients from a derivative at that drive."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ class Moment:
     Attributes:
         index: of the block, from 0.
         block: of the net.
-        input: h, what the opening layer got; detached, but in a first block with layers that learn before it.
-        drive: z, ``(batch, …)``, what the nonlinearity is going to get: what the opening layer gave, normalised
-            where a normalisation stands right behind it. Its graph ends at the block's input.
+        input: h, what the opening layer got; detached, except in a first block where a layer before it learns.
+        drive: z, ``(batch, …)``, the input of the nonlinearity: the opening layer's output, normalised where a
+            normalisation stands right behind it. Its graph ends at the block's input.
         y: the targets.
     """
 

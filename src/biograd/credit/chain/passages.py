@@ -34,7 +34,7 @@ class Passage:
     """A batch's way through one block, in one graph that ends at the block's input.
 
     Attributes:
-        entry: the block's input, detached; signals go back to it but in the first block, below which is nothing.
+        entry: the block's input, detached; signals go back to it, except in the first block.
         input: what the opening layer got: the entry, after the layers that lead the block.
         drive: what the opening layer gave.
         output: what the block gave.
@@ -59,7 +59,7 @@ class Passage:
 
 
 def run_through(chain: Sequence[Block], x: Tensor, record: Callable[[Block], bool]) -> list[Passage]:
-    """As `run_detached`, and keep what signals need to travel back through the layers around each opening one.
+    """As `run_detached`, and keep the graphs of the layers around each opening one, which signals travel back through.
 
     Args:
         chain: the blocks.

@@ -8,8 +8,8 @@ from biograd.credit.operations import Signed
 from biograd.errors import UnsupportedNet
 
 Feedback = Tensor | Signed | Callable[[], Tensor | Signed]
-"""A feedback weight, magnitudes for the weight's signs, or what makes a feedback weight: called at most once, and
-only where an error has to travel further."""
+"""A feedback weight, magnitudes for the weight's signs, or a function that makes either: called at most once, and only
+where an error travels further."""
 
 READY = (Tensor, Signed)  # a tuple: PyTorch 2.6 compiles no union of types
 

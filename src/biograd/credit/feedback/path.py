@@ -42,7 +42,7 @@ from biograd.errors import UnsupportedNet
 
 
 class TaughtCall(NamedTuple):
-    """What is told of a call of a taught weight.
+    """One call of a taught weight, as an `OnCall` receives it.
 
     Attributes:
         name: the weight's name.
@@ -58,7 +58,7 @@ class TaughtCall(NamedTuple):
 
 
 OnCall = Callable[[TaughtCall], None]
-"""Told of each taught call while gradients are recorded."""
+"""A function of one `TaughtCall`."""
 
 
 class FeedbackPath(TorchFunctionMode):
@@ -72,7 +72,7 @@ class FeedbackPath(TorchFunctionMode):
             function that makes it.
         exact: tensors that the user lets errors through exactly.
         names: weight to name, for messages; those without feedback (embeddings) are watched all the same.
-        on_call: told of each taught call while gradients are recorded.
+        on_call: is called with each taught call while gradients are recorded.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class FeedbackPath(TorchFunctionMode):
         self._feedback = dict(feedback)
         self._exact = {id(tensor) for tensor in exact}
         self._names = dict(names or {})
-        # What must not be used past this path: weight to itself, and what was made of a weight to the weight.
+        # What must not be used outside this path: each weight to itself, and what was made of a weight to the weight.
         self._watched = {weight: weight for weight in (*self._feedback, *self._names)}
         self._on_call = on_call
         self._sums: set[Any] = set()  # nodes of sums with a weight, each of which was looked at
@@ -117,7 +117,7 @@ class FeedbackPath(TorchFunctionMode):
             raise UnsupportedNet(CHECKPOINTING)
 
     def forward(self, net: Callable[[Any], Any], x: Any) -> Any:
-        """``net(x)``, which must not differentiate itself on the way: other weights would change its values.
+        """``net(x)``, which must not run a backward itself: feedback weights would change its values.
 
         Raises:
             UnsupportedNet: it does, or it uses a weight in a way that cannot be taught.
@@ -176,7 +176,7 @@ class FeedbackPath(TorchFunctionMode):
         return output if call.batched else output.squeeze(0)
 
     def _made(self, call: Call, feedback: Callable[[], Tensor | Signed]) -> Tensor | Signed:
-        """The matrix of a call; where no error travels further down, any tensor of its shape."""
+        """The matrix of a call; where no error travels further down, any tensor of its shape, as it is not read."""
         if not call.x.requires_grad:
             return call.weight.detach()
         self._feedback[call.weight] = made = feedback()
@@ -260,7 +260,7 @@ def feedback_path(
         feedback: a feedback weight for every weight matrix, in the weight's own shape ``(out, in, …)``, or a
             function that makes it.
         exact: parameters or modules that keep their exact derivative.
-        on_call: told of each taught call.
+        on_call: is called with each taught call while gradients are recorded.
 
     Raises:
         UnsupportedNet: a weight without feedback, a feedback weight that does not fit, or a use of a weight

@@ -20,9 +20,9 @@ _top_hooks = getattr(_autograd, "_top_saved_tensors_default_hooks", None)  # PyT
 
 
 def watchers_of_saved_tensors() -> set[str]:
-    """The modules whose hooks see what is kept for the backward now, and so may run a forward again in it.
+    """The modules whose hooks see what is saved for the backward now, and so may run a forward again in it.
 
-    Before PyTorch 2.8, which can tell, all modules that are calling.
+    PyTorch 2.8 and later know the hook. For earlier ones these are all modules on the call stack.
     """
     if _top_hooks is None:
         return set(_calling_modules())

@@ -27,7 +27,7 @@ def is_sum(func: Any) -> bool:
 
 
 def is_harmless(func: Any) -> bool:
-    """Whether a function's derivative for its input does not depend on the parameter, or it is a norm."""
+    """Whether a function's derivative by its input does not depend on the parameter, or it is a normalisation."""
     return func in EXACT_FUNCTIONS or func in _SUMS or func in _NEW
 
 

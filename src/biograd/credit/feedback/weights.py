@@ -108,7 +108,7 @@ def _is_table(module: nn.Module) -> bool:
 
 
 def _carrying_parameters(net: nn.Module) -> Iterator[nn.Parameter]:
-    """Parameters that some module holds which is neither an embedding nor a norm; biases with positions not."""
+    """Parameters of modules that are neither embeddings nor normalisations, all but biases, which are only added."""
     for module in net.modules():
         kind = nearest_kind(module)
         if kind is not None and isinstance(kind.feedback, Exact):

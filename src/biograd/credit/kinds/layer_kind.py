@@ -62,12 +62,12 @@ class Weight:
     """What a layer does with its ``weight``, through which errors travel back; its ``bias`` is only added.
 
     Attributes:
-        function: that the layer calls with input, weight and bias, and that torch-function modes see.
+        function: what the layer calls with input, weight and bias; torch-function modes see it.
         parse: takes a call of the function apart.
         neurons: how they are counted; None where one has no weights of its own.
         matrices: how the weight is read; None where it cannot be.
         mirror: makes the transposed layer; None where there is none.
-        input_shape: of a layer, the shape of one example that it takes; None where the layer does not tell.
+        input_shape: of a layer, the shape of one example that it takes; None where the layer does not fix it.
     """
 
     function: Callable[..., Tensor]

@@ -41,7 +41,7 @@ Noise = Annotated[
 PositiveNoise = Annotated[float, Gt(0), Meaning("σ")]
 Regularization = Annotated[float, Ge(0), Meaning("λ")]
 Read = Callable[[Tensor, Tensor], Tensor]
-"""What the last block's decoder reads, of the block's output and of its input."""
+"""``(output, input)`` of the last block gives what its decoder reads."""
 
 
 class Decoders(nn.ModuleList):
@@ -49,7 +49,8 @@ class Decoders(nn.ModuleList):
 
     Args:
         places: the blocks that have one; see `decoder_places`.
-        decoder: how they are made: a registered name, or a `biograd.credit.back.decoders.Decoder`.
+        decoder: how they are made: ``mirror``, ``transpose``, another registered name or a ``path/to/file.py:Name``, or
+            a function; see `biograd.credit.back.decoders.Decoder`.
         stream: what they are drawn from.
 
     Raises:
@@ -68,18 +69,19 @@ class Decoders(nn.ModuleList):
 
         Args:
             lesson: a batch of B.
-            h: what the last block's decoder reads, :math:`h_L`.
-            target: the same of the target, :math:`\hat h_L`.
+            h: what the last block's decoder reads, :math:`h_L`, ``(batch, …)``.
+            target: what it reads in its place for the target, :math:`\hat h_L`.
         """
         return self.send_difference_down(lesson, _difference(self[-1], h, target))
 
     def send_difference_down(self, lesson: Lesson, first: Tensor) -> list[Tensor]:
-        r"""`send_down` from the last hidden block on, of which ``first`` is :math:`h_{L-1} - \hat h_{L-1}`."""
+        r"""As `send_down`, where ``first``, :math:`h_{L-1} - \hat h_{L-1}` of the last hidden block, is given."""
         found = [first]
         for index in reversed(range(1, len(lesson.hidden))):
             h = lesson.outputs[index].detach()
             # h_{l−1} − ĥ_{l−1} = g_l(h_l) − g_l(ĥ_l)
             found.append(_difference(self[index - 1], h, h - found[-1]))
+        # 2 (h_l − ĥ_l) / B
         return [difference.mul_(2 / len(lesson.x)) for difference in found[::-1]]
 
     def reconstruction_losses(
@@ -97,15 +99,16 @@ class Decoders(nn.ModuleList):
 
 
 class Reconstruction(nn.Module):
-    r"""Teaches decoders :math:`\lVert t - g_l(f_l(\tilde h))\rVert^2` with :math:`\tilde h = h_{l-1} + \epsilon`.
+    r"""Teaches decoders to lower :math:`\lVert t - g_l(f_l(\tilde h))\rVert^2`.
 
-    :math:`\epsilon \sim N(0, \sigma^2)`; t is :math:`\tilde h` (noise-preserving) or :math:`h_{l-1}` (de-noising). Sums
-    over units, means over the batch. Where f(h̃) is computed, layers with dropout or batch statistics run as they do in
-    the forward pass, and leave no trace of it.
+    :math:`\tilde h = h_{l-1} + \epsilon`, :math:`\epsilon \sim N(0, \sigma^2)`; t is :math:`\tilde h`
+    (noise-preserving) or :math:`h_{l-1}` (de-noising). The loss is summed over units and averaged over the batch. For
+    f(h̃) layers with dropout or batch statistics run as in the forward pass, but buffers and global random numbers
+    stay as that left them.
 
     Args:
-        noise: σ; at 0 decoders learn from the activities alone.
-        inverse_loss: what decoders learn to give back.
+        noise: σ, ≥ 0; at 0 decoders learn from the activities alone.
+        inverse_loss: which t.
         stream: what the noise is drawn from.
     """
 
@@ -119,7 +122,7 @@ class Reconstruction(nn.Module):
         Args:
             decoders: of the blocks from the second one on.
             lesson: a batch.
-            read: what the last block's decoder reads, of the block's output and its input; the output unless given.
+            read: see `Read`; the last block's decoder reads its output unless given.
         """
         given, wanted = self._noisy_outputs(decoders, lesson, read)
         with torch.enable_grad():
@@ -136,7 +139,7 @@ class Reconstruction(nn.Module):
     def _noisy_outputs(
         self, decoders: Decoders, lesson: Lesson, read: Read | None
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """What decoders read where their blocks get h̃, and t."""
+        """What decoders read when their blocks' inputs are h̃, and t."""
         inverted = list(itertools.islice(enumerate(lesson.chain), 1, len(decoders) + 1))
         inputs = [lesson.outputs[index - 1].detach() for index, _ in inverted]
         if not self._noise or not inverted:
@@ -157,7 +160,9 @@ class Reconstruction(nn.Module):
 
 def _difference(decoder: nn.Module, h: Tensor, target: Tensor) -> Tensor:
     r""":math:`g(h) - g(\hat h)`: how far the block below is from its target."""
-    if h.dim() > 2:  # joining maps would copy them into another layout
+    if (
+        h.dim() > 2
+    ):  # joined maps would be copied into another layout; joined vectors need one call in place of two
         return decoder(h) - decoder(target)
     both = decoder(torch.cat([h, target]))
     return both[: len(h)] - both[len(h) :]

@@ -58,6 +58,7 @@ class LowRankProjection(nn.Module):
         self, units: torch.Size, outputs: int, scale: float, like: Tensor, stream: RandomStream, rank: int
     ) -> None:
         super().__init__()
+        # (U V)_ij sums rank products, each of variance scale² / rank
         self.register_buffer("U", _draw(like, (math.prod(units), rank), 1.0, stream))
         self.register_buffer("V", _draw(like, (rank, outputs), scale / math.sqrt(rank), stream))
         self.U: Tensor
@@ -96,11 +97,14 @@ class DirectFeedback(nn.Module):
 
     Args:
         net: a chain, whose dtype and device they take.
-        sample: one input, from which the shapes are taken; see `biograd.credit.chain.blocks.output_shapes`.
+        sample: one input, from which the shapes are taken; see `biograd.credit.chain.shapes.output_shapes`.
         form: full, low-rank or tiled.
         rank: of the low-rank form, 8 unless given; for no other form.
         scale: see above.
         seed: of all of them.
+
+    Raises:
+        UserMistake: a rank for another form than low-rank.
     """
 
     def __init__(

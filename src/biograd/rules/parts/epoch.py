@@ -18,7 +18,7 @@ Schedule = Annotated[
 
 
 class Epoch(nn.Module):
-    """The number of the epoch, from 0, as `biograd.Rule.begin_epoch` was told it; part of what a rule saves."""
+    """The number of the epoch, from 0, as `biograd.Rule.begin_epoch` sets it; part of what a rule saves."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,13 +53,13 @@ class Turns(nn.Module, ABC):
 
 
 class Together(Turns):
-    """Everything learns all along: the schedule that papers call *parallel*."""
+    """Everything learns in every epoch: the schedule that papers call *parallel*."""
 
     hidden = output = own = True  # pyright: ignore[reportAssignmentType]
 
 
 class Alternating(Turns):
-    """Epochs 0, 2, … teach the decoders, those between the net; one without decoders learns in every epoch.
+    """Epochs 0, 2, … teach the decoders, those between teach the net; a net without decoders learns in every epoch.
 
     An epoch is one pass over the data, whichever it teaches.
 
@@ -86,10 +86,10 @@ class Alternating(Turns):
 
 
 class HiddenFirst(Turns):
-    """Some epochs teach the hidden blocks alone, those after them the last block alone; at 0 all learn all along.
+    """The first epochs teach the hidden blocks alone, those after them the last block alone.
 
     Args:
-        epochs: how many.
+        epochs: how many the first ones are; at 0 all blocks learn in every epoch.
     """
 
     own = False  # pyright: ignore[reportAssignmentType]

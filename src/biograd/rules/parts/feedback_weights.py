@@ -1,4 +1,4 @@
-"""Feedback weights: how they are drawn, at the scale of the weights they stand beside, and where a rule keeps them."""
+"""Feedback weights: how they are drawn, at the scale of the weights they stand for, and where a rule keeps them."""
 
 import math
 from collections.abc import Mapping

@@ -31,11 +31,12 @@ def step_against(gradient: Tensor, alpha: float, step: Step) -> Tensor:
         step: whether α multiplies each example's own gradient (``sum``: that of the loss summed over the batch), or
             that of the mean (``mean``), smaller by the batch size.
     """
+    # of the mean loss each example's gradient is 1/B of its own
     return gradient * (alpha * len(gradient) if step == "sum" else alpha)
 
 
 class ClassTargets:
-    """Labels as first targets; the values of the first batch's are looked at, which waits for the device.
+    """Labels as first targets. The values of the first batch are checked, which waits for the device.
 
     Raises:
         UserMistake: at a batch whose targets are no classes.

@@ -39,9 +39,9 @@ class InverseStrategy(Strategy):
         """The inverse of a block's opening layer.
 
         Args:
-            block: whose.
+            block: the block.
             used: how many of the layer's outputs count, None for all.
-            stream: what is drawn, if anything is.
+            stream: what it is drawn from, if it is drawn.
         """
 
 
@@ -59,10 +59,11 @@ class Exact(InverseStrategy):
 
 @dataclass(frozen=True, kw_only=True)
 class Kept(InverseStrategy):
-    """An inverse from an earlier call is corrected; where a layer is not square or not all of it counts, exact.
+    """An inverse from an earlier call is corrected. Exact where a layer is not square or not all its outputs count.
 
     Args:
-        tolerance: relative residual behind which an inverse is made anew.
+        tolerance: largest relative residual that a correction may leave before an inverse is made anew; see
+            `biograd.credit.back.inverses.KeptInverse`.
     """
 
     name: ClassVar[str] = "kept"
@@ -78,7 +79,7 @@ class Kept(InverseStrategy):
 
 @dataclass(frozen=True, kw_only=True)
 class Learned(InverseStrategy):
-    """A linear map that learns from noise to undo the weights, and knows nothing of them but what the noise tells."""
+    """A linear map that learns to undo the weights, from noise alone."""
 
     name: ClassVar[str] = "learned"
 
@@ -92,9 +93,9 @@ class Inverses(nn.Module):
 
     Args:
         net: a chain.
-        strategy: which.
-        columns: whether the outputs that `FirstUnits` leaves behind have a part in the inverse (``all``, which needs
-            square layers) or not (``used``).
+        strategy: how each inverse is made.
+        columns: whether the outputs that `biograd.layers.FirstUnits` leaves behind have a part in the inverse (``all``,
+            which needs square layers) or not (``used``).
         stream: what learned inverses are drawn from.
 
     Raises:
@@ -120,7 +121,7 @@ class Inverses(nn.Module):
         return passage.entry_signal(e.to(passage.input.dtype))
 
     def lessons(self, lesson: Lesson) -> Iterator[Root]:
-        """What learned inverses begin to learn at; nothing for others."""
+        """The lessons of learned inverses, from fresh noise; none for others."""
         for block, inverse in zip(lesson.chain[1:], self.of, strict=True):
             if isinstance(inverse, LearnedInverse):
                 generator = self._stream.next(inverse.X.device)

@@ -16,9 +16,9 @@ from biograd.rules.parts.inverses import InverseStrategy, inverted_weights, requ
 
 Margin = Annotated[float, Gt(0), Lt(1)]
 MARGIN = 1e-6
-"""By which targets of tanh stay within its range, unless another is given."""
+"""How far targets of tanh stay within its range by default."""
 Step = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-"""``(y, t, f′, m)`` of a block's units gives what is inverted to give the target below, and the m below.
+"""``(y, t, f′, m)`` of a block's units gives the activity to invert, which makes the target below, and the m below.
 
 y: a block's activity, ``(batch, units, …)``; t: its target; f′: at its drive; m: weight of each example in the block's
 local loss, ``(batch, 1, …)``.
@@ -68,6 +68,7 @@ class TargetChain:
             NotFinite: a target is not.
         """
         found = self.targets(lesson, step)[1:]
+        # e_l = 2 m_l (y_l − t_l), over B as the loss is a mean over B examples
         signals = [2 / len(lesson.x) * (m * (y - t))[:, :passed_on] for y, t, m, passed_on in reversed(found)]
         return [signal.reshape(h.shape) for signal, h in zip(signals, lesson.hidden, strict=True)]
 
@@ -126,12 +127,13 @@ def refuse_inverse(inverse: InverseStrategy | None, form: str) -> None:
 def _first_target(top: InvertibleBlock, y: Tensor, lesson: Lesson) -> Target:
     r""":math:`t_L = y_L - \frac12 g`, g an example's own derivative of the loss."""
     used = y if top.passed_on is None else y[:, : top.passed_on]
+    # t_L = y_L − ½ g, with g = B times the derivative of the mean loss
     t = top.completed(used - lesson.error.view_as(used) * (len(lesson.x) / 2), y)
     return Target(y, t, t.new_ones((len(t), *[1] * (t.dim() - 1))), top.passed_on)
 
 
 def _completed(below: InvertibleBlock, y: Tensor, back: Tensor, m: Tensor) -> Target:
-    """The target of a block's units: for those that it passes on what came back, for others their own activity."""
+    """The target of a block's units: what came back for those that it passes on, their own activity for the others."""
     used = y if below.passed_on is None else y[:, : below.passed_on]
     t = below.completed(back.reshape(used.shape), y)
     return Target(y, t, m.reshape(len(t), *[1] * (t.dim() - 1)), below.passed_on)

@@ -1,4 +1,4 @@
-"""Those that a run tells how it goes: its records, and whatever else a user wants to watch it with."""
+"""What follows a run while it goes: its records, and whatever else a user wants to watch it with."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -79,10 +79,10 @@ def create(name: str, **settings: Any) -> Observer:
 def of_run(
     config: "RunConfig", ranks: "Ranks", progress: bool | None = None, given: Sequence[Observer] = ()
 ) -> list[Observer]:
-    """The observers of a run in one of its processes, in the order in which they are told.
+    """The observers of a run in one of its processes, in the order in which they receive each moment.
 
-    Measurements come first, as others are told of them; rows are written before anybody reads more into them; and
-    a checkpoint is made last, when all that it counts on has been noted.
+    Measurements come first, as the others receive them. Rows are written before other observers use them. A
+    checkpoint is made last, when all that it counts on is written.
 
     Args:
         config: of the run.

@@ -1,4 +1,4 @@
-"""What a run tells those that watch it, and what an observer is."""
+"""The moments of a run, and what an observer is, which receives them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunBegins:
-    """A process takes the run up, from its beginning or from where it was stopped: its position says which."""
+    """A process starts the run, or goes on where it was stopped; the run's position says which."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class EpochEnded:
 
 @dataclass(frozen=True)
 class AtRest:
-    """All of a step, or of an epoch, is done and every observer knows of it: here a checkpoint can be made.
+    """A step, or an epoch, is complete, and every observer has received its moments: a checkpoint can be made here.
 
     Attributes:
         is_epoch: whether an epoch is over; within one, the clock runs.
@@ -86,7 +86,7 @@ class RunEnded:
 class RunLeft:
     """The process leaves the run, whether it has ended or something was raised: what is open is closed.
 
-    It is told to every observer, also to one that was not told of the beginning, as one before it had failed then.
+    Every observer receives it, even one that did not receive the beginning because an observer before it had failed.
     """
 
 
@@ -96,7 +96,7 @@ ended, at rest."""
 
 
 class Observer(ABC):
-    """Is told how a run goes.
+    """Receives the moments of a run.
 
     Its keyword-only parameters, annotated with their ranges, are its settings. It runs in the process that writes the
     records, and must leave net, rule, optimisers and the global random numbers as they are.
@@ -117,7 +117,7 @@ class Observer(ABC):
 
     @abstractmethod
     def notice(self, moment: Moment, run: "Trainer") -> str | None:
-        """Take note of a moment; what it does not care for it passes over.
+        """Take note of a moment, or ignore it.
 
         Time that is spent at `StepTaken` and `BatchDrawn` counts as time of training, unless it is spent within
         ``run.clock.paused()``.

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Diagnostics(Observer):
-    """Measures the rule on a whole batch before it is taught, and tells all observers.
+    """Measures the rule on a whole batch before it learns from it, and sends the rows to all observers.
 
     Args:
         every: steps between two measurements.

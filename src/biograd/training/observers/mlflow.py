@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from biograd.training.trainer import Trainer
 
 FILE = "mlflow.json"
-"""Which run of MLflow's a run's folder is: ``{"uri": …, "run_id": …}``, so that one that goes on goes on there."""
+"""The file that names the MLflow run of a run's folder, ``{"uri": …, "run_id": …}``; a resumed run goes on in it."""
 
 _AT_ONCE = 100
 """Parameters that MLflow takes in one request."""
@@ -38,7 +38,7 @@ _LONGEST = 500
 
 
 class MLflow(Observer):
-    """Writes to a tracking server or a database, run by run of biograd one of MLflow's.
+    """Writes to a tracking server or a database, one run of MLflow's for each run of biograd.
 
     Args:
         uri: of the server or database; None for ``$MLFLOW_TRACKING_URI``, and where that is not set for ``mlflow.db``

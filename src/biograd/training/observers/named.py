@@ -24,7 +24,7 @@ class Participant(Observer):
         self.name, self.observer = name, observer
 
     def notice(self, moment: Moment, run: "Trainer") -> str | None:
-        """Pass a moment on, and who asks when it asks to stop."""
+        """Pass a moment on; the reason that it gives to stop is passed back with its name."""
         with user_code.blamed("observer", self.name):
             reason = self.observer.notice(moment, run)
         return None if reason is None else f"{type(self.observer).__name__}: {reason}"
@@ -41,8 +41,8 @@ class Participant(Observer):
 class Tracker(Observer):
     """An observer that a run does not depend on: it decides nothing, and what it raises ends no training.
 
-    When it cannot begin, nothing is lost yet and the run is refused. Later it is dropped, which the run's warnings
-    say, and the records stay whole without it.
+    If it cannot begin, the run is refused, since nothing is lost yet. If it fails later, it is dropped, and the run's
+    warnings say so; the records stay whole without it.
 
     Args:
         name: as the configuration has it.

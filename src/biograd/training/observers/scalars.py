@@ -34,7 +34,7 @@ def of_test(result: Mapping[str, Any]) -> dict[str, float]:
 
 
 def of_measurements(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """What was measured of each layer, by quantity and layer: ``gradient_angle/1.weight``; what is undefined is not.
+    """What was measured of each layer, by quantity and layer: ``gradient_angle/1.weight``; without undefined values.
 
     Example:
         >>> of_measurements([{"quantity": "norm_ratio", "layer": "1.weight", "value": 0.5}])
