@@ -1,11 +1,11 @@
 """Who does work that is many pieces: this process, several of this machine, or what else is registered."""
 
 import contextlib
-import multiprocessing
 import signal
 from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Annotated, Any, Protocol, TypeVar
 
 from annotated_types import Ge
@@ -15,6 +15,9 @@ from biograd.registry import Registry
 
 Item = TypeVar("Item")
 Done = TypeVar("Done")
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks at processes from which nothing has come."""
 
 REGISTRY = Registry("executor", {"local": "biograd.executor:Local"}, group="biograd.executors")
 
@@ -128,16 +131,23 @@ def _in_processes(
     work: Callable[[Item], Done], items: Sequence[Item], jobs: int
 ) -> Generator[tuple[int, Done], None, None]:
     quietly = (signal.SIGINT, signal.SIG_DFL)  # an interrupt ends the processes without a traceback each
-    others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), signal.signal, quietly)
+    started: list[SpawnProcess] = []
+    pool = ProcessPoolExecutor(jobs, _context(started), signal.signal, quietly)
     try:
         places: dict[Future[Done], int] = {pool.submit(work, item): n for n, item in enumerate(items)}
-        for future in as_completed(places):
-            yield places[future], future.result()
+        pending = set(places)
+        while pending:
+            finished, pending = wait(pending, LOOK_EVERY, FIRST_COMPLETED)
+            for future in finished:
+                yield places[future], future.result()
+            # A pool whose process dies while another is being started may never notice.
+            if not finished and any(process.exitcode is not None for process in started):
+                raise BrokenProcessPool
     except BaseException as error:
         # The pool would wait for what is at work, hours perhaps; nothing is lost with it that a file does not keep.
-        for process in set(multiprocessing.active_children()) - others:
-            process.terminate()
+        for process in started:
+            if process.pid is not None:
+                process.kill()
         if isinstance(error, BrokenProcessPool):
             raise RunFailed(
                 "a process was killed, perhaps for want of memory: fewer jobs need less"
@@ -145,3 +155,15 @@ def _in_processes(
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _context(started: list[SpawnProcess]) -> SpawnContext:
+    """A context that starts new interpreters, and keeps the processes that it makes in a list."""
+
+    def kept(*args: Any, **kwargs: Any) -> SpawnProcess:
+        started.append(SpawnProcess(*args, **kwargs))
+        return started[-1]
+
+    context = SpawnContext()
+    context.Process = kept  # pyright: ignore[reportAttributeAccessIssue]
+    return context

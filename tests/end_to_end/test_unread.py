@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from biograd.records import Run, find_runs, summarize
+from biograd.records import Run, find_runs
+from biograd.report.table import Table
 from biograd.report.tables import csv
 
 COMPARE = "compare --data iris --net mlp --net.widths 8 --epochs 2 --batch-size 20 --out c"
