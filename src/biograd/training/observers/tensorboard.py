@@ -1,8 +1,10 @@
 """A run in TensorBoard: curves of losses and accuracies, and of each layer's measurements."""
 
 import json
+import time
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from biograd.records import flatten
@@ -55,6 +57,8 @@ class TensorBoard(Observer):
 
         place, step = run.folder / FOLDER, run.position.step
         goes_on = place.exists()
+        if goes_on:
+            _wait_for_another_second(place)
         # What a killed process wrote of this step and later ones is hidden, as it is done again.
         self._writer = SummaryWriter(str(place), purge_step=step if goes_on else None)
         if not goes_on:
@@ -81,3 +85,10 @@ class TensorBoard(Observer):
         last = {**(of_epoch(run.rows[-1]) if run.rows else {}), **of_test(result)}
         for summary in hparams(settings, last):  # in this folder, where add_hparams would begin another run
             self._writer.file_writer.add_summary(summary)
+
+
+def _wait_for_another_second(place: Path) -> None:
+    """TensorBoard reads event files in the order of their names, which begin with the second they were made in."""
+    made = {path.name.split(".")[3] for path in place.glob("events.out.tfevents.*")}
+    while str(int(time.time())) in made:
+        time.sleep(0.05)
