@@ -134,3 +134,12 @@ def test_links_to_files_lead_somewhere():
         if not (page.parent / target).exists()
     ]
     assert broken == []
+
+
+def test_the_walks_on_the_page_of_architecture_pass_files_that_are_there_and_none_twice():
+    _, page = (ROOT / "docs" / "architecture.md").read_text().split("\n## Two walks\n")
+    walks = page.split("\n## ")[0].split("*A row, ")
+    for walk in walks:
+        passed = re.findall(r"^\d+\. `([\w/.]+)`", walk, re.MULTILINE)
+        assert 5 < len(passed) == len(set(passed))
+        assert [file for file in passed if not (ROOT / "src" / "biograd" / file).is_file()] == []
