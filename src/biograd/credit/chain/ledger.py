@@ -53,19 +53,22 @@ class Ledger:
 
     def settle(self) -> None:
         """Run the one backward."""
-        roots = [*self._handing_over(), *self._roots]
+        handed_over = self._handed_over()
+        roots = [root for root, _ in self._roots]
+        signals: list[Tensor | None] = [signal for _, signal in self._roots]
         self._roots = []
+        if handed_over is not None:
+            roots, signals = [handed_over, *roots], [None, *signals]
         if roots:
-            torch.autograd.backward([output for output, _ in roots], [signal for _, signal in roots])
+            torch.autograd.backward(roots, signals)
 
-    def _handing_over(self) -> list[tuple[Tensor, Tensor]]:
-        """A zero whose backward adds each gradient to its parameter's ``.grad``, if there are any."""
+    def _handed_over(self) -> Tensor | None:
+        """A zero whose backward adds each gradient to its parameter's ``.grad``; None where there is none."""
         gradients, self._gradients = self._gradients, {}
         if not gradients:
-            return []
+            return None
         with torch.enable_grad():
-            root: Tensor = _HandOver.apply(_Parcel(gradients), *gradients)  # pyright: ignore[reportAssignmentType]
-        return [(root, torch.ones_like(root))]
+            return _HandOver.apply(_Parcel(gradients), *gradients)  # pyright: ignore[reportReturnType]
 
 
 class _Parcel:

@@ -3,6 +3,7 @@
 A layer that another package brings is made known by one `LayerKind`, given to `enter`.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -72,6 +73,7 @@ def enter(kind: LayerKind) -> None:
     """Make a kind of layer known, for the rest of the process; of a type entered twice the last kind holds."""
     KINDS.append(kind)
     _BY_TYPE.update(dict.fromkeys(kind.types, kind))
+    _nearest.cache_clear()
     if kind.weight is not None:
         PARSERS[kind.weight.function] = kind.weight.parse
     if isinstance(kind.feedback, Exact):
@@ -79,13 +81,14 @@ def enter(kind: LayerKind) -> None:
         EXACT_NODES.update(dict.fromkeys(kind.feedback.nodes, kind))
 
 
-for _kind in (*WEIGHT_LAYERS, *EXACT_LAYERS, *SHAPE_LAYERS, *NONLINEARITIES, *OPAQUE_MODULES):
-    enter(_kind)
-
-
 def nearest_kind(layer: nn.Module) -> LayerKind | None:
     """The kind of a layer or of the nearest class that it derives from, whatever its own forward pass."""
-    return next((_BY_TYPE[base] for base in type(layer).__mro__ if base in _BY_TYPE), None)
+    return _nearest(type(layer))
+
+
+@functools.cache  # asked several times of every layer in every call of a rule
+def _nearest(module: type[nn.Module]) -> LayerKind | None:
+    return next((_BY_TYPE[base] for base in module.__mro__ if base in _BY_TYPE), None)
 
 
 def kind_of(layer: nn.Module) -> LayerKind | None:
@@ -173,3 +176,7 @@ def _neurons(layer: nn.Module) -> Neurons:
     assert weight is not None
     assert weight.neurons is not None
     return weight.neurons
+
+
+for _kind in (*WEIGHT_LAYERS, *EXACT_LAYERS, *SHAPE_LAYERS, *NONLINEARITIES, *OPAQUE_MODULES):
+    enter(_kind)
