@@ -164,3 +164,21 @@ def test_another_optimizers_state_is_refused():
     half = optimizers.create("adam", [net.weight])
     with pytest.raises(CheckpointError, match="of another optimizer"):
         checkpoint.fill_optimizer(adam, half.state_dict())
+
+
+def test_a_rule_whose_state_has_other_parts_is_refused_in_one_line():
+    class Counting(torch.nn.Linear):
+        def get_extra_state(self):
+            return torch.tensor(3)
+
+        def set_extra_state(self, state):
+            assert state == 3
+
+    counting, plain = Counting(2, 1), torch.nn.Linear(2, 1)
+    for module, state in ((plain, counting.state_dict()), (counting, plain.state_dict())):
+        with pytest.raises(
+            CheckpointError, match="'_extra_state', expected .* the version of biograd"
+        ) as caught:
+            checkpoint.fill(module, state, "rule")
+        assert "\n" not in str(caught.value)
+    checkpoint.fill(counting, counting.state_dict(), "rule")

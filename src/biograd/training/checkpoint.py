@@ -140,14 +140,20 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], owner: str) -> None:
     """
     here = module.state_dict()
     for name in [*here, *state]:
-        saved = tuple(state[name].shape) if name in state else "nothing"
-        expected = tuple(here[name].shape) if name in here else "nothing"
-        if saved != expected and not name.endswith("_extra_state"):
+        saved, expected = _held(state, name), _held(here, name)
+        if saved != expected:
             raise CheckpointError(
-                f"{owner}: the checkpoint is of another one: it holds {saved} for {name!r}, "
-                f"expected {expected}; use the configuration it was made with"
+                f"{owner}: the checkpoint is of another one: it holds {saved} for {name!r}, expected {expected}; use "
+                "the configuration, and the version of biograd, that it was made with"
             )
     module.load_state_dict(state)
+
+
+def _held(state: Mapping[str, Any], name: str) -> object:
+    """What a state holds under a name, for messages; of what is no weight its presence alone."""
+    if name not in state:
+        return "nothing"
+    return "a state" if name.endswith("_extra_state") else tuple(state[name].shape)
 
 
 def fill_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
