@@ -177,7 +177,7 @@ def test_a_rule_whose_state_has_other_parts_is_refused_in_one_line():
     counting, plain = Counting(2, 1), torch.nn.Linear(2, 1)
     for module, state in ((plain, counting.state_dict()), (counting, plain.state_dict())):
         with pytest.raises(
-            CheckpointError, match="'_extra_state', expected .* the version of biograd"
+            CheckpointError, match=r"'_extra_state', expected .* the version of biograd"
         ) as caught:
             checkpoint.fill(module, state, "rule")
         assert "\n" not in str(caught.value)
