@@ -56,6 +56,18 @@ def test_it_goes_on_with_the_same_bits_wherever_it_was_stopped(step, interrupted
     assert result == records.read_json(stopped / "result.json")
 
 
+@pytest.mark.parametrize(
+    ("every", "steps"), [(0, [3, 6, 9, 12]), (2, [2, 3, 4, 6, 8, 9, 10, 12]), (4, [3, 4, 6, 8, 9, 12])]
+)
+def test_a_checkpoint_is_made_every_so_many_steps_and_at_every_epoch(
+    every, steps, make_config, monkeypatch, tmp_path
+):
+    made, state = [], trainer.Trainer.state
+    monkeypatch.setattr(trainer.Trainer, "state", lambda run: made.append(run.position.step) or state(run))
+    train(make_config(checkpoint_every=every), tmp_path)
+    assert sorted(set(made)) == steps
+
+
 @pytest.mark.filterwarnings("ignore:kp")
 @pytest.mark.parametrize("rule", RULES)
 def test_every_rule_does(rule, interrupted, bits):
