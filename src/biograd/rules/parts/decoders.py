@@ -160,9 +160,8 @@ class Reconstruction(nn.Module):
 
 def _difference(decoder: nn.Module, h: Tensor, target: Tensor) -> Tensor:
     r""":math:`g(h) - g(\hat h)`: how far the block below is from its target."""
-    if (
-        h.dim() > 2
-    ):  # joined maps would be copied into another layout; joined vectors need one call in place of two
+    # joined maps would be copied into another layout; joined vectors need one call in place of two
+    if h.dim() > 2:
         return decoder(h) - decoder(target)
     both = decoder(torch.cat([h, target]))
     return both[: len(h)] - both[len(h) :]
