@@ -263,6 +263,19 @@ def test_a_compiled_chain_is_taught_as_the_chain_within_it(name):
     assert_same({key: p.grad for key, p in task.net.named_parameters()}, expected)
 
 
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore:The .grad attribute of a Tensor:UserWarning"
+)
+@pytest.mark.parametrize("name", ["dfa", "stdp-association"])
+def test_a_compiled_training_step_teaches_the_same_and_the_compiler_has_nothing_to_warn_of(name):
+    task = mlp()
+    rule = create(name, task)
+    expected = gradients(rule, task)
+    torch._dynamo.reset()
+    compiled = torch.compile(lambda: gradients(rule, task), backend="aot_eager")
+    assert_same(compiled(), expected, tolerance=1e-12)
+
+
 @pytest.mark.parametrize("name", ["dfa", "drtp", "shallow"])
 def test_a_penalty_within_the_loss_keeps_its_derivative(name):
     torch.manual_seed(0)
