@@ -309,3 +309,19 @@ def test_a_function_in_a_file_that_a_setting_names_is_found_from_any_folder(tmp_
     rule = {"name": "dtp", "decoder": "mine.py:decoder"}
     config = RunConfig.from_sources({"rule": rule, "data": "digits", "net": "mlp"})
     assert config.rule.settings["decoder"] == f"{tmp_path / 'mine.py'}:decoder"
+
+
+def test_a_file_in_the_settings_of_a_strategy_is_found_from_any_folder_too(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(
+        "from dataclasses import dataclass\nfrom typing import ClassVar\n"
+        "from biograd import Backpropagation\nfrom biograd.settings import Strategy\n\n\n"
+        "@dataclass(frozen=True, kw_only=True)\nclass Own(Strategy):\n"
+        "    name: ClassVar[str] = 'own'\n    decoder: str = ''\n\n\n"
+        "class Mine(Backpropagation):\n"
+        "    def __init__(self, net, sample=None, *, way: Own = Own()): super().__init__(net)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    rule = {"name": "mine.py:Mine", "way.decoder": "mine.py:decoder"}
+    config = RunConfig.from_sources({"rule": rule, **TASK})
+    settings = {"decoder": f"{tmp_path / 'mine.py'}:decoder"}
+    assert config.rule.settings["way"] == {"name": "own", "settings": settings}
