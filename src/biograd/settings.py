@@ -21,7 +21,7 @@ class Strategy:
 
     A setting that is annotated with a union of strategies takes one of them, its name, or a mapping of its name and
     its settings: ``form=Constant(gamma=0.01)``, ``form="constant"``, ``form={"name": "constant", "gamma": 0.01}``; on
-    a command line ``--rule.form constant --rule.form.gamma 0.01``. Settings without a name are the default's.
+    a command line ``--rule.form constant --rule.form.gamma 0.01``. Settings without a name refine the default.
     Subclasses are dataclasses, frozen and keyword-only, whose fields are their settings.
 
     Raises:
@@ -96,7 +96,9 @@ def describe(constructor: Callable[..., Any]) -> list[Setting]:
         found.append(Setting(name, _spell(hint), shown, meaning=_meant(hint)))
         for strategy in _strategies(hint):
             inner = describe(strategy)
-            found += [replace(own, name=f"{name}.{own.name}", strategy=strategy) for own in inner]
+            found += [
+                replace(own, name=f"{name}.{own.name}", strategy=own.strategy or strategy) for own in inner
+            ]
     return found
 
 
@@ -174,8 +176,8 @@ def _named(strategy: Any, setting: str, owner: str) -> dict[str, Any]:
     if strategy is None or isinstance(strategy, str):
         return {} if strategy is None else {"name": strategy}
     if isinstance(strategy, Mapping) and isinstance(strategy.get("settings", {}), Mapping):
-        own = {str(name).replace("-", "_"): value for name, value in strategy.items() if name != "settings"}
-        return {**own, **strategy.get("settings", {})}
+        own = {name: value for name, value in strategy.items() if name != "settings"}
+        return {str(n).replace("-", "_"): v for n, v in {**own, **strategy.get("settings", {})}.items()}
     raise UserMistake(
         f"{owner}: setting {setting!r} got {strategy!r}: expected a name, or a table of a name and its settings"
     )
@@ -192,12 +194,15 @@ def _with_strategies(constructor: Callable[..., Any], given: dict[str, Any], own
 def _made(value: Any, setting: str, hint: Any, default: Any, owner: str) -> Any:
     """The strategy that a value stands for; other values, and those that are strategies already, as they are."""
     kinds = {kind.name: kind for kind in _strategies(hint)}
-    if not kinds or value is None or isinstance(value, tuple(kinds.values())):
+    is_none = value is None and _takes_none(hint)
+    if not kinds or is_none or isinstance(value, tuple(kinds.values())):
         return value
-    own = _named(value, setting, owner)
-    name = own.pop("name", default.name if isinstance(default, Strategy) else None)
+    own = {"name": None} if value is None else _named(value, setting, owner)
+    if "name" not in own and isinstance(default, Strategy):
+        own = {**_named(default, setting, owner), **own}
+    name = own.pop("name", None)
     if not isinstance(name, str) or name not in kinds:
-        got = f"{', '.join(own)} without a name" if name is None else repr(name)
+        got = f"{', '.join(own)} without a name" if own and name is None else repr(name)
         raise UserMistake(f"{owner}: setting {setting!r} got {got}: expected {', '.join(kinds)}")
     return kinds[name](**validate(kinds[name], own, f"{owner}: {setting} {name!r}"))
 
@@ -209,6 +214,11 @@ def _strategies(hint: Any) -> list[type[Strategy]]:
     if typing.get_origin(hint) is typing.Literal:
         return []
     return [kind for part in typing.get_args(hint) for kind in _strategies(part)]
+
+
+def _takes_none(hint: Any) -> bool:
+    """Whether an annotation has None beside its strategies."""
+    return hint is type(None) or any(_takes_none(part) for part in typing.get_args(hint))
 
 
 def settings_model(constructor: Callable[..., Any]) -> "type[BaseModel]":

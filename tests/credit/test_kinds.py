@@ -415,6 +415,11 @@ def test_rules_teach_it(rule):
     assert all(net[place].weight.grad.any() for place in (0, 3, 5))
 
 
+@pytest.mark.parametrize("rule", ["pepita", "dfa", "stdp-association"])
+def test_no_sample_is_needed_where_it_tells_its_input(rule):
+    biograd.rules.create(rule, net_of_new_kinds())
+
+
 def test_it_runs_again_without_anything_being_put_back(monkeypatch):
     def fail(*_):
         raise AssertionError

@@ -8,7 +8,9 @@ import torch.nn.functional as F
 from torch import nn
 
 import biograd
+from biograd.rules.block_rule import BlockRule
 from biograd.rules.direct_random_target_projection import one_hot
+from biograd.rules.parts.epoch import HiddenFirst
 from tests.rules.small import BLOCK_RULES, Task, assert_same, convolutional, create, gradients, mlp
 
 FORMS = ["full", "low-rank", "tiled"]
@@ -53,6 +55,27 @@ def test_a_hidden_block_depends_on_no_weight_above_it_but_by_the_error(name):
     after = gradients(rule, task, lambda output, y: (output * error).sum())
     for key in ("0.weight", "0.bias"):
         assert torch.equal(after[key], before[key])
+
+
+class Phased(BlockRule):
+    """Hidden blocks learn in the first epoch, the last one in those after it."""
+
+    def __init__(self, net, sample=None):
+        super().__init__(net, turns=HiddenFirst(1))
+
+    def teaching_signals(self, lesson):
+        return [torch.ones_like(h) for h in lesson.hidden]
+
+
+def test_an_epoch_teaches_hidden_blocks_and_the_last_one_as_the_turns_have_it():
+    task = mlp()
+    rule = Phased(task.net)
+    found = []
+    for epoch in range(2):
+        rule.begin_epoch(epoch)
+        taught = gradients(rule, task)
+        found.append({name.partition(".")[0] for name, gradient in taught.items() if gradient is not None})
+    assert found == [{"0", "2"}, {"4"}]
 
 
 class Unit(nn.Module):
@@ -238,6 +261,19 @@ def test_a_compiled_chain_is_taught_as_the_chain_within_it(name):
     compiled = torch.compile(task.net, backend="eager")
     rule.assign_credit(compiled, task.x, task.y, F.cross_entropy)
     assert_same({key: p.grad for key, p in task.net.named_parameters()}, expected)
+
+
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore:The .grad attribute of a Tensor:UserWarning"
+)
+@pytest.mark.parametrize("name", ["dfa", "stdp-association"])
+def test_a_compiled_training_step_teaches_the_same_and_the_compiler_has_nothing_to_warn_of(name):
+    task = mlp()
+    rule = create(name, task)
+    expected = gradients(rule, task)
+    torch._dynamo.reset()
+    compiled = torch.compile(lambda: gradients(rule, task), backend="aot_eager")
+    assert_same(compiled(), expected, tolerance=1e-12)
 
 
 @pytest.mark.parametrize("name", ["dfa", "drtp", "shallow"])

@@ -449,3 +449,11 @@ def test_defaults_are_the_papers_for_the_parallel_schedule_on_its_fully_connecte
         "de-noising",
     ]
     assert found["ao-sdtp"]["auxiliary"] == 512
+
+
+@every_rule
+def test_decoders_are_a_list_of_modules_that_can_be_cut(name):
+    task = mlp()
+    decoders = create(name, task).decoders
+    assert list(decoders[:1]) == [decoders[0]]
+    assert list(decoders[1:]) == list(decoders)[1:]

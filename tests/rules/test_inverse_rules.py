@@ -66,6 +66,16 @@ def test_targets_need_a_nonlinearity_with_an_inverse_and_refuse_others_by_name(n
     assert "\n" not in str(caught.value)
 
 
+@every_target_form
+def test_a_layer_that_has_no_inverse_is_refused_with_the_rules_for_any_net(name, settings):
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Tanh(), nn.ConvTranspose2d(4, 4, 3)).double()
+    with pytest.raises(
+        biograd.UnsupportedNet, match=r"'2' is a ConvTranspose2d.*Rules for any net: bp, fa"
+    ) as caught:
+        biograd.rules.create(name, net, sample=torch.zeros(1, 1, 8, 8).double(), **settings)
+    assert "\n" not in str(caught.value)
+
+
 def test_linearised_itp_divides_by_the_derivative_and_so_refuses_them_as_well():
     net = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
     with pytest.raises(biograd.UnsupportedNet, match=r"'2' has ReLU\(\)"):

@@ -60,6 +60,14 @@ def test_every_rule_of_ours_declares_what_it_is():
         assert kind.forward_passes == "depth" or kind.forward_passes >= 1
 
 
+def test_of_a_function_that_makes_rules_nothing_is_declared(tmp_path):
+    (tmp_path / "mine.py").write_text("def make(net, sample=None): ...")
+    declared = rules.declared(f"{tmp_path / 'mine.py'}:make")
+    assert declared.pop("default_training") == {}
+    assert set(declared.values()) == {None}
+    assert declared.keys() | {"default_training"} == rules.declared("fa").keys()
+
+
 @pytest.mark.parametrize("name", rules.REGISTRY.built_in())
 def test_what_a_rule_declares_of_its_passes_is_how_often_a_hidden_layer_runs(name):
     """A hook on the second hidden block counts; a mirror phase of wm runs no layer but feeds each one noise."""

@@ -93,6 +93,46 @@ def test_a_setting_alone_refines_what_lies_below_it(from_text):
     assert config.rule == Choice(name="fa", settings={"scale": 0.5, "seed": 3})
 
 
+CONSTANT = {"name": "constant", "settings": {"gamma": 0.1}}
+GAIT = "[rule]\nname = 'gait-prop'\n"
+
+
+@pytest.mark.parametrize(
+    ("below", "above", "form"),
+    [
+        ("form = {name = 'constant', gamma = 0.1}", {}, CONSTANT),
+        ("form = {name = 'constant', gamma = 0.1}", {"form": "constant"}, CONSTANT),
+        (
+            "form = {name = 'constant', gamma = 0.1}",
+            {"form": "linearised"},
+            {"name": "linearised", "settings": {}},
+        ),
+        ("form = {name = 'constant', gamma = 0.3}", {"form.gamma": "0.1"}, CONSTANT),
+        ("form = {name = 'adaptive', gamma = 0.3}", {"form": "constant", "form.gamma": "0.1"}, CONSTANT),
+        ("form = 'constant'", {"form.gamma": "0.1"}, CONSTANT),
+        ("form = 'constant'", {"form": {"gamma": 0.1}}, CONSTANT),
+        ("form = {name = 'constant', settings = {gamma = 0.1}}", {"form": {"name": "constant"}}, CONSTANT),
+        ("form = {name = 'constant', margin = 0.2}", {"form": {"gamma": 0.1, "margin": 1e-6}}, CONSTANT),
+        ("inverse = 'exact'", {"form": "linearised"}, {"name": "linearised", "settings": {}}),
+    ],
+    ids=str,
+)
+def test_strategies_are_laid_over_one_another_key_by_key_and_another_one_whole(from_text, below, above, form):
+    config = from_text(GAIT + below + "\n[net]\nname = 'square'\n", data="iris", rule=above)
+    assert config.rule.settings["form"] == form
+    again = RunConfig(**json.loads(json.dumps(config.to_json())))
+    assert again == config
+    assert again.digest() == config.digest()
+
+
+def test_a_setting_of_another_strategy_than_the_files_is_refused_with_both_places(from_text):
+    with pytest.raises(UserMistake) as caught:
+        from_text(GAIT + "form = 'linearised'\n", **TASK, rule={"form.gamma": "0.1"})
+    line = str(caught.value)
+    assert "form 'linearised' has no setting 'gamma'; its settings: columns" in line
+    assert line.endswith("run.toml or the command line)")
+
+
 def test_the_learning_rate_is_the_optimizers(from_text):
     assert RunConfig.from_sources({"rule": "bp", **TASK, "lr": "0.5"}).optimizer.settings == {"lr": 0.5}
     text = "rule = 'bp'\ndata = 'iris'\nnet = 'mlp'\nlr = 0.25\n"
@@ -269,3 +309,19 @@ def test_a_function_in_a_file_that_a_setting_names_is_found_from_any_folder(tmp_
     rule = {"name": "dtp", "decoder": "mine.py:decoder"}
     config = RunConfig.from_sources({"rule": rule, "data": "digits", "net": "mlp"})
     assert config.rule.settings["decoder"] == f"{tmp_path / 'mine.py'}:decoder"
+
+
+def test_a_file_in_the_settings_of_a_strategy_is_found_from_any_folder_too(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(
+        "from dataclasses import dataclass\nfrom typing import ClassVar\n"
+        "from biograd import Backpropagation\nfrom biograd.settings import Strategy\n\n\n"
+        "@dataclass(frozen=True, kw_only=True)\nclass Own(Strategy):\n"
+        "    name: ClassVar[str] = 'own'\n    decoder: str = ''\n\n\n"
+        "class Mine(Backpropagation):\n"
+        "    def __init__(self, net, sample=None, *, way: Own = Own()): super().__init__(net)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    rule = {"name": "mine.py:Mine", "way.decoder": "mine.py:decoder"}
+    config = RunConfig.from_sources({"rule": rule, **TASK})
+    settings = {"decoder": f"{tmp_path / 'mine.py'}:decoder"}
+    assert config.rule.settings["way"] == {"name": "own", "settings": settings}

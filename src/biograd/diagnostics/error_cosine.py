@@ -39,14 +39,10 @@ def error_cosines(net: nn.Module, rule: Rule, x: Tensor, y: Tensor, loss_fn: Los
         in float64; nan where none has. The first layer's is left out: its error goes nowhere. Empty for rules without
         feedback weights (`Rule.feedback_matrices`).
     """
-    net, drawing, rule = (
-        unwrap(net),
-        copy.deepcopy(rule),
-        copy.deepcopy(rule),
-    )  # should it draw, the first one draws
+    net, rule, drawing = unwrap(net), copy.deepcopy(rule), copy.deepcopy(rule)
     if drawing.feedback_matrices is None:
         return {}
-    names = list(drawing.feedback_matrices(net))
+    names = list(drawing.feedback_matrices(net))  # should it draw, this copy draws
     sent = _errors(net, names, loss_fn, lambda x, y: rule.assign_credit(net, x, y, loss_fn), x, y)
     reference = _errors(net, names, loss_fn, lambda x, y: loss_fn(net(x), y).backward(), x, y)
     return {name: _mean_cosine(sent[name], reference[name]) for name in sent if name in reference}

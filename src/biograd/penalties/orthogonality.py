@@ -6,7 +6,14 @@ import torch
 from annotated_types import Gt
 from torch import Tensor, nn
 
-from biograd.credit.back.inverses import as_matrices, as_weight, has_matrices, narrowed, weight_matrices
+from biograd.credit.back.inverses import (
+    as_matrices,
+    as_weight,
+    has_matrices,
+    narrow,
+    narrowed,
+    weight_matrices,
+)
 from biograd.credit.back.used_units import used_units
 from biograd.credit.chain.blocks import blocks
 from biograd.credit.wrappers import unwrap
@@ -150,8 +157,10 @@ def _derivative(layer: nn.Module, used: int | None, kind: Kind) -> Tensor:
     part = narrowed(layer, used)
     with torch.autocast(part.device.type, enabled=False):  # G is near I: its error is what counts
         gradient = as_weight(layer, orthogonality_gradient(as_matrices(layer, part), kind), part)
+    if used is None:
+        return gradient
     whole = torch.zeros_like(narrowed(layer, None))
-    (whole[..., :used] if isinstance(layer, LocallyConnected2d) else whole[:used]).copy_(gradient)
+    narrow(layer, whole, used).copy_(gradient)
     return whole
 
 

@@ -53,7 +53,10 @@ def declared(name: str) -> dict[str, Any]:
     """What a rule says of itself, by the names of the class attributes of `biograd.Rule`.
 
     Args:
-        name: one of `names()`, or ``path/to/file.py:ClassName``; of a function that makes rules nothing is known.
+        name: one of `names()`, or ``path/to/file.py:ClassName``.
+
+    Returns:
+        The values by name; of a function that makes rules nothing is known, and all are None but ``default_training``.
 
     Example:
         >>> declared("drtp")["waits_for"], declared("kp")["error_weights"], declared("drl")["forward_passes"]
@@ -62,8 +65,9 @@ def declared(name: str) -> dict[str, Any]:
     from biograd.rules.base import Rule
 
     constructor = REGISTRY.find(name)
-    kind = constructor if isinstance(constructor, type) and issubclass(constructor, Rule) else Rule
-    return {key: getattr(kind, key) for key in _DECLARED}
+    if isinstance(constructor, type) and issubclass(constructor, Rule):
+        return {key: getattr(constructor, key) for key in _DECLARED}
+    return {**dict.fromkeys(_DECLARED), "default_training": Rule.default_training}
 
 
 _DECLARED = (

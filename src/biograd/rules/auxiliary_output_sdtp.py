@@ -74,7 +74,7 @@ class AuxiliaryOutputSDTP(BlockRule):
     ) -> None:
         super().__init__(net, turns=turns(schedule))
         places, stream = decoder_places(net, sample, auxiliary), RandomStream(seed)
-        self.decoders = Decoders(places, decoder, stream)
+        self.decoders = Decoders.drawn(places, decoder, stream)
         self._reconstruction = Reconstruction(noise, inverse_loss, stream)
         self._labels = ClassTargets()
         self._is_linear = auxiliary_activation == "linear"

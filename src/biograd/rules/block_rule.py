@@ -57,14 +57,17 @@ class BlockRule(Rule):
 
     def assign_credit(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Credit:
         """See `Rule.assign_credit`; what ``loss_fn`` itself makes of parameters (a penalty) keeps its derivative."""
-        teaches_net, ledger = self.turns.hidden, Ledger()
-        lesson = self._run(net, x, y, loss_fn, record=teaches_net)
-        if teaches_net:
+        turns, ledger = self.turns, Ledger()
+        lesson = self._run(net, x, y, loss_fn, record=turns.hidden or turns.output)
+        if turns.hidden or turns.output:
+            ledger.add(lesson.penalty, torch.ones_like(lesson.loss))
+        if turns.hidden:
             with torch.no_grad():
                 signals = self.teaching_signals(lesson)
-            ledger.add(lesson.penalty, torch.ones_like(lesson.loss))
-            ledger.extend(zip(lesson.outputs, [*signals, lesson.error], strict=True))
-        if self.own_lessons is not None and self.turns.own:
+            ledger.extend(zip(lesson.hidden, signals, strict=True))
+        if turns.output:
+            ledger.add(lesson.outputs[-1], lesson.error)
+        if self.own_lessons is not None and turns.own:
             ledger.extend(self.own_lessons(lesson))
         ledger.settle()
         return Credit(lesson.loss, lesson.outputs[-1].detach())

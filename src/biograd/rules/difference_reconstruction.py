@@ -78,7 +78,7 @@ class DifferenceReconstruction(BlockRule):
         self._stream = RandomStream(seed)
         self._step: Step = step
         self._alpha, self._noise, self._regularization = alpha, noise, regularization
-        self.decoders = Decoders(decoder_places(net, sample), decoder, self._stream)
+        self.decoders = Decoders.drawn(decoder_places(net, sample), decoder, self._stream)
 
     def teaching_signals(self, lesson: Lesson) -> list[Tensor]:
         r""":math:`2 (h_l - \hat h_l) / B` for every hidden block, the derivative of its local loss."""

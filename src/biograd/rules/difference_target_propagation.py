@@ -68,7 +68,7 @@ class DifferenceTargetPropagation(BlockRule):
         super().__init__(net, way=through_the_last_block, turns=turns(schedule, has_decoders=len(places) > 0))
         self._alpha = alpha
         self._step: Step = step
-        self.decoders = Decoders(places, decoder, stream)
+        self.decoders = Decoders.drawn(places, decoder, stream)
         self._reconstruction = Reconstruction(noise, inverse_loss, stream)
 
     def teaching_signals(self, lesson: Lesson) -> list[Tensor]:

@@ -140,7 +140,8 @@ def _orthogonal(*layers: nn.Module) -> nn.Module:
     """A chain whose weights are orthogonal, as matrices from a patch of the input to the outputs at one place."""
     for layer in layers:
         if isinstance(layer, LocallyConnected2d):
-            _ = [nn.init.orthogonal_(W.view(-1, W.shape[-1])) for row in layer.weight.data for W in row]
+            for W in layer.weight.data.flatten(0, 1):
+                nn.init.orthogonal_(W.view(-1, W.shape[-1]))
         elif isinstance(layer, nn.Linear | nn.Conv2d):
             nn.init.orthogonal_(layer.weight)
     return nn.Sequential(*layers)

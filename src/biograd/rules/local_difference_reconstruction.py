@@ -88,7 +88,7 @@ class LocalDifferenceReconstruction(BlockRule):
         self._step: Step = step
         self._alpha, self._noise, self._draws = alpha, noise, noise_samples
         self._output_noise = noise if output_noise is None else output_noise
-        self.decoders = Decoders(decoder_places(net, sample), decoder, self._stream)
+        self.decoders = Decoders.drawn(decoder_places(net, sample), decoder, self._stream)
 
     def teaching_signals(self, lesson: Lesson) -> list[Tensor]:
         r""":math:`2 (h_l - \hat h_l) / B` for every hidden block, the derivative of its local loss."""

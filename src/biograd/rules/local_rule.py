@@ -58,8 +58,8 @@ class LocalRule(Rule):
         (*hidden, last), ledger = self.chain(net), Ledger()
         teaches_hidden = self.turns.hidden
         for index, block in enumerate(hidden):
-            moment, parameters = _arrived(index, block, x.detach(), y)
-            if parameters and teaches_hidden:
+            moment, parameters = _arrived(index, block, x.detach(), y, learns=teaches_hidden)
+            if parameters:
                 ledger.add_gradients(parameters, self.block_gradients(moment, parameters))
             with torch.no_grad():
                 x = run_layers(block.firing, moment.drive.detach())
@@ -97,9 +97,12 @@ class LocalRule(Rule):
         return self._layout.chain_of(net)
 
 
-def _arrived(index: int, block: Block, x: Tensor, y: Tensor) -> tuple[Moment, list[nn.Parameter]]:
-    """A block whose drive is there, and the parameters that made it and learn."""
-    parameters = [p for layer in block.driving for p in layer.parameters() if p.requires_grad]
+def _arrived(
+    index: int, block: Block, x: Tensor, y: Tensor, *, learns: bool
+) -> tuple[Moment, list[nn.Parameter]]:
+    """A block whose drive is there, and the parameters that made it and learn; its graph where any do."""
+    layers = block.driving if learns else ()
+    parameters = [p for layer in layers for p in layer.parameters() if p.requires_grad]
     with torch.set_grad_enabled(bool(parameters)):
         x = run_layers(block.leading, spared(block, x))
         drive = run_layers(block.driving[len(block.leading) :], x)

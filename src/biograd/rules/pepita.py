@@ -14,7 +14,7 @@ from biograd.credit.chain.blocks import Block, layers_of, run_layers, spared
 from biograd.credit.chain.ledger import Ledger
 from biograd.credit.chain.lesson import output_error
 from biograd.credit.chain.shapes import output_shapes
-from biograd.credit.kinds import has_neurons, positions_sharing
+from biograd.credit.kinds import has_neurons, input_shape, positions_sharing
 from biograd.credit.side_effects import random_state, without_side_effects
 from biograd.errors import UnsupportedNet
 from biograd.rules.base import Credit, ErrorWeights, Family, Loss
@@ -211,7 +211,9 @@ def _inputs(chain: Sequence[Block], sample: Tensor | None) -> int:
     """How many numbers an input has."""
     if sample is not None:
         return sample[0].numel()
-    return chain[0].opening.in_features  # pyright: ignore[reportReturnType]  # linear: output_shapes saw to it
+    shape = input_shape(chain[0].opening)
+    assert shape is not None  # output_shapes saw to it
+    return math.prod(shape)
 
 
 def _require_taught(chain: Sequence[Block]) -> None:

@@ -61,7 +61,7 @@ class SimplifiedDifferenceTargetPropagation(BlockRule):
     ) -> None:
         super().__init__(net, turns=turns(schedule))
         stream = RandomStream(seed)
-        self.decoders = Decoders(decoder_places(net, sample), decoder, stream)
+        self.decoders = Decoders.drawn(decoder_places(net, sample), decoder, stream)
         self._reconstruction = Reconstruction(noise, inverse_loss, stream)
         self._labels = ClassTargets()
 

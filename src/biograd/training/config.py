@@ -274,8 +274,14 @@ def _anchored(name: str) -> str:
 
 def _anchored_choice(name: str, settings: Mapping[str, Any]) -> Choice:
     """A checked choice that means the same in any folder."""
-    anchored = {key: _anchored(item) if isinstance(item, str) else item for key, item in settings.items()}
-    return Choice(name=_anchored(name), settings=anchored)
+    return Choice(name=_anchored(name), settings=_anchored_settings(settings))
+
+
+def _anchored_settings(value: Any) -> Any:
+    """Settings, those of strategies among them, with whole paths."""
+    if isinstance(value, Mapping):
+        return {key: _anchored_settings(item) for key, item in value.items()}
+    return _anchored(value) if isinstance(value, str) else value
 
 
 def _check_by(kind: str, find: Callable[[str], Any]) -> Callable[[str, dict[str, Any]], dict[str, Any]]:

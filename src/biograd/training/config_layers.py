@@ -117,6 +117,7 @@ def _spelled(key: str, value: Any) -> Any:
 def merged(lower: Layer, upper: Layer) -> Layer:
     """``upper`` over ``lower``, key by key; a choice with another name replaces the one below whole.
 
+    So does a strategy among its settings; one of the same name, or none, is merged key by key too.
     Of keys that hold several names, those of both are kept, with the settings of either.
 
     Example:
@@ -124,6 +125,8 @@ def merged(lower: Layer, upper: Layer) -> Layer:
         {'rule': {'name': 'fa', 'scale': 2, 'seed': 1}}
         >>> merged({"rule": {"name": "fa", "scale": 2}}, {"rule": {"name": "kp"}})
         {'rule': {'name': 'kp'}}
+        >>> merged({"rule": {"form": {"name": "constant", "gamma": 0.1}}}, {"rule": {"form": {"margin": 0.01}}})
+        {'rule': {'form': {'name': 'constant', 'gamma': 0.1, 'margin': 0.01}}}
     """
     result = dict(lower)
     for key, value in upper.items():
@@ -141,7 +144,19 @@ def _over(below: Layer, above: Layer) -> Layer:
     if below == {"name": SHARED} and above and "name" not in above:
         return {"name": "adam", **above}
     same = above.get("name", below.get("name")) == below.get("name")
-    return {**below, **above} if same else above
+    if not same:
+        return above
+    return {**below, **{key: _refined(below.get(key), value) for key, value in above.items()}}
+
+
+def _refined(below: Any, above: Any) -> Any:
+    """A setting over that of a layer below; where both stand for a strategy of one name, key by key as well."""
+    has_settings = isinstance(below, Mapping) or isinstance(above, Mapping)
+    if not has_settings or not all(isinstance(one, str | Mapping) for one in (below, above)):
+        return above
+    lower, upper = flat(below), flat(above)
+    same = "name" in lower and upper.get("name", lower["name"]) == lower["name"]
+    return {**lower, **upper} if same else above
 
 
 def flat(value: Any) -> Layer:

@@ -107,7 +107,7 @@ def build(config: RunConfig, device: torch.device | None = None) -> RunSetup:
     training, validation, test = _batches(config, dataset, device)
     net = make_net(config, dataset).to(device)
     rule = make_rule(config, net, precision.cast(training.sample(), config.precision)).to(device)
-    penalty = make_penalty(config, net)
+    penalty = make_penalty(config, net).to(device)
     optimizer, feedback_optimizer = make_optimizers(config, net, rule)
     schedule, feedback_schedule = (
         _make_schedule(config, one, len(training)) for one in (optimizer, feedback_optimizer)
@@ -247,7 +247,7 @@ def make_rule(config: RunConfig, net: nn.Module, sample: Tensor) -> Rule:
 
 
 def make_penalty(config: RunConfig, net: nn.Module) -> Penalty:
-    """The penalty of a configuration for its net, on the net's device."""
+    """The penalty of a configuration for its net."""
     name = config.penalty.name
     user_code.require_penalty(name, penalties.REGISTRY.find(name))
     with user_code.blamed("penalty", name):

@@ -165,6 +165,6 @@ def require_square(layer: nn.Module, name: str) -> None:
     if fan_in != out:
         raise UnsupportedNet(
             f"the layer {name!r} takes {fan_in} numbers to {out}: this needs square layers (auxiliary units can make "
-            "them so, biograd.layers.FirstUnits behind them; nets: square, tower); gait-prop with columns='used' and "
-            "its linearised form takes any widths"
+            "them so, biograd.layers.FirstUnits behind them; nets: square, tower); the linearised forms of "
+            "gait-prop and itp take any widths, with columns='used' of the form"
         )

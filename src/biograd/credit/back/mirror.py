@@ -34,10 +34,8 @@ def mirror(site: Site) -> nn.Sequential:
     leading = [layer for before in reversed(range(index)) for layer in _undone_before(site, before)]
     nonlinearity = own_nonlinearity(site.below)
     if isinstance(opening[0], FusedLinear) and isinstance(nonlinearity, FusedTanh):
-        opening[0].tanh, nonlinearity = (
-            True,
-            None,
-        )  # layers between only reshape, so tanh may come before them
+        # layers between only reshape, so tanh may come before them
+        opening[0].tanh, nonlinearity = True, None
     return nn.Sequential(*behind, *opening, *leading, *filter(None, [nonlinearity]))
 
 

@@ -23,9 +23,8 @@ def transpose(site: Site) -> nn.Sequential:
     Raises:
         UnsupportedNet: a block that has no mirror, such as a residual unit.
     """
-    plain = Block(
-        site.below.name, (site.below.opening,), site.below.opening
-    )  # without a nonlinearity, in which the mirror would end
+    # without a nonlinearity, in which the mirror would end
+    plain = Block(site.below.name, (site.below.opening,), site.below.opening)
     layers = mirror(replace(site, below=plain))
     for layer in layers:
         if isinstance(getattr(layer, "bias", None), nn.Parameter):

@@ -3,7 +3,6 @@
 A layer that another package brings is made known by one `LayerKind`, given to `enter`.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -67,13 +66,15 @@ EXACT_NODES: dict[str, LayerKind] = {}
 """What autograd calls them, without ``Backward0``."""
 
 _BY_TYPE: dict[type[nn.Module], LayerKind] = {}
+# Asked several times of every layer in every call of a rule; a dictionary, as compilers warn of functools.cache.
+_NEAREST: dict[type[nn.Module], LayerKind | None] = {}
 
 
 def enter(kind: LayerKind) -> None:
     """Make a kind of layer known, for the rest of the process; of a type entered twice the last kind holds."""
     KINDS.append(kind)
     _BY_TYPE.update(dict.fromkeys(kind.types, kind))
-    _nearest.cache_clear()
+    _NEAREST.clear()
     if kind.weight is not None:
         PARSERS[kind.weight.function] = kind.weight.parse
     if isinstance(kind.feedback, Exact):
@@ -83,12 +84,10 @@ def enter(kind: LayerKind) -> None:
 
 def nearest_kind(layer: nn.Module) -> LayerKind | None:
     """The kind of a layer or of the nearest class that it derives from, whatever its own forward pass."""
-    return _nearest(type(layer))
-
-
-@functools.cache  # asked several times of every layer in every call of a rule
-def _nearest(module: type[nn.Module]) -> LayerKind | None:
-    return next((_BY_TYPE[base] for base in module.__mro__ if base in _BY_TYPE), None)
+    module = type(layer)
+    if module not in _NEAREST:
+        _NEAREST[module] = next((_BY_TYPE[base] for base in module.__mro__ if base in _BY_TYPE), None)
+    return _NEAREST[module]
 
 
 def kind_of(layer: nn.Module) -> LayerKind | None:

@@ -45,22 +45,23 @@ Read = Callable[[Tensor, Tensor], Tensor]
 
 
 class Decoders(nn.ModuleList):
-    r"""Decoders :math:`g_l` of blocks, in the order of the chain; each a module with weights of its own.
+    r"""Decoders :math:`g_l` of blocks, in the order of the chain; each a module with weights of its own."""
 
-    Args:
-        places: the blocks that have one; see `decoder_places`.
-        decoder: how they are made: ``mirror``, ``transpose``, another registered name or a ``path/to/file.py:Name``, or
-            a function; see `biograd.credit.back.decoders.Decoder`.
-        stream: what they are drawn from.
+    @classmethod
+    def drawn(cls, places: Sequence[Site], decoder: DecoderChoice, stream: RandomStream) -> "Decoders":
+        """Make the decoders of some blocks.
 
-    Raises:
-        UnsupportedNet: a block has no decoder of the kind asked for.
-    """
+        Args:
+            places: the blocks that have one; see `decoder_places`.
+            decoder: how they are made: ``mirror``, ``transpose``, another registered name or a
+                ``path/to/file.py:Name``, or a function; see `biograd.credit.back.decoders.Decoder`.
+            stream: what they are drawn from.
 
-    def __init__(self, places: Sequence[Site], decoder: DecoderChoice, stream: RandomStream) -> None:
+        Raises:
+            UnsupportedNet: a block has no decoder of the kind asked for.
+        """
         with suggesting_rules_for_any_net():
-            made = make_decoders(places, decoder, stream.next("cpu").initial_seed())
-        super().__init__(made)
+            return cls(make_decoders(places, decoder, stream.next("cpu").initial_seed()))
 
     def send_down(self, lesson: Lesson, h: Tensor, target: Tensor) -> list[Tensor]:
         r"""The signals :math:`2 (h_l - \hat h_l) / B` of all hidden blocks, by the difference rule from the top down.
@@ -160,9 +161,8 @@ class Reconstruction(nn.Module):
 
 def _difference(decoder: nn.Module, h: Tensor, target: Tensor) -> Tensor:
     r""":math:`g(h) - g(\hat h)`: how far the block below is from its target."""
-    if (
-        h.dim() > 2
-    ):  # joined maps would be copied into another layout; joined vectors need one call in place of two
+    # joined maps would be copied into another layout; joined vectors need one call in place of two
+    if h.dim() > 2:
         return decoder(h) - decoder(target)
     both = decoder(torch.cat([h, target]))
     return both[: len(h)] - both[len(h) :]

@@ -12,7 +12,12 @@ from biograd.credit.chain.blocks import Block
 from biograd.credit.chain.lesson import Lesson
 from biograd.errors import NotFinite, UnsupportedNet, UserMistake
 from biograd.rules.parts.chains import chain_for_a_rule
-from biograd.rules.parts.inverses import InverseStrategy, inverted_weights, require_batches
+from biograd.rules.parts.inverses import (
+    InverseStrategy,
+    inverted_weights,
+    require_batches,
+    require_invertible,
+)
 
 Margin = Annotated[float, Gt(0), Lt(1)]
 MARGIN = 1e-6
@@ -55,7 +60,10 @@ class TargetChain:
 
     def __init__(self, net: nn.Module, margin: float, precise: str | None) -> None:
         self._margin, self._precise = margin, precise
-        self._take_apart(chain_for_a_rule(net))
+        chain = chain_for_a_rule(net)
+        for block in chain[1:]:
+            require_invertible(block.opening, block.name)
+        self._take_apart(chain)
 
     def signals(self, lesson: Lesson, step: Step) -> list[Tensor]:
         """2 m (y − t) / B for every hidden block, for the units that it passes on.
