@@ -7,7 +7,7 @@ import torch
 
 from biograd import records
 from biograd.errors import RunFailed, UserMistake
-from biograd.training import Ranks, build, resume, train
+from biograd.training import Ranks, build, checkpoint, resume, train
 from biograd.training.observers import create, names, of_run
 from biograd.training.trainer import Trainer
 
@@ -65,6 +65,14 @@ def test_who_asks_in_the_last_epoch_has_stopped_nothing(make_config, tmp_path):
     assert (result["epochs"], result["stopped"]) == (2, None)
 
 
+def test_a_run_that_is_stopped_at_rest_has_its_last_weights_in_the_checkpoint(make_config, tmp_path):
+    result = train(make_config(epochs=5, observe=[own("Steps"), own("AtItsEnd")]), tmp_path)
+    assert (result["epochs"], result["stopped"]) == (2, "AtItsEnd: two epochs are enough")
+    state, _ = checkpoint.load(tmp_path / records.CHECKPOINT)
+    assert state["position"]["epoch"] == 2
+    assert state["position"]["stopped"] == result["stopped"]
+
+
 @pytest.mark.parametrize("step", [1, 3, 7, 8, 9, 11, 12])
 def test_its_state_and_its_wish_to_stop_are_found_again(step, make_config, stop_after, bits, tmp_path):
     config = make_config(epochs=4, checkpoint_every=2, observe=[own("Steps", most=8)])
@@ -85,6 +93,64 @@ def test_one_that_was_given_in_code_gets_its_state_back_too(make_config, observe
     counting = observers.Steps()
     resume(tmp_path, observers=[counting])
     assert counting.taken == 12
+
+
+def test_a_run_that_goes_on_without_one_that_had_a_state_says_so(
+    make_config, observers, stop_after, tmp_path
+):
+    stop_after(9)
+    with pytest.raises(KeyboardInterrupt):
+        train(make_config(checkpoint_every=2), tmp_path, observers=[observers.Steps()])
+    stop_after(None)
+    with pytest.warns(UserWarning, match="goes on without the observer 'Steps', whose state its checkpoint"):
+        result = resume(tmp_path)
+    assert "without the observer 'Steps'" in result["warnings"][0]
+
+
+def test_two_of_one_class_that_were_given_in_code_have_each_its_own_state(
+    make_config, observers, stop_after, tmp_path
+):
+    first, second = observers.Steps(), observers.Steps()
+    second.taken = 100
+    stop_after(9)
+    with pytest.raises(KeyboardInterrupt):
+        train(make_config(checkpoint_every=2), tmp_path, observers=[first, second])
+    stop_after(None)
+    again = [observers.Steps(), observers.Steps()]
+    resume(tmp_path, observers=again)
+    assert [one.taken for one in again] == [12, 112]
+
+
+def test_a_state_that_no_checkpoint_holds_is_one_line(make_config, stop_after, tmp_path):
+    with pytest.raises(UserMistake, match=r"Unkept' failed: TypeError: a checkpoint cannot hold a Unkept"):
+        train(make_config(observe=[own("Unkept")]), tmp_path / "unkept")
+    stop_after(3)
+    with pytest.raises(KeyboardInterrupt):
+        train(make_config(observe=[own("Unkept", holds=True)], checkpoint_every=2), tmp_path / "another")
+    stop_after(None)
+    with pytest.raises(UserMistake, match=r"Unkept' failed: KeyError: 'another'"):
+        resume(tmp_path / "another")
+
+
+def test_one_that_follows_and_has_no_such_state_is_dropped_and_closes_what_it_has_open(
+    make_config, stop_after, tmp_path
+):
+    config = make_config(track=[own("Unkept")])
+    following = of_run(config, Ranks(torch.device("cpu")))[1]
+    setup = build(config)
+    trainer = Trainer(setup, Ranks(setup.device), tmp_path, [following])
+    with trainer.watched():
+        with pytest.warns(UserWarning, match=r"Unkept' failed after step 0 and was dropped: TypeError"):
+            state = trainer.state()
+        assert state["observers"] == trainer.state()["observers"] == {}
+    assert following.observer.left == 1
+    assert len(trainer.warnings) == 1
+    stop_after(3)
+    with pytest.raises(KeyboardInterrupt):
+        train(make_config(track=[own("Unkept", holds=True)], checkpoint_every=2), tmp_path / "another")
+    stop_after(None)
+    with pytest.raises(UserMistake, match=r"track '.*Unkept' cannot begin: KeyError: 'another'"):
+        resume(tmp_path / "another")
 
 
 def test_what_one_that_takes_part_raises_is_one_line_and_ends_the_run(make_config, tmp_path):
@@ -140,6 +206,12 @@ def test_only_what_takes_all_processes_is_in_those_that_write_nothing(make_confi
         ["Diagnostics", "Records", "Participant", "ProgressBar", "Checkpoints"],
         ["Checkpoints"],
     ]
+
+
+def test_one_of_the_users_own_is_in_all_processes_where_it_says_so(make_config):
+    config = make_config(observe=[own("AtItsEnd"), own("Diary")], track=[own("Diary")])
+    others = of_run(config, Ranks(torch.device("cpu"), 1, 2))
+    assert [getattr(one, "name", "").rpartition(":")[2] for one in others] == ["AtItsEnd", ""]
 
 
 def test_a_trainer_needs_none(make_config, tmp_path):
