@@ -128,6 +128,11 @@ class Run:
         return "unfinished" if self.result is None else self.result["status"]
 
     @property
+    def stopped(self) -> str | None:
+        """Which observer ended it before its last epoch, and why; None for a run that ended by itself, or has not."""
+        return (self.result or {}).get("stopped")
+
+    @property
     def epochs_done(self) -> int:
         """How many epochs are in the metrics."""
         return len(self.metrics)
