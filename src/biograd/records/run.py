@@ -54,7 +54,7 @@ class Run:
             UserMistake: it is no run's folder, or a record is damaged; the message names the file.
         """
         folder = Path(folder)
-        if not exists(folder / CONFIG):
+        if not (exists(folder / CONFIG) or (folder / CONFIG).exists()):
             raise UserMistake(f"{folder} is no run's folder: it has no {CONFIG}; give one that train wrote")
         return cls.of(folder, _contents(folder))
 
