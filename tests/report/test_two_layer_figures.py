@@ -211,6 +211,11 @@ def test_a_curve_of_another_length_than_its_steps_is_no_row():
         checked(ConvergenceFigure, short)
 
 
+def test_a_number_that_no_axis_holds_is_no_row():
+    with pytest.raises(ValueError, match=r"rows\.0\.cosine\.0 is 1\.7e\+308, expected a number less than"):
+        checked(ConvergenceFigure, curves() | {"rows": [curve(cosine=[1.7e308] * 3)]})
+
+
 def test_tables_say_what_must_be_known_besides():
     titles, line, broken = alignment_table(
         [

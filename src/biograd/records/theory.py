@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, NotRequired
 
-from annotated_types import Ge, Lt, MinLen, Predicate
+from annotated_types import Ge, Le, Lt, MinLen, Predicate
 from typing_extensions import TypedDict
 
 from biograd.records.rows import Environment
-from biograd.records.schema import Count, Json, Number, Positive, Share, Time, row
+from biograd.records.schema import LARGEST, Count, Json, Number, Positive, Share, Time, row
 
-Curve = list[Number]
+Curve = list[Annotated[float, Ge(-LARGEST), Le(LARGEST)]]
+"""What can be drawn on a linear scale."""
 PositiveCurve = list[Positive]
 Points = list[Count]
 Width = Annotated[int, Ge(1), Lt(2**63)]
@@ -98,7 +99,7 @@ class AlignmentRow(TypedDict):
 class Prediction(TypedDict):
     """What the kernels of the start say of a cell's trials, beside what these did; None where λ is not 0."""
 
-    linearised: Curve | None
+    linearised: list[Number] | None
     """The loss of the linearised recursion, the geometric mean."""
     predicted_slope: Number | None
     """The mean of 2ηλ_min(G(0))."""
