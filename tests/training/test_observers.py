@@ -262,6 +262,20 @@ def test_file_and_flags_name_observers_together_and_refine_each_other(make_confi
     assert RunConfig(**json.loads(json.dumps(config.to_json()))) == config
 
 
+def test_another_observer_of_the_same_label_drops_the_settings_of_the_first(make_config, tmp_path):
+    file, other = tmp_path / "run.toml", tmp_path / "other.py"
+    other.write_text(FILE.read_text())
+    file.write_text(
+        f"observe = {{name = '{FILE}:Steps', most = 3}}\ntrack = {{mlflow = {{uri = 'sqlite:///a.db'}}}}\n"
+    )
+    from biograd.training import RunConfig
+
+    typed = {"observe": {"Steps": {"name": f"{other}:Steps"}}, "track": {"mlflow": {"name": "mlflow"}}}
+    config = RunConfig.from_sources({"rule": "bp", "data": "iris", "net": "mlp", **typed}, file)
+    assert [(one.name, one.settings) for one in config.observe] == [(f"{other}:Steps", {})]
+    assert [(one.name, one.settings) for one in config.track] == [("mlflow", {"uri": "sqlite:///a.db"})]
+
+
 def test_the_names_are_those_of_the_trackers_that_come_along():
     assert names() == ["tensorboard", "mlflow"]
 

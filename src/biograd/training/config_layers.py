@@ -117,7 +117,8 @@ def _spelled(key: str, value: Any) -> Any:
 def merged(lower: Layer, upper: Layer) -> Layer:
     """``upper`` over ``lower``, key by key; a choice with another name replaces the one below whole.
 
-    Of keys that hold several names, those of both are kept, with the settings of either.
+    Of keys that hold several names, those of both are kept; what has one label and one name in both has the settings of
+    either.
 
     Example:
         >>> merged({"rule": {"name": "fa", "scale": 2}}, {"rule": {"seed": 1}})
@@ -131,7 +132,10 @@ def merged(lower: Layer, upper: Layer) -> Layer:
             value = _over(lower.get(key, {}), value)
         elif key in SEVERAL:
             below = lower.get(key, {})
-            value = {label: {**below.get(label, {}), **value.get(label, {})} for label in {**below, **value}}
+            value = {
+                label: _of_several(label, below.get(label, {}), value.get(label, {}))
+                for label in {**below, **value}
+            }
         result[key] = value
     return result
 
@@ -142,6 +146,12 @@ def _over(below: Layer, above: Layer) -> Layer:
         return {"name": "adam", **above}
     same = above.get("name", below.get("name")) == below.get("name")
     return {**below, **above} if same else above
+
+
+def _of_several(label: str, below: Layer, above: Layer) -> Layer:
+    """One of several over another of its label, which is the name where none is given."""
+    name = below.get("name", label)
+    return {**below, **above} if not below or above.get("name", name) == name else above
 
 
 def flat(value: Any) -> Layer:
