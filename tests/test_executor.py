@@ -77,6 +77,12 @@ def test_it_is_made_by_name_with_settings_in_their_range():
         executor.create("locl")
 
 
+def test_what_makes_no_executor_is_refused(tmp_path):
+    (tmp_path / "mine.py").write_text("class Nobody:\n    pass\n")
+    with pytest.raises(UserMistake, match="makes a Nobody, expected one with is_here and map"):
+        executor.create(f"{tmp_path / 'mine.py'}:Nobody")
+
+
 def test_no_jobs_are_refused():
     with pytest.raises(UserMistake, match="jobs is 0, expected at least 1"):
         Local(jobs=0)

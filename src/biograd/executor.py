@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.context import SpawnContext, SpawnProcess
-from typing import Annotated, Any, Protocol, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar, runtime_checkable
 
 from annotated_types import Ge
 
@@ -22,6 +22,7 @@ LOOK_EVERY = 1.0
 REGISTRY = Registry("executor", {"local": "biograd.executor:Local"}, group="biograd.executors")
 
 
+@runtime_checkable
 class Executor(Protocol):
     """Works through items that do not depend on each other.
 
@@ -64,12 +65,18 @@ def create(name: str, **settings: Any) -> Executor:
     """Make an executor by its name.
 
     Raises:
-        UserMistake: an unknown name or setting, or a value out of range.
+        UserMistake: an unknown name or setting, a value out of range, or no executor.
     """
     from biograd.settings import validate
 
     constructor = REGISTRY.find(name)
-    return constructor(**validate(constructor, settings, f"executor {name!r}"))
+    made = constructor(**validate(constructor, settings, f"executor {name!r}"))
+    if not isinstance(made, Executor):
+        raise UserMistake(
+            f"executor {name!r} makes a {type(made).__name__}, expected one with is_here and map, as "
+            "biograd.executor.Executor has them"
+        )
+    return made
 
 
 def results(

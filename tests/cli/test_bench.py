@@ -3,7 +3,7 @@ import json
 import pytest
 
 from biograd import bench
-from biograd.records import environment
+from biograd.records import environment, pack
 
 MEASURED = {
     "net": "mlp",
@@ -127,6 +127,16 @@ def test_memory_by_depth_is_measured_drawn_and_kept_as_rows(biograd, monkeypatch
 def test_there_is_no_figure_of_rules_that_cannot_teach_the_net(biograd, tmp_path):
     mistake = biograd(f"bench depth --rules forward-forward --depths 1 --out {tmp_path}").mistake
     assert "nothing was measured that could be drawn: forward-forward shows the net labels" in mistake
+
+
+def test_a_place_that_is_no_folder_is_a_mistake_before_anything_is_measured(biograd, monkeypatch, tmp_path):
+    monkeypatch.setattr(bench, "inverse_costs", lambda **_: pytest.fail("it was measured"))
+    (tmp_path / "taken").write_text("")
+    assert "is a file; give a folder" in biograd(f"bench inverses --out {tmp_path}/taken").mistake
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text("{}")
+    packed = pack(tmp_path / "run").file
+    assert "lies in a packed file, which is only read" in biograd(f"bench inverses --out {packed}").mistake
 
 
 def test_without_flags_a_benchmark_has_its_own_defaults(biograd, monkeypatch):

@@ -4,7 +4,7 @@ from itertools import chain
 import pytest
 
 from biograd.cli.parsing import Parser, take_settings
-from biograd.cli.run_flags import GROUPS, SECTIONS, add_run_flags, given
+from biograd.cli.run_flags import GROUPS, SECTIONS, add_run_flags, given, several
 from biograd.errors import UserMistake
 from biograd.training.config import RunConfig
 
@@ -94,3 +94,13 @@ def test_a_setting_of_the_feedback_optimizer_is_read_with_and_without_its_name()
 def test_a_flag_can_be_left_out():
     with pytest.raises(UserMistake, match="--one-vs-rest"):
         read("--one-vs-rest", "3")
+
+
+def test_settings_of_several_go_by_the_last_part_of_the_name_and_none_is_lost():
+    named = several(["a.py:My", "my-tracker"], {"my_tracker.uri": "x", "My.epochs": "3"}, "track")
+    assert named == {
+        "My": {"name": "a.py:My", "epochs": "3"},
+        "my-tracker": {"name": "my-tracker", "uri": "x"},
+    }
+    with pytest.raises(UserMistake, match="--track: 'My' is named twice"):
+        several(["a.py:My,b.py:My"], {}, "track")

@@ -53,3 +53,8 @@ def test_the_help_of_the_study_explains_every_flag(biograd):
 )
 def test_mistakes_are_one_line(biograd, command, message):
     assert message in biograd(command).mistake
+
+
+def test_a_file_in_place_of_the_folder_is_a_mistake_before_anything_is_simulated(biograd, tmp_path):
+    (tmp_path / "taken").write_text("")
+    assert "is a file; give a folder" in biograd(f"theory stdp --out {tmp_path}/taken").mistake

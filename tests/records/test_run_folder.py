@@ -151,3 +151,14 @@ def test_a_run_is_made_of_what_its_files_hold_wherever_they_lie(tmp_path):
     loaded = Run.load(write_run(tmp_path / "a", result=RESULT))
     assert (run.config, run.metrics, run.result) == (loaded.config, loaded.metrics, loaded.result)
     assert (run.environment, run.diagnostics, run.measurements) == ({}, [], [])
+
+
+@pytest.mark.parametrize(
+    "name", ["config.json", "environment.json", "metrics.jsonl", "result.json", "robustness.json"]
+)
+def test_a_folder_in_place_of_a_record_is_a_record_that_cannot_be_read(name, tmp_path):
+    folder = write_run(tmp_path / "a", result=RESULT)
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).mkdir()
+    with pytest.raises(UserMistake, match=rf"cannot read .*a/{name}: Is a directory"):
+        Run.load(folder)

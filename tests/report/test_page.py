@@ -11,7 +11,10 @@ from html.parser import HTMLParser
 import pytest
 
 from biograd.errors import RunFailed, UserMistake
+from biograd.records import read_json, write_json
 from biograd.report.page import write_report
+from biograd.report.table import Table
+from biograd.report.tables import csv, markdown
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
 HOSTILE = "<script>alert(1)</script>"
@@ -299,3 +302,21 @@ def test_reports_use_neither_torch_nor_pyplot(make_run, tmp_path):
         "assert not {'torch', 'matplotlib.pyplot'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code, str(tmp_path)], check=True)
+
+
+def test_runs_that_an_observer_ended_are_said_in_tables_and_on_the_page(make_run, tmp_path):
+    folder = make_run(tmp_path / "a", "bp", 0)
+    make_run(tmp_path / "b", "bp", 1)
+    result = read_json(folder / "result.json")
+    write_json(folder / "result.json", {**result, "epochs": 2, "stopped": f"Patience: {HOSTILE}"})
+    page = Page(write_report(tmp_path))
+    assert "2 done (1 of them stopped early )" in page.words(None)
+    assert "2 (1 of 2 stopped early)" in page.words("summary")
+    words = page.words("stopped-early")
+    assert "have a part in every mean above" in words
+    assert f"Patience: {HOSTILE} a" in words
+    assert "stopped" not in page.text
+    table = Table.below(tmp_path)
+    assert "2 (1 of 2 stopped early)" in markdown(table)
+    assert ",runs,diverged,unfinished,stopped_early," in csv(table)
+    assert ",2,0,0,1," in csv(table)

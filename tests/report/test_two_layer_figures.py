@@ -3,6 +3,7 @@ import re
 
 import pytest
 
+from biograd.records import pack
 from biograd.records.schema import checked
 from biograd.records.theory import ConvergenceFigure
 from biograd.report.alignment_by_width import alignment_by_width
@@ -169,7 +170,7 @@ def test_the_page_shows_every_figure_of_its_folder(tmp_path):
 
 
 def test_what_is_no_figure_under_the_name_of_one_is_left_out_and_the_page_says_so(tmp_path):
-    (tmp_path / "convergence.json").write_text('{"rows": []}')
+    (tmp_path / "convergence.json").write_text(json.dumps({"rows": curves()["rows"]}))
     with pytest.warns(
         UserWarning, match=r"left out: .*convergence\.json: config is missing; make the figure"
     ):
@@ -179,10 +180,40 @@ def test_what_is_no_figure_under_the_name_of_one_is_left_out_and_the_page_says_s
     assert "convergence.json: config is missing" in html
 
 
+EMPTY = {
+    "alignment-by-width": ([], "rows must have a mean"),
+    "convergence": ([], "rows must have steps"),
+    "kernel-norms": ([], "rows is"),
+}
+
+
+@pytest.mark.usefixtures("blank_figures")
+@pytest.mark.parametrize("name", KINDS)
+def test_a_figure_without_anything_to_draw_is_left_out(name, tmp_path):
+    rows, words = EMPTY[name]
+    (tmp_path / f"{name}.json").write_text(json.dumps({**FOUND[name](), "rows": rows}))
+    another = next(one for one in KINDS if one != name)
+    with pytest.warns(UserWarning, match=rf"left out: .*{name}\.json: {words}"):
+        write_figure(tmp_path, another, FOUND[another]())
+
+
+@pytest.mark.usefixtures("blank_figures")
+def test_a_figure_beside_a_packed_file_is_on_its_page(tmp_path):
+    (tmp_path / "simulations").mkdir()
+    (tmp_path / "simulations" / "a.json").write_text("{}")
+    write_figure(pack(tmp_path / "simulations").file, "kernel-norms", norms())
+    assert '<section id="kernel-norms"' in (tmp_path / "simulations" / "report.html").read_text()
+
+
 def test_a_curve_of_another_length_than_its_steps_is_no_row():
     short = curves() | {"rows": [curve(cosine=[0.0])]}
     with pytest.raises(ValueError, match=r"rows.0 must have a point of each curve at each of its steps"):
         checked(ConvergenceFigure, short)
+
+
+def test_a_number_that_no_axis_holds_is_no_row():
+    with pytest.raises(ValueError, match=r"rows\.0\.cosine\.0 is 1\.7e\+308, expected a number less than"):
+        checked(ConvergenceFigure, curves() | {"rows": [curve(cosine=[1.7e308] * 3)]})
 
 
 def test_tables_say_what_must_be_known_besides():

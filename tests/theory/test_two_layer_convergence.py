@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 import math
 
@@ -39,6 +40,14 @@ def test_the_loss_follows_the_recursion_and_ends_with_the_predicted_slope(record
     assert free["decades_apart"] < 1.5
     assert regularised["loss"][-1] > 1e-6
     assert regularised["linearised"] is regularised["slope_ratio"] is None
+
+
+@pytest.mark.parametrize("name", ["loss", "steps"])
+def test_a_trial_with_gaps_in_its_curves_is_refused_in_one_line(name, record):
+    damaged = copy.deepcopy(record)
+    damaged["outcomes"][-1]["curves"][name][1] = None if name == "loss" else 7
+    with pytest.raises(UserMistake, match="trial 1 did not diverge, but its curves have gaps or other steps"):
+        rows(damaged)
 
 
 def test_rows_are_means_over_trials(record):

@@ -72,3 +72,29 @@ class Failing(Observer):
 def nothing():
     """Makes no observer."""
     return 3
+
+
+class AtItsEnd(Observer):
+    """Asks to stop when the second epoch is over and at rest."""
+
+    is_everywhere = True
+
+    def notice(self, moment, run):
+        is_due = isinstance(moment, AtRest) and moment.is_epoch and run.position.epoch == 2
+        return "two epochs are enough" if is_due else None
+
+
+class Unkept(StatefulObserver):
+    """Has a state that no checkpoint holds, and fails on every state."""
+
+    def __init__(self, *, holds: bool = False):
+        self.holds, self.left = holds, 0
+
+    def notice(self, moment, run):
+        self.left += isinstance(moment, RunLeft)
+
+    def state(self):
+        return {"self": 1 if self.holds else self}
+
+    def restore(self, state):
+        raise KeyError("another")

@@ -1,4 +1,5 @@
 import importlib
+from pathlib import Path
 
 import pytest
 
@@ -6,6 +7,8 @@ from biograd import records
 from biograd.errors import RunFailed, UnsupportedNet, UserMistake
 from biograd.executor import Local
 from biograd.training import RunConfig, build, compare, grid, resume, train
+
+OBSERVERS = Path(__file__).with_name("small_observers.py")
 
 comparing = importlib.import_module("biograd.training.compare")  # the package has a function of that name
 
@@ -96,6 +99,23 @@ def test_a_rule_that_cannot_teach_the_net_is_found_before_anything_is_trained(sh
     with pytest.raises(UnsupportedNet):
         compare(configs, tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
+
+
+def test_an_observer_that_cannot_be_made_is_found_before_anything_is_trained(shared, tmp_path):
+    configs = grid(["bp"], [0], shared)
+    configs += grid(["fa"], [0], {**shared, "observe": f"{OBSERVERS}:nothing"})
+    with pytest.raises(UserMistake, match=r"makes a int, expected a biograd\.training\.Observer"):
+        compare(configs, tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_that_has_begun_goes_on_with_its_trackers_and_says_so(shared, stop_after, tmp_path):
+    stop_after(2)
+    with pytest.raises(KeyboardInterrupt):
+        compare(grid(["bp"], [0], shared), tmp_path)
+    stop_after(None)
+    with pytest.warns(UserWarning, match="bp-seed0 goes on with the trackers that it began with: none"):
+        compare(grid(["bp"], [0], {**shared, "track": f"{OBSERVERS}:Diary"}), tmp_path)
 
 
 def test_runs_of_another_configuration_are_not_mixed_in(shared, tmp_path):

@@ -7,7 +7,7 @@ import torch
 
 from biograd import records
 from biograd.errors import RunFailed, UserMistake
-from biograd.training import Ranks, build, resume, train
+from biograd.training import Ranks, build, checkpoint, resume, train
 from biograd.training.observers import create, names, of_run
 from biograd.training.trainer import Trainer
 
@@ -65,6 +65,14 @@ def test_who_asks_in_the_last_epoch_has_stopped_nothing(make_config, tmp_path):
     assert (result["epochs"], result["stopped"]) == (2, None)
 
 
+def test_a_run_that_is_stopped_at_rest_has_its_last_weights_in_the_checkpoint(make_config, tmp_path):
+    result = train(make_config(epochs=5, observe=[own("Steps"), own("AtItsEnd")]), tmp_path)
+    assert (result["epochs"], result["stopped"]) == (2, "AtItsEnd: two epochs are enough")
+    state, _ = checkpoint.load(tmp_path / records.CHECKPOINT)
+    assert state["position"]["epoch"] == 2
+    assert state["position"]["stopped"] == result["stopped"]
+
+
 @pytest.mark.parametrize("step", [1, 3, 7, 8, 9, 11, 12])
 def test_its_state_and_its_wish_to_stop_are_found_again(step, make_config, stop_after, bits, tmp_path):
     config = make_config(epochs=4, checkpoint_every=2, observe=[own("Steps", most=8)])
@@ -87,6 +95,64 @@ def test_one_that_was_given_in_code_gets_its_state_back_too(make_config, observe
     assert counting.taken == 12
 
 
+def test_a_run_that_goes_on_without_one_that_had_a_state_says_so(
+    make_config, observers, stop_after, tmp_path
+):
+    stop_after(9)
+    with pytest.raises(KeyboardInterrupt):
+        train(make_config(checkpoint_every=2), tmp_path, observers=[observers.Steps()])
+    stop_after(None)
+    with pytest.warns(UserWarning, match="goes on without the observer 'Steps', whose state its checkpoint"):
+        result = resume(tmp_path)
+    assert "without the observer 'Steps'" in result["warnings"][0]
+
+
+def test_two_of_one_class_that_were_given_in_code_have_each_its_own_state(
+    make_config, observers, stop_after, tmp_path
+):
+    first, second = observers.Steps(), observers.Steps()
+    second.taken = 100
+    stop_after(9)
+    with pytest.raises(KeyboardInterrupt):
+        train(make_config(checkpoint_every=2), tmp_path, observers=[first, second])
+    stop_after(None)
+    again = [observers.Steps(), observers.Steps()]
+    resume(tmp_path, observers=again)
+    assert [one.taken for one in again] == [12, 112]
+
+
+def test_a_state_that_no_checkpoint_holds_is_one_line(make_config, stop_after, tmp_path):
+    with pytest.raises(UserMistake, match=r"Unkept' failed: TypeError: a checkpoint cannot hold a Unkept"):
+        train(make_config(observe=[own("Unkept")]), tmp_path / "unkept")
+    stop_after(3)
+    with pytest.raises(KeyboardInterrupt):
+        train(make_config(observe=[own("Unkept", holds=True)], checkpoint_every=2), tmp_path / "another")
+    stop_after(None)
+    with pytest.raises(UserMistake, match=r"Unkept' failed: KeyError: 'another'"):
+        resume(tmp_path / "another")
+
+
+def test_one_that_follows_and_has_no_such_state_is_dropped_and_closes_what_it_has_open(
+    make_config, stop_after, tmp_path
+):
+    config = make_config(track=[own("Unkept")])
+    following = of_run(config, Ranks(torch.device("cpu")))[1]
+    setup = build(config)
+    trainer = Trainer(setup, Ranks(setup.device), tmp_path, [following])
+    with trainer.watched():
+        with pytest.warns(UserWarning, match=r"Unkept' failed after step 0 and was dropped: TypeError"):
+            state = trainer.state()
+        assert state["observers"] == trainer.state()["observers"] == {}
+    assert following.observer.left == 1
+    assert len(trainer.warnings) == 1
+    stop_after(3)
+    with pytest.raises(KeyboardInterrupt):
+        train(make_config(track=[own("Unkept", holds=True)], checkpoint_every=2), tmp_path / "another")
+    stop_after(None)
+    with pytest.raises(UserMistake, match=r"track '.*Unkept' cannot begin: KeyError: 'another'"):
+        resume(tmp_path / "another")
+
+
 def test_what_one_that_takes_part_raises_is_one_line_and_ends_the_run(make_config, tmp_path):
     with pytest.raises(UserMistake, match=r"observer '.*:Failing' failed: RuntimeError: the server is away$"):
         train(make_config(observe=[own("Failing")]), tmp_path)
@@ -103,10 +169,7 @@ def test_what_one_that_follows_raises_is_a_warning_and_the_records_are_whole(at,
         train(make_config(**flags, track=[own("Failing", at=at)]), tmp_path / "tracked")
     assert len(said) == 1
     result = records.read_json(tmp_path / "tracked" / "result.json")
-    if at != "left":  # the result is written before
-        assert [
-            line for line in result["warnings"] if "was dropped: RuntimeError: the server is away" in line
-        ]
+    assert [line for line in result["warnings"] if "was dropped: RuntimeError: the server is away" in line]
     records.write_json(tmp_path / "tracked" / "result.json", {**result, "warnings": []})
     assert bits(tmp_path / "tracked") == bits(tmp_path / "alone")
 
@@ -140,6 +203,12 @@ def test_only_what_takes_all_processes_is_in_those_that_write_nothing(make_confi
         ["Diagnostics", "Records", "Participant", "ProgressBar", "Checkpoints"],
         ["Checkpoints"],
     ]
+
+
+def test_one_of_the_users_own_is_in_all_processes_where_it_says_so(make_config):
+    config = make_config(observe=[own("AtItsEnd"), own("Diary")], track=[own("Diary")])
+    others = of_run(config, Ranks(torch.device("cpu"), 1, 2))
+    assert [getattr(one, "name", "").rpartition(":")[2] for one in others] == ["AtItsEnd", ""]
 
 
 def test_a_trainer_needs_none(make_config, tmp_path):
@@ -188,6 +257,20 @@ def test_file_and_flags_name_observers_together_and_refine_each_other(make_confi
     ]
     assert [(one.name, one.settings) for one in config.observe] == [(f"{FILE}:Steps", {"most": 3})]
     assert RunConfig(**json.loads(json.dumps(config.to_json()))) == config
+
+
+def test_another_observer_of_the_same_label_drops_the_settings_of_the_first(make_config, tmp_path):
+    file, other = tmp_path / "run.toml", tmp_path / "other.py"
+    other.write_text(FILE.read_text())
+    file.write_text(
+        f"observe = {{name = '{FILE}:Steps', most = 3}}\ntrack = {{mlflow = {{uri = 'sqlite:///a.db'}}}}\n"
+    )
+    from biograd.training import RunConfig
+
+    typed = {"observe": {"Steps": {"name": f"{other}:Steps"}}, "track": {"mlflow": {"name": "mlflow"}}}
+    config = RunConfig.from_sources({"rule": "bp", "data": "iris", "net": "mlp", **typed}, file)
+    assert [(one.name, one.settings) for one in config.observe] == [(f"{other}:Steps", {})]
+    assert [(one.name, one.settings) for one in config.track] == [("mlflow", {"uri": "sqlite:///a.db"})]
 
 
 def test_the_names_are_those_of_the_trackers_that_come_along():

@@ -242,6 +242,14 @@ def test_another_machine_that_it_goes_on_at_is_noted(interrupted):
     assert "resumed" not in records.read_json(whole / "environment.json")
 
 
+def test_a_place_that_is_none_among_those_where_it_went_on_is_one_line(interrupted):
+    stopped, _ = interrupted(3)
+    was = records.read_json(stopped / "environment.json")
+    records.write_json(stopped / "environment.json", {**was, "resumed": [{**was, "files": 5}]})
+    with pytest.raises(UserMistake, match=r"environment\.json: resumed\.0\.files is 5, expected a"):
+        resume(stopped)
+
+
 def test_killed_before_its_environment_was_written_it_gets_one(interrupted, bits):
     stopped, whole = interrupted(1)
     (stopped / "environment.json").unlink()

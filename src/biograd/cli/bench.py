@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from biograd.cli import runs
 from biograd.cli.exits import DONE
-from biograd.cli.output import columns, note, print_json, size, without_nan
+from biograd.cli.output import columns, note, print_json, size
 from biograd.cli.parsing import add_command
 from biograd.cli.values import names, whole, whole_numbers
 from biograd.errors import UserMistake
@@ -77,9 +78,7 @@ def add_parser(subparsers: Any) -> None:
         metavar="A,B",
         help="for depth: hidden layers (default 2,4,8,16,32)",
     )
-    parser.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="for inverses and depth: where the figure goes"
-    )
+    parser.add_argument("--out", metavar="FOLDER", help="for inverses and depth: where the figure goes")
     parser.add_argument("--repeats", type=whole(1), metavar="N", help="pairs a rule (≥ 1; default 30)")
     parser.add_argument("--threads", type=whole(1), metavar="N", help="threads (≥ 1; default 1)")
     parser.add_argument("--seed", type=whole(0), metavar="N", help="of weights, batch and order (default 0)")
@@ -91,12 +90,15 @@ def run(arguments: argparse.Namespace) -> int:
     from biograd.records import environment
 
     given = _given(arguments)
+    folder = (
+        runs.figure_folder(arguments.out) if arguments.out else None
+    )  # a mistake comes before the minutes
     if sys.stderr.isatty():  # no moving bar, which would take time from what is timed
         note("measuring …")
     measure = {None: bench.run, "inverses": bench.inverse_costs, "depth": bench.memory_by_depth}
     measured: dict[str, Any] = {"environment": environment(), "rows": measure[arguments.what](**given)}
-    if arguments.out:
-        measured["figure"] = str(_draw(arguments.what, measured, arguments.out))
+    if folder is not None:
+        measured["figure"] = str(_draw(arguments.what, measured, folder))
     if arguments.json:
         print_json(measured)
     else:
@@ -126,7 +128,7 @@ def _draw(what: str, measured: Mapping[str, Any], folder: Path) -> Path:
         raise UserMistake(f"nothing was measured that could be drawn: {rows[0]['reason']}")
     drawing = (inverse_cost if what == "inverses" else memory_by_depth)(rows)
     path = drawing.save(folder)
-    write_json(path.with_suffix(".json"), without_nan(measured))
+    write_json(path.with_suffix(".json"), measured)
     return path
 
 

@@ -28,8 +28,8 @@ examples:
 
 The runs lie in DIR/RULE-seedN, beside report.html. Calling it again with the same settings keeps the runs
 that are finished and goes on with the others; more rules or seeds are added to those there are. Data, net,
-loss, epochs, batch size, validation part and precision are the same for all. A run that diverges is recorded and
-named in the table; the exit code is 1 only when no run was finished.
+loss, epochs, batch size, validation part and whether the test set is read are the same for all. A run that
+diverges is recorded and named in the table; the exit code is 1 only when no run was finished.
 
 {SETTINGS_HELP}
 With several rules, --rule.RULE.NAME VALUE says whose setting it is: --rule.fa.scale 0.5. A file's settings

@@ -34,11 +34,9 @@ def add_parser(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the page and say where it is."""
-    from biograd.report.page import write_report
-    from biograd.report.table import Table
+    from biograd.report.page import write_and_return
 
-    page = write_report(arguments.directory, title=arguments.title)
-    table = Table.below(arguments.directory)
+    page, table = write_and_return(arguments.directory, title=arguments.title)
     if arguments.json:
         counts = {"runs": len(table.runs), "cells": len(table.cells), "left_out": len(table.left_out)}
         print_json({"report": str(page), **counts})

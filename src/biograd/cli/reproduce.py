@@ -150,11 +150,12 @@ def _list(arguments: argparse.Namespace) -> int:
     from biograd import studies
     from biograd.cli import describe
 
-    for flag, default in _OF_A_STUDY.items():
-        if getattr(arguments, flag) != default:
-            raise UserMistake(
-                f"--{flag.replace('_', '-')} needs a STUDY; known: {', '.join(studies.names())}"
-            )
+    typed = [flag for flag, default in _OF_A_STUDY.items() if getattr(arguments, flag) != default]
+    for flag in (
+        *typed,
+        *(f"{section}.{next(iter(given))}" for section, given in arguments.settings.items()),
+    ):
+        raise UserMistake(f"--{flag.replace('_', '-')} needs a STUDY; known: {', '.join(studies.names())}")
     summaries = describe.summaries(studies.REGISTRY)
     if arguments.json:
         print_json({"studies": [{"name": name, "summary": line} for name, line in summaries.items()]})

@@ -163,19 +163,24 @@ def several(typed: Iterable[str], settings: Mapping[str, str], section: str) -> 
         section: ``"track"``.
 
     Raises:
-        UserMistake: it is not said whose setting one is.
+        UserMistake: two names end alike, or it is not said whose setting one is.
 
     Example:
         >>> several(["tensorboard,mlflow"], {"mlflow.uri": "sqlite:///runs.db"}, "track")
         {'tensorboard': {'name': 'tensorboard'}, 'mlflow': {'name': 'mlflow', 'uri': 'sqlite:///runs.db'}}
     """
     names = [name.strip() for text in typed for name in text.split(",") if name.strip()]
-    found = {name.rpartition(":")[2]: {"name": name} for name in names}
+    labels = [name.rpartition(":")[2] for name in names]
+    twice = next((label for label in labels if labels.count(label) > 1), None)
+    if twice is not None:
+        raise UserMistake(f"--{section}: {twice!r} is named twice")
+    found = {label: {"name": name} for label, name in zip(labels, names, strict=True)}
+    spelled = {label.replace("-", "_"): label for label in labels}  # as flags are read
     for key, value in settings.items():
         owner, _, setting = key.rpartition(".")
         if not owner:
             raise UserMistake(f"--{section}.{key} does not say whose: write --{section}.NAME.{key}")
-        found.setdefault(owner, {})[setting] = value
+        found.setdefault(spelled.get(owner, owner), {})[setting] = value
     return found
 
 

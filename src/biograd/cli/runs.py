@@ -44,6 +44,19 @@ def chosen_folder(path: str) -> Path:
     return folder
 
 
+def figure_folder(path: str) -> Path:
+    """The folder that ``--out`` names, for figures and rows that are only written there.
+
+    Raises:
+        UserMistake: it cannot be a folder, or would lie in a packed file.
+    """
+    from biograd.records import refuse_packed
+
+    folder = chosen_folder(path)
+    refuse_packed(folder)
+    return folder
+
+
 @contextlib.contextmanager
 def claimed(folder: Path) -> Iterator[Path]:
     """A new empty folder of this name, or with ``-2``, ``-3``, … behind it; gone again if it stays empty.

@@ -4,8 +4,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from biograd.cli import runs
 from biograd.cli.exits import DONE
-from biograd.cli.output import columns, print_json, without_nan
+from biograd.cli.output import columns, print_json
 from biograd.cli.parsing import add_command
 from biograd.cli.values import whole
 
@@ -40,7 +41,7 @@ def add_parser(subparsers: Any) -> None:
         "--trials", type=whole(2), default=10_000, metavar="N", help="of each condition (≥ 2; default 10000)"
     )
     parser.add_argument("--seed", type=whole(0), default=0, metavar="N", help="of all spikes (default 0)")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where the figure and the rows go")
+    parser.add_argument("--out", metavar="FOLDER", help="where the figure and the rows go")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -48,9 +49,10 @@ def run(arguments: argparse.Namespace) -> int:
     from biograd.records import environment
     from biograd.theory.rate_rule import compare
 
+    folder = runs.figure_folder(arguments.out) if arguments.out else None
     measured: SpikeTimingRecord = {"environment": environment(), **compare(arguments.trials, arguments.seed)}
-    if arguments.out:
-        measured["figure"] = str(_draw(measured, arguments.out))
+    if folder is not None:
+        measured["figure"] = str(_draw(measured, folder))
     if arguments.json:
         print_json(measured)
     else:
@@ -64,7 +66,7 @@ def _draw(measured: "SpikeTimingRecord", folder: Path) -> Path:
     from biograd.report.spike_timing import spike_timing
 
     path = spike_timing(measured).save(folder)
-    write_json(path.with_suffix(".json"), without_nan(measured))
+    write_json(path.with_suffix(".json"), measured)
     return path
 
 

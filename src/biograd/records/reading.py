@@ -52,5 +52,5 @@ def as_row(path: str | os.PathLike[str], kind: type[_Row], value: object, advice
 
 
 def if_there(read: Callable[[Path], _Row], path: Path, otherwise: _Row) -> _Row:
-    """What a file holds, or something else where there is none."""
-    return read(path) if exists(path) else otherwise
+    """What a file holds, or something else where there is none; a folder in its place is none that can be read."""
+    return read(path) if exists(path) or path.exists() else otherwise

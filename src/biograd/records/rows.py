@@ -35,8 +35,8 @@ class Configuration(TypedDict):
 
 
 @row
-class Environment(TypedDict, total=False):
-    """``environment.json``: what a result depends on besides its configuration; what else it holds is kept."""
+class Place(TypedDict, total=False):
+    """Where a run went: what a result depends on besides its configuration; what else there is to it is kept."""
 
     biograd: str
     commit: str | None
@@ -56,7 +56,13 @@ class Environment(TypedDict, total=False):
     matmul_precision: str
     files: dict[str, str]
     """The user's own files that the run is made of, and their SHA-256."""
-    resumed: list[Json]
+
+
+@row
+class Environment(Place, total=False):
+    """``environment.json``: the place where the run began."""
+
+    resumed: list[Place]
     """Each place where the run went on that was not like the place before."""
 
 

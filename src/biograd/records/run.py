@@ -54,7 +54,7 @@ class Run:
             UserMistake: it is no run's folder, or a record is damaged; the message names the file.
         """
         folder = Path(folder)
-        if not exists(folder / CONFIG):
+        if not (exists(folder / CONFIG) or (folder / CONFIG).exists()):
             raise UserMistake(f"{folder} is no run's folder: it has no {CONFIG}; give one that train wrote")
         return cls.of(folder, _contents(folder))
 
@@ -126,6 +126,11 @@ class Run:
     def status(self) -> str:
         """``done``, ``diverged``, or ``unfinished`` while there is no result."""
         return "unfinished" if self.result is None else self.result["status"]
+
+    @property
+    def stopped(self) -> str | None:
+        """Which observer ended it before its last epoch, and why; None for a run that ended by itself, or has not."""
+        return (self.result or {}).get("stopped")
 
     @property
     def epochs_done(self) -> int:

@@ -117,6 +117,11 @@ class Cell:
         return len(self.with_status("unfinished"))
 
     @property
+    def stopped(self) -> int:
+        """How many runs an observer has ended before their last epoch; they are done, and have a part in means."""
+        return sum(run.stopped is not None for run in self.with_status("done"))
+
+    @property
     def repeated(self) -> int:
         """How many runs repeat the seed of another one."""
         return len(self.runs) - len(self.seeds)

@@ -1,16 +1,32 @@
 """Rows of the two-layer simulations and of the spiking ones: records of cells, and what figures show of them."""
 
-from typing import Annotated, NotRequired
+from collections.abc import Mapping
+from typing import Annotated, Any, NotRequired
 
-from annotated_types import Predicate
+from annotated_types import Ge, Le, Lt, MinLen, Predicate
 from typing_extensions import TypedDict
 
 from biograd.records.rows import Environment
-from biograd.records.schema import Count, Json, Number, Positive, Share, Time, row
+from biograd.records.schema import LARGEST, Count, Json, Number, Positive, Share, Time, row
 
-Curve = list[Number]
+Curve = list[Annotated[float, Ge(-LARGEST), Le(LARGEST)]]
+"""What can be drawn on a linear scale."""
 PositiveCurve = list[Positive]
 Points = list[Count]
+Width = Annotated[int, Ge(1), Lt(2**63)]
+"""Hidden neurons."""
+
+
+def _a_point_of_each_curve_at_each_of_its_steps(row: Mapping[str, Any]) -> bool:
+    return all(len(curve) == len(row["steps"]) for curve in row.values() if isinstance(curve, list))
+
+
+def _a_mean(rows: "list[AlignmentRow]") -> bool:
+    return any(row["cosine_mean"] is not None for row in rows)
+
+
+def _steps(rows: "list[ConvergenceRow]") -> bool:
+    return any(row["steps"] for row in rows)
 
 
 @row
@@ -37,7 +53,7 @@ class TrialOutcome(TypedDict):
     cosine: Number | None
     first_layer: Number | None
     second_layer: Number | None
-    curves: Curves
+    curves: Annotated[Curves, Predicate(_a_point_of_each_curve_at_each_of_its_steps)]
 
 
 @row
@@ -55,7 +71,7 @@ class AlignmentRow(TypedDict):
     """A cell's trials under one λ, beside the published; None where there is no number."""
 
     activation: str
-    width: Count
+    width: Width
     regularization: Number
     method: str
     units: str
@@ -83,7 +99,7 @@ class AlignmentRow(TypedDict):
 class Prediction(TypedDict):
     """What the kernels of the start say of a cell's trials, beside what these did; None where λ is not 0."""
 
-    linearised: Curve | None
+    linearised: list[Number] | None
     """The loss of the linearised recursion, the geometric mean."""
     predicted_slope: Number | None
     """The mean of 2ηλ_min(G(0))."""
@@ -115,16 +131,12 @@ class ConvergenceRow(Prediction):
     second_layer: Curve
 
 
-def _a_point_of_each_curve_at_each_of_its_steps(row: ConvergenceRow) -> bool:
-    return all(len(curve) == len(row["steps"]) for curve in row.values() if isinstance(curve, list))
-
-
 @row
 class KernelRow(TypedDict):
     """Both kernels at the start, of networks of one width."""
 
-    width: Count
-    first_layer_mean: Number
+    width: Width
+    first_layer_mean: Annotated[float, Ge(0)]
     """‖H(0)‖."""
     first_layer_sd: Number | None
     slowest_mean: Number
@@ -155,7 +167,7 @@ class ConvergenceConfig(NetworkConfig):
 class AlignmentFigure(TypedDict):
     """``alignment-by-width.json``."""
 
-    rows: list[AlignmentRow]
+    rows: Annotated[list[AlignmentRow], Predicate(_a_mean)]
     config: Json
     environment: Environment
     seconds: NotRequired[Time]
@@ -165,7 +177,10 @@ class AlignmentFigure(TypedDict):
 class ConvergenceFigure(TypedDict):
     """``convergence.json``."""
 
-    rows: list[Annotated[ConvergenceRow, Predicate(_a_point_of_each_curve_at_each_of_its_steps)]]
+    rows: Annotated[
+        list[Annotated[ConvergenceRow, Predicate(_a_point_of_each_curve_at_each_of_its_steps)]],
+        Predicate(_steps),
+    ]
     config: ConvergenceConfig
     environment: Environment
 
@@ -174,7 +189,7 @@ class ConvergenceFigure(TypedDict):
 class KernelMeasurement(TypedDict):
     """Both kernels at several widths, and the power of the width by which ‖H(0)‖ falls."""
 
-    rows: list[KernelRow]
+    rows: Annotated[list[KernelRow], MinLen(1)]
     exponent: Number
     standard_error: Number | None
 

@@ -56,14 +56,15 @@ def seconds_text(spread: Spread) -> str:
 
 
 def state_of(cell: Cell) -> str:
-    """Why a mean over this cell's seeds is not over all of its runs; empty when it is.
+    """Which of this cell's runs have no part in a mean over its seeds, or another than the rest; empty when none.
 
-    Example: ``1 of 3 diverged, 1 of 3 unfinished``.
+    Example: ``1 of 3 diverged, 1 of 3 stopped early``.
     """
     total = len(cell.runs)
     notes = [
         (cell.failed, f"{cell.failed} of {total} diverged"),
         (cell.unfinished, f"{cell.unfinished} of {total} unfinished"),
+        (cell.stopped, f"{cell.stopped} of {total} stopped early"),
         (cell.repeated, f"{cell.repeated} of {total} with a repeated seed"),
     ]
     return ", ".join(note for count, note in notes if count)

@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 import os
 import warnings as python_warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,16 @@ def write_report(directory: str | os.PathLike[str], title: str | None = None) ->
         UserMistake: there is no run, or none that can be read.
         RunFailed: a file cannot be written.
     """
+    return write_and_return(directory, title)[0]
+
+
+def write_and_return(directory: str | os.PathLike[str], title: str | None = None) -> tuple[Path, Table]:
+    """As `write_report`; also the table that the page shows, so that nobody need read the runs again.
+
+    Raises:
+        UserMistake: as there.
+        RunFailed: as there.
+    """
     directory = Path(directory)
     runs, left_out = search(directory)
     if not runs:
@@ -60,7 +70,7 @@ def write_report(directory: str | os.PathLike[str], title: str | None = None) ->
     title = title or (study.heading(found) if found else place.resolve().name) or "runs"
     html = _render(directory, title, table, sections, found)
     atomic_write(page, html.encode("utf-8", "replace"))
-    return page
+    return page, table
 
 
 def _study_in(directory: Path) -> tuple[StudyOutcome | None, list[str]]:
@@ -141,12 +151,8 @@ def _render(
         study=found and _study(found, table),
         sections=sections,
         attacked=robustness_tables(table.regrouped(study.compared(table.cells)) if found else table),
-        stopped=[
-            _stopped(directory, cell, run)
-            for cell in table.cells
-            for run in cell.runs
-            if run.status != "done"
-        ],
+        without_part=_listed(directory, table, lambda run: run.status != "done"),
+        stopped_early=_listed(directory, table, lambda run: run.status == "done" and run.stopped is not None),
         configuration=configuration(table),
         environments=environments(table),
         measuring_cost=measuring_cost(table),
@@ -168,8 +174,12 @@ def _study(found: StudyOutcome, table: Table) -> dict[str, Any]:
     }
 
 
-def _stopped(directory: Path, cell: Cell, run: Run) -> dict[str, Any]:
-    """What a reader wants to know of a run that has no part in the means."""
+def _listed(directory: Path, table: Table, wanted: Callable[[Run], bool]) -> list[dict[str, Any]]:
+    """Single runs, each with what a reader wants to know of one that did not go as the others."""
+    return [_line(directory, cell, run) for cell in table.cells for run in cell.runs if wanted(run)]
+
+
+def _line(directory: Path, cell: Cell, run: Run) -> dict[str, Any]:
     return {
         "name": name_of(cell),
         "task": f"{short(cell.data)} · {short(cell.net)}",
@@ -184,4 +194,4 @@ def _stopped(directory: Path, cell: Cell, run: Run) -> dict[str, Any]:
 def _reason(run: Run) -> str:
     if run.result is None:
         return "no result yet: it is still running, or was stopped; biograd resume goes on with it"
-    return run.result["reason"] or "no reason was recorded"
+    return run.result["reason"] or run.stopped or "no reason was recorded"

@@ -37,9 +37,9 @@ class Column:
 def summary_columns(table: Table) -> list[Column]:
     """The summary, a row for each cell; columns in which no cell has anything are left out.
 
-    ``seeds`` counts those that finished, and says what did not. Accuracies are in percent, mean ± sample standard
-    deviation over seeds, balanced accuracy (the mean over both sides) where one class is told from the rest;
-    ``Δ bp`` is the difference of the means in percentage points, ``× bp`` the ratio of the mean training seconds.
+    ``seeds`` counts those that finished, and says what did not, or was stopped early. Accuracies are in percent, mean ±
+    sample standard deviation over seeds, balanced accuracy (the mean over both sides) where one class is told from the
+    rest; ``Δ bp`` is the difference of the means in percentage points, ``× bp`` the ratio of the mean training seconds.
     Where no run has read the test set, balanced accuracy and differences are those of the validation part.
     """
     cells, placed = table.cells, [(task, cell) for task in table.tasks for cell in task.cells]
@@ -155,12 +155,13 @@ def csv(table: Table) -> str:
     measures = [f"{quantity}_{measure}" for quantity in quantities for measure in ("mean", "sd", "n")]
     text = io.StringIO()
     writer = csv_format.writer(text, lineterminator="\n")
-    writer.writerow(["rule", "data", "net", "configuration", "runs", "diverged", "unfinished", *measures])
+    counts = ("runs", "diverged", "unfinished", "stopped_early")
+    writer.writerow(["rule", "data", "net", "configuration", *counts, *measures])
     for cell in table.cells:
         spreads = [cell.spread(quantity) for quantity in quantities]
         numbers = [value for spread in spreads for value in (spread.mean, spread.sd, spread.n)]
-        head = [cell.rule, cell.data, cell.net, cell.label, len(cell.runs), cell.failed, cell.unfinished]
-        writer.writerow([*head, *numbers])
+        told = [len(cell.runs), cell.failed, cell.unfinished, cell.stopped]
+        writer.writerow([cell.rule, cell.data, cell.net, cell.label, *told, *numbers])
     return text.getvalue()
 
 
@@ -189,7 +190,7 @@ def _text(text: str) -> Entry:
 
 
 def _seeds(cell: Cell) -> Entry:
-    """How many seeds the means are over, and which runs have no part in them."""
+    """How many seeds the means are over, and which runs have no part in them or were stopped early."""
     count, state = len({run.seed for run in cell.with_status("done")}), state_of(cell)
     return Entry(f"{count} ({state})" if state else str(count), count)
 

@@ -57,14 +57,15 @@ def write_figure(folder: Path, name: str, found: Figure) -> Path:
     place = unpacked(folder)
     path = KINDS[name].draw(found).save(place)
     write_json(path.with_suffix(".json"), found)
-    figures, left_out = _figures(folder)
+    others, left_out = _figures(folder)
+    figures = {kind: found if kind == name else others.get(kind) for kind in KINDS}
     html = (
         templates()
         .get_template("theory.html")
         .render(
             title="Two-layer feedback alignment",
             behaviour_hash=None,
-            sections=[_section(KINDS[kind], one) for kind, one in figures.items()],
+            sections=[_section(KINDS[kind], one) for kind, one in figures.items() if one is not None],
             left_out=left_out,
         )
     )

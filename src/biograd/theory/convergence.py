@@ -49,12 +49,27 @@ def steps_needed(settings: SimulationSettings, trials: int) -> int:
 
 
 def rows(record: SimulationRecord) -> list[ConvergenceRow]:
-    """A row for each λ of a simulation whose trials all took the same steps; see `records.theory.ConvergenceRow`."""
+    """A row for each λ of a simulation whose trials all took the same steps; see `records.theory.ConvergenceRow`.
+
+    Raises:
+        UserMistake: a trial that did not diverge took other steps than the rest, or lacks a point of a curve.
+    """
     settings = settings_of(record)
+    _refuse_gaps([outcome for outcome in record["outcomes"] if not outcome["diverged"]])
     return [
         _row(settings, strength, [one for one in record["outcomes"] if one["regularization"] == strength])
         for strength in settings.regularization
     ]
+
+
+def _refuse_gaps(outcomes: Sequence[TrialOutcome]) -> None:
+    for outcome in outcomes:
+        curves = outcome["curves"]
+        if curves["steps"] != outcomes[0]["curves"]["steps"] or any(None in curves[name] for name in CURVES):
+            raise UserMistake(
+                f"trial {outcome['trial']} did not diverge, but its curves have gaps or other steps than the rest: "
+                "remove the record, and the trials are simulated again"
+            )
 
 
 def late_slope(steps: Sequence[int], losses: np.ndarray) -> float | None:

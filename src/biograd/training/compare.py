@@ -12,7 +12,7 @@ from biograd.executor import Executor, Local, results
 from biograd.progress import shown
 from biograd.records import Result
 from biograd.rules import REGISTRY
-from biograd.training import config_layers, folder
+from biograd.training import config_layers, folder, observers
 from biograd.training.config import RunConfig
 from biograd.training.loop import resume, train
 from biograd.training.run_setup import build
@@ -180,12 +180,26 @@ def _run(place: Path, config: RunConfig, progress: bool | None) -> Result:
 
 def _check(places: Mapping[Path, RunConfig]) -> None:
     """Find every mistake before the first run; of runs that differ in their seeds, one is tried."""
-    unfinished = [config for place, config in places.items() if not is_finished(place, config)]
+    waiting = {place: config for place, config in places.items() if not is_finished(place, config)}
+    unfinished = list(waiting.values())
+    for place, config in waiting.items():
+        _warn_of_trackers(place, config)
+    for choice in (one for config in unfinished for one in (*config.observe, *config.track)):
+        observers.create(choice.name, **choice.settings)
     for config in {config.model_copy(update={"seed": 0}).digest(): config for config in unfinished}.values():
         try:
             build(config)
         except UnsupportedNet as error:
             raise UnsupportedNet(f"rule {config.title!r}: {error}") from error
+
+
+def _warn_of_trackers(place: Path, config: RunConfig) -> None:
+    """Say that a run that has begun goes on with the trackers that it began with."""
+    if records.exists(place / records.CONFIG):
+        there = RunConfig.load(place / records.CONFIG).track
+        if there != config.track:
+            names = ", ".join(one.label for one in there) or "none"
+            warnings.warn(f"{place} goes on with the trackers that it began with: {names}", stacklevel=5)
 
 
 def _check_budget(configs: Sequence[RunConfig]) -> None:

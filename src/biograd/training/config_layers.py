@@ -118,7 +118,8 @@ def merged(lower: Layer, upper: Layer) -> Layer:
     """``upper`` over ``lower``, key by key; a choice with another name replaces the one below whole.
 
     So does a strategy among its settings; one of the same name, or none, is merged key by key too.
-    Of keys that hold several names, those of both are kept, with the settings of either.
+    Of keys that hold several names, those of both are kept; what has one label and one name in both has the settings of
+    either.
 
     Example:
         >>> merged({"rule": {"name": "fa", "scale": 2}}, {"rule": {"seed": 1}})
@@ -134,7 +135,10 @@ def merged(lower: Layer, upper: Layer) -> Layer:
             value = _over(lower.get(key, {}), value)
         elif key in SEVERAL:
             below = lower.get(key, {})
-            value = {label: {**below.get(label, {}), **value.get(label, {})} for label in {**below, **value}}
+            value = {
+                label: _of_several(label, below.get(label, {}), value.get(label, {}))
+                for label in {**below, **value}
+            }
         result[key] = value
     return result
 
@@ -157,6 +161,12 @@ def _refined(below: Any, above: Any) -> Any:
     lower, upper = flat(below), flat(above)
     same = "name" in lower and upper.get("name", lower["name"]) == lower["name"]
     return {**lower, **upper} if same else above
+
+
+def _of_several(label: str, below: Layer, above: Layer) -> Layer:
+    """One of several over another of its label, which is the name where none is given."""
+    name = below.get("name", label)
+    return {**below, **above} if not below or above.get("name", name) == name else above
 
 
 def flat(value: Any) -> Layer:

@@ -141,15 +141,20 @@ class Trainer:
         self._tally.restore(state["sums"][self.ranks.rank])
         mine = {name: states[self.ranks.rank] for name, states in state["random"].items()}
         restore_random_state(mine, self.setup.device)
-        saved = state.get("observers", {})  # of a run that was begun before observers had a state
+        saved = dict(state.get("observers", {}))  # none in a run that was begun before observers had a state
         for one in self.observers:
             if isinstance(one, Participant | Tracker) and one.name in saved:
-                one.restore(saved[one.name])
+                one.restore(saved.pop(one.name))
+        if self.ranks.first:  # others may have no observers at all
+            self.warnings += [
+                f"the run goes on without the observer {name!r}, whose state its checkpoint holds"
+                for name in saved
+            ]
 
     def _observed(self) -> dict[str, Any]:
         """The states of observers that have one, by name."""
         named = [one for one in self.observers if isinstance(one, Participant | Tracker)]
-        return {one.name: state for one in named if (state := one.state())}
+        return {one.name: state for one in named if (state := one.state(self))}
 
     def _is_over(self) -> bool:
         """Whether no epoch follows, in all processes alike; the first of them knows who has asked to stop."""

@@ -1,4 +1,4 @@
-"""What users bring (nets, rules, penalties, studies): what is wrong with it is one line, our own fault a traceback."""
+"""What users bring (nets, rules, observers, …): what is wrong with it is one line, our own fault a traceback."""
 
 import contextlib
 import inspect
@@ -26,7 +26,7 @@ def blamed(kind: str, name: str, expected: str = "") -> Iterator[None]:
     """Report in one line what a user's own part raises inside; with a registered name, do nothing.
 
     Args:
-        kind: ``"net"``, ``"rule"``, ``"penalty"`` or ``"study"``.
+        kind: ``"net"``, ``"rule"``, ``"penalty"``, ``"observer"`` or ``"study"``.
         name: the one in the configuration.
         expected: what the line adds.
 

@@ -100,13 +100,29 @@ def of_run(
     from biograd.training.observers.records import Records
 
     every = config.diagnostics_every
+    taking_part = [(one.name, create(one.name, **one.settings)) for one in config.observe]
+    taking_part += _named_apart(given)
     observers = [
         *([Diagnostics(every=every)] if every else []),
         Records(),
-        *(Participant(one.name, create(one.name, **one.settings)) for one in config.observe),
-        *(Participant(type(one).__name__, one) for one in given),
+        *(Participant(name, one) for name, one in taking_part),
         *(Tracker(one.name, create(one.name, **one.settings)) for one in config.track),
         ProgressBar(wanted=progress),
         Checkpoints(every=config.checkpoint_every),
     ]
-    return [observer for observer in observers if ranks.first or observer.is_everywhere]
+    return [one for one in observers if ranks.first or _itself(one).is_everywhere]
+
+
+def _named_apart(given: Sequence[Observer]) -> list[tuple[str, Observer]]:
+    """Observers by their classes, those of one class told apart, so that each finds its own state again."""
+    classes = [type(one).__name__ for one in given]
+    counts = [classes[: place + 1].count(name) for place, name in enumerate(classes)]
+    names = [name if count == 1 else f"{name} {count}" for name, count in zip(classes, counts, strict=True)]
+    return list(zip(names, given, strict=True))
+
+
+def _itself(observer: Observer) -> Observer:
+    """The observer that a configuration names, or the code gave, without what passes its moments on."""
+    from biograd.training.observers.named import Participant, Tracker
+
+    return observer.observer if isinstance(observer, Participant | Tracker) else observer

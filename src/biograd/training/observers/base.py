@@ -64,7 +64,7 @@ class AtRest:
 
     Attributes:
         is_epoch: whether an epoch is over; within one, the clock runs.
-        is_last: whether no step follows.
+        is_last: whether no step follows; one who asks to stop here makes it the last after all.
     """
 
     is_epoch: bool = False

@@ -32,7 +32,8 @@ class Checkpoints(Observer):
         match moment:
             case AtRest(is_epoch=True, is_last=is_last):
                 since = time.monotonic() - self._saved
-                if run.ranks.agree(is_last or since >= MINIMUM_GAP):  # clocks differ between processes
+                ends = is_last or run.position.stopped is not None  # perhaps asked for at this very moment
+                if run.ranks.agree(ends or since >= MINIMUM_GAP):  # clocks differ between processes
                     self._save(run)
             case AtRest() if self.every and run.position.step % self.every == 0:
                 with run.clock.paused():

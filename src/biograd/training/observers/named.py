@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from biograd.errors import UserMistake
 from biograd.training import user_code
-from biograd.training.observers.base import Moment, Observer, RunBegins, StatefulObserver
+from biograd.training.observers.base import Moment, Observer, RunBegins, RunLeft, StatefulObserver
+from biograd.training.packing import pack
 
 if TYPE_CHECKING:
     from biograd.training.trainer import Trainer
@@ -29,13 +30,15 @@ class Participant(Observer):
             reason = self.observer.notice(moment, run)
         return None if reason is None else f"{type(self.observer).__name__}: {reason}"
 
-    def state(self) -> Mapping[str, Any]:
+    def state(self, run: "Trainer") -> Mapping[str, Any]:
         """That of the observer, where it has one."""
-        return _state(self.observer)
+        with user_code.blamed("observer", self.name):
+            return _state(self.observer)
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Put back what `state` gave."""
-        _restore(self.observer, state)
+        with user_code.blamed("observer", self.name):
+            _restore(self.observer, state)
 
 
 class Tracker(Observer):
@@ -53,42 +56,74 @@ class Tracker(Observer):
         self.name, self.observer, self._is_dropped = name, observer, False
 
     def notice(self, moment: Moment, run: "Trainer") -> None:
-        """Pass a moment on, and drop the observer when it fails."""
-        if self._is_dropped:
+        """Pass a moment on, and drop the observer when it fails; then it has only to close what it has open."""
+        if self._is_dropped and not isinstance(moment, RunLeft):
             return
         try:
             reason = self.observer.notice(moment, run)
         except MemoryError:
             raise
         except Exception as error:
-            self._fail(moment, run, error)
+            if isinstance(moment, RunBegins):
+                raise self._refused(error) from error
+            self._drop(run, error)
             return
         if reason is not None:
             raise UserMistake(
                 f"track {self.name!r} asks to stop the run, which what tracks it cannot: name it under observe"
             )
 
-    def state(self) -> Mapping[str, Any]:
-        """That of the observer, where it has one."""
-        return _state(self.observer)
+    def state(self, run: "Trainer") -> Mapping[str, Any]:
+        """That of the observer, where it has one; it is dropped when it has none that can be kept."""
+        if self._is_dropped:
+            return {}
+        try:
+            return _state(self.observer)
+        except MemoryError:
+            raise
+        except Exception as error:
+            self._drop(run, error)
+            return {}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Put back what `state` gave."""
-        _restore(self.observer, state)
+        try:
+            _restore(self.observer, state)
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise self._refused(error) from error
 
-    def _fail(self, moment: Moment, run: "Trainer", error: Exception) -> None:
-        first = next(iter(str(error).strip().splitlines()), "")
-        reason = first if isinstance(error, UserMistake) else f"{type(error).__name__}: {first}"
-        if isinstance(moment, RunBegins):
-            raise UserMistake(f"track {self.name!r} cannot begin: {reason}") from error
+    def _drop(self, run: "Trainer", error: Exception) -> None:
+        """Go on without it, and say so once."""
+        if self._is_dropped:
+            return
         self._is_dropped = True
-        warning = f"track {self.name!r} failed after step {run.position.step} and was dropped: {reason}"
+        step = run.position.step
+        warning = f"track {self.name!r} failed after step {step} and was dropped: {_reason(error)}"
         run.warnings.append(warning)
         warnings.warn(warning, stacklevel=2)
 
+    def _refused(self, error: Exception) -> UserMistake:
+        return UserMistake(f"track {self.name!r} cannot begin: {_reason(error)}")
+
+
+def _reason(error: Exception) -> str:
+    first = next(iter(str(error).strip().splitlines()), "")
+    return first if isinstance(error, UserMistake) else f"{type(error).__name__}: {first}"
+
 
 def _state(observer: Observer) -> Mapping[str, Any]:
-    return observer.state() if isinstance(observer, StatefulObserver) else {}
+    """What a checkpoint keeps of an observer.
+
+    Raises:
+        TypeError: it is nothing that a checkpoint can hold.
+    """
+    if not isinstance(observer, StatefulObserver):
+        return {}
+    state = observer.state()
+    pack(state)
+    return state
 
 
 def _restore(observer: Observer, state: Mapping[str, Any]) -> None:
