@@ -187,7 +187,7 @@ def test_dfa_projects_the_error_of_the_output_to_every_unit(name):
 @every_chain
 def test_dfa_at_low_rank_projects_the_error_through_V_and_then_U(name):
     chain = make(name)
-    rule = biograd.DirectFeedbackAlignment(chain.net, chain.x[:1], form="low-rank", rank=2)
+    rule = biograd.DirectFeedbackAlignment(chain.net, chain.x[:1], form={"name": "low-rank", "rank": 2})
 
     def signal(index, h, e):
         U, V = rule.direct.blocks[index].U.numpy(), rule.direct.blocks[index].V.numpy()
@@ -265,7 +265,7 @@ def test_drawn_weights_have_the_rms_of_W_times_the_scale(rule_name, distribution
 def test_direct_feedback_has_the_deviation_of_its_scale_over_the_root_of_the_outputs(rule_name, form):
     net = wide_net()
     rule = biograd.rules.create(
-        rule_name, net, scale=2.0, form=form, **({"rank": 40} if form == "low-rank" else {})
+        rule_name, net, scale=2.0, form={"name": form, **({"rank": 40} if form == "low-rank" else {})}
     )
     projection = rule.direct.blocks[0]
     B = projection.U @ projection.V if form == "low-rank" else projection.B

@@ -10,6 +10,7 @@ from torch import nn
 
 import biograd
 from biograd.layers import LocallyConnected2d
+from biograd.rules.parts.direct_feedback import LowRank, Tiled
 from tests.equations.chains import CHAINS, Chain, make
 
 
@@ -172,13 +173,13 @@ def test_dfa_and_drtp_agree_where_the_error_is_minus_the_label():
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("form", ["tiled", "low-rank"])
+@pytest.mark.parametrize("form", [Tiled(), LowRank(rank=3)], ids=lambda form: form.name)
 def test_a_dfa_form_that_can_hold_the_full_matrix_equals_it(form):
     chain = make("mlp")
     full = biograd.DirectFeedbackAlignment(chain.net)
-    other = biograd.DirectFeedbackAlignment(chain.net, form=form, rank=3 if form == "low-rank" else None)
+    other = biograd.DirectFeedbackAlignment(chain.net, form=form)
     for projection, whole in zip(other.direct.blocks, full.direct.blocks, strict=True):
-        if form == "tiled":  # a block without positions
+        if form.name == "tiled":  # a block without positions
             projection.B.copy_(whole.B)
         else:
             projection.U.copy_(whole.B)

@@ -56,9 +56,7 @@ def test_it_goes_on_with_the_same_bits_wherever_it_was_stopped(step, interrupted
     assert result == records.read_json(stopped / "result.json")
 
 
-@pytest.mark.parametrize(
-    ("every", "steps"), [(0, [6, 12]), (2, [2, 4, 6, 8, 10, 12]), (4, [4, 6, 8, 12])]
-)
+@pytest.mark.parametrize(("every", "steps"), [(0, [6, 12]), (2, [2, 4, 6, 8, 10, 12]), (4, [4, 6, 8, 12])])
 def test_a_checkpoint_is_made_every_so_many_steps_and_at_every_epoch(
     every, steps, make_config, monkeypatch, tmp_path
 ):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from biograd.credit.chain.lesson import Lesson
 from biograd.rules.base import ErrorWeights, Family
 from biograd.rules.block_rule import BlockRule
-from biograd.rules.parts.direct_feedback import DirectFeedback, Form, Rank
+from biograd.rules.parts.direct_feedback import DirectFeedback, Full, LowRank, Tiled
 from biograd.rules.parts.feedback_weights import Seed
 from biograd.settings import checked_settings
 
@@ -26,8 +26,7 @@ class DirectFeedbackAlignment(BlockRule):
     Args:
         net: a chain; see `biograd.credit.chain.blocks`.
         sample: one input, batch of one; not needed where the first layer is linear.
-        form: form of every B.
-        rank: of the low-rank form, 8 unless given; for no other form.
+        form: of every B; ``low-rank`` has a ``rank``.
         scale: standard deviation of the entries of B times √K.
         seed: of B.
     """
@@ -41,13 +40,12 @@ class DirectFeedbackAlignment(BlockRule):
         net: nn.Module,
         sample: Tensor | None = None,
         *,
-        form: Form = "full",
-        rank: Rank | None = None,
+        form: Full | LowRank | Tiled = Full(),
         scale: Annotated[float, Gt(0)] = 1.0,
         seed: Seed = 0,
     ) -> None:
         super().__init__(net)
-        self.direct = DirectFeedback(net, sample, form=form, rank=rank, scale=scale, seed=seed)
+        self.direct = DirectFeedback(net, sample, form=form, scale=scale, seed=seed)
 
     def teaching_signals(self, lesson: Lesson) -> list[Tensor]:
         """A signal for every hidden block; autograd supplies φ'."""

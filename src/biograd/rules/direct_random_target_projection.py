@@ -12,7 +12,7 @@ from biograd.errors import UserMistake
 from biograd.rules.base import Awaited, ErrorWeights, Family
 from biograd.rules.block_rule import BlockRule
 from biograd.rules.examples import CHAINS, Examples
-from biograd.rules.parts.direct_feedback import DirectFeedback, Form, Rank
+from biograd.rules.parts.direct_feedback import DirectFeedback, Full, LowRank, Tiled
 from biograd.rules.parts.feedback_weights import Seed
 from biograd.settings import checked_settings
 
@@ -27,8 +27,7 @@ class DirectRandomTargetProjection(BlockRule):
     Args:
         net: a chain; see `biograd.credit.chain.blocks`.
         sample: one input, batch of one; not needed where the first layer is linear.
-        form: form of every B, as in `DirectFeedbackAlignment`.
-        rank: of the low-rank form, 8 unless given; for no other form.
+        form: of every B, as in `DirectFeedbackAlignment`.
         scale: standard deviation of the entries of B times √outputs.
         seed: of B.
     """
@@ -44,13 +43,12 @@ class DirectRandomTargetProjection(BlockRule):
         net: nn.Module,
         sample: Tensor | None = None,
         *,
-        form: Form = "full",
-        rank: Rank | None = None,
+        form: Full | LowRank | Tiled = Full(),
         scale: Annotated[float, Gt(0)] = 1.0,
         seed: Seed = 0,
     ) -> None:
         super().__init__(net)
-        self.direct = DirectFeedback(net, sample, form=form, rank=rank, scale=scale, seed=seed)
+        self.direct = DirectFeedback(net, sample, form=form, scale=scale, seed=seed)
 
     def teaching_signals(self, lesson: Lesson) -> list[Tensor]:
         """A signal for every hidden block; over the batch size, as the loss is a mean over it."""

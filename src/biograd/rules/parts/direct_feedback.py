@@ -1,8 +1,10 @@
 """Random projections from the output straight to a hidden block, in the forms that convolutions call for."""
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Annotated, Literal
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
 import torch
 from annotated_types import Gt
@@ -10,16 +12,10 @@ from torch import Tensor, nn
 
 from biograd.credit.chain.blocks import blocks
 from biograd.credit.chain.shapes import output_shapes
-from biograd.errors import UnsupportedNet, UserMistake
+from biograd.errors import UnsupportedNet
 from biograd.rules.parts.feedback_weights import draw_like
 from biograd.rules.parts.random_stream import RandomStream
-from biograd.settings import Meaning
-
-Form = Annotated[
-    Literal["full", "low-rank", "tiled"], Meaning("form of every B, as `DirectFeedbackAlignment` has it")
-]
-Rank = Annotated[int, Gt(0)]
-_RANK = 8
+from biograd.settings import Strategy
 
 
 class FullProjection(nn.Module):
@@ -92,40 +88,81 @@ class TiledProjection(nn.Module):
         return signal.view(*signal.shape, *positions).expand(hidden.shape)
 
 
+class Form(Strategy):
+    """Interface: what the projection to a block is made of."""
+
+    @abstractmethod
+    def projection(
+        self, units: torch.Size, outputs: int, scale: float, like: Tensor, stream: RandomStream
+    ) -> nn.Module:
+        """The projection to one block; arguments as in `FullProjection`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Full(Form):
+    """A weight from every output to every unit."""
+
+    name: ClassVar[str] = "full"
+
+    def projection(
+        self, units: torch.Size, outputs: int, scale: float, like: Tensor, stream: RandomStream
+    ) -> FullProjection:
+        """See `Form.projection`."""
+        return FullProjection(units, outputs, scale, like, stream)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LowRank(Form):
+    """The full matrix as a product of two.
+
+    Args:
+        rank: numbers between the two.
+    """
+
+    name: ClassVar[str] = "low-rank"
+    rank: Annotated[int, Gt(0)] = 8
+
+    def projection(
+        self, units: torch.Size, outputs: int, scale: float, like: Tensor, stream: RandomStream
+    ) -> LowRankProjection:
+        """See `Form.projection`."""
+        return LowRankProjection(units, outputs, scale, like, stream, self.rank)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tiled(Form):
+    """One signal a channel, the same at every position."""
+
+    name: ClassVar[str] = "tiled"
+
+    def projection(
+        self, units: torch.Size, outputs: int, scale: float, like: Tensor, stream: RandomStream
+    ) -> TiledProjection:
+        """See `Form.projection`."""
+        return TiledProjection(units, outputs, scale, like, stream)
+
+
 class DirectFeedback(nn.Module):
     """One projection a hidden block, with entries of standard deviation ``scale / √outputs``.
 
     Args:
         net: a chain, whose dtype and device they take.
         sample: one input, from which the shapes are taken; see `biograd.credit.chain.shapes.output_shapes`.
-        form: full, low-rank or tiled.
-        rank: of the low-rank form, 8 unless given; for no other form.
+        form: of every projection.
         scale: see above.
         seed: of all of them.
-
-    Raises:
-        UserMistake: a rank for another form than low-rank.
     """
 
-    def __init__(
-        self, net: nn.Module, sample: Tensor | None, *, form: Form, rank: int | None, scale: float, seed: int
-    ) -> None:
+    def __init__(self, net: nn.Module, sample: Tensor | None, *, form: Form, scale: float, seed: int) -> None:
         super().__init__()
-        if rank is not None and form != "low-rank":
-            raise UserMistake(
-                f"rank {rank} goes with form 'low-rank', not with {form!r}: leave it out, or change the form"
-            )
         shapes, like = output_shapes(blocks(net), sample), next(net.parameters())
         stream = RandomStream(seed)
         outputs = math.prod(shapes[-1])
         spread = scale / math.sqrt(outputs)
-        make: dict[Form, Callable[[torch.Size], nn.Module]] = {
-            "full": lambda units: FullProjection(units, outputs, spread, like, stream),
-            "low-rank": lambda units: LowRankProjection(units, outputs, spread, like, stream, rank or _RANK),
-            "tiled": lambda units: TiledProjection(units, outputs, spread, like, stream),
-        }
         self._is_flat = all(len(shape) == 1 for shape in shapes)
-        self.blocks = nn.ModuleList(make[form](units) for units in shapes[:-1])
+        self.blocks = nn.ModuleList(
+            form.projection(units, outputs, spread, like, stream) for units in shapes[:-1]
+        )
 
     def forward(self, source: Tensor, hidden: Sequence[Tensor]) -> list[Tensor]:
         """The projection of ``source``, a tensor in the shape of the net's output, to every hidden block."""
