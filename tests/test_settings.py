@@ -57,6 +57,7 @@ def test_a_constructor_without_settings_has_none():
         ("scale", "0.5", 0.5),
         ("scale", "1e-3", 1e-3),
         ("kind", "normal", "normal"),
+        ("weight_decay", "none", None),
         ("widths", "32", (32,)),
         ("widths", "64,32", (64, 32)),
         ("widths", " 64 , 32, ", (64, 32)),

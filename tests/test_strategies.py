@@ -107,7 +107,7 @@ def test_settings_alone_refine_the_default_and_a_name_begins_anew():
 
 
 def test_none_is_taken_where_the_annotation_has_it():
-    assert made(inverse=None) == {"inverse": None}
+    assert made(inverse=None) == made(inverse="none") == {"inverse": None}
 
 
 def test_made_by_hand_it_is_checked_and_converted():

@@ -194,6 +194,7 @@ def _with_strategies(constructor: Callable[..., Any], given: dict[str, Any], own
 def _made(value: Any, setting: str, hint: Any, default: Any, owner: str) -> Any:
     """The strategy that a value stands for; other values, and those that are strategies already, as they are."""
     kinds = {kind.name: kind for kind in _strategies(hint)}
+    value = None if value == "none" and _takes_none(hint) else value
     is_none = value is None and _takes_none(hint)
     if not kinds or is_none or isinstance(value, tuple(kinds.values())):
         return value
@@ -203,7 +204,8 @@ def _made(value: Any, setting: str, hint: Any, default: Any, owner: str) -> Any:
     name = own.pop("name", None)
     if not isinstance(name, str) or name not in kinds:
         got = f"{', '.join(own)} without a name" if own and name is None else repr(name)
-        raise UserMistake(f"{owner}: setting {setting!r} got {got}: expected {', '.join(kinds)}")
+        expected = [*kinds, *(["none"] if _takes_none(hint) else [])]
+        raise UserMistake(f"{owner}: setting {setting!r} got {got}: expected {', '.join(expected)}")
     return kinds[name](**validate(kinds[name], own, f"{owner}: {setting} {name!r}"))
 
 
@@ -267,13 +269,15 @@ def _checked_type(hint: Any) -> Any:
 
 
 def _accepting_text(hint: Any) -> Any:
-    """Let a tuple be written ``512,512``, as a command line gives it."""
+    """Let a tuple be written ``512,512`` and None ``none``, as a command line gives them."""
     from pydantic import BeforeValidator
 
     bare = typing.get_args(hint)[0] if typing.get_origin(hint) is Annotated else hint
-    if typing.get_origin(bare) is not tuple:
-        return hint
-    return Annotated[hint, BeforeValidator(_split)]
+    if typing.get_origin(bare) is tuple:
+        return Annotated[hint, BeforeValidator(_split)]
+    if type(None) in typing.get_args(bare) and str not in typing.get_args(bare):
+        return Annotated[hint, BeforeValidator(lambda value: None if value == "none" else value)]
+    return hint
 
 
 def _split(value: Any) -> Any:

@@ -98,3 +98,13 @@ class Unkept(StatefulObserver):
 
     def restore(self, state):
         raise KeyError("another")
+
+
+class Untidy(Observer):
+    """Leaves files behind and fails, when a run begins and when it is left."""
+
+    def notice(self, moment, run):
+        if isinstance(moment, RunBegins):
+            (run.folder / "of" / "mine").mkdir(parents=True)
+            (run.folder / "of" / "mine" / "file.txt").write_text("begun")
+        raise RuntimeError("no more")

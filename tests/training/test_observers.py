@@ -180,11 +180,20 @@ def test_one_that_follows_and_cannot_begin_is_refused(make_config, tmp_path):
     assert not (tmp_path / "metrics.jsonl").exists()
 
 
-def test_one_that_follows_may_not_stop(make_config, tmp_path):
-    with pytest.raises(
-        UserMistake, match="asks to stop the run, which what tracks it cannot: name it under obs"
+@pytest.mark.parametrize("key", ["observe", "track"])
+def test_where_one_cannot_begin_the_folder_is_as_it_was(key, make_config, tmp_path):
+    with pytest.raises(UserMistake, match=r"Untidy' .*: RuntimeError: no more$"):
+        train(make_config(**{key: [own("Untidy")]}), tmp_path / "run")
+    assert [path.name for path in (tmp_path / "run").rglob("*")] == [".lock"]
+    assert train(make_config(), tmp_path / "run")["status"] == "done"
+
+
+def test_one_that_follows_and_asks_to_stop_is_dropped_and_the_run_goes_on(make_config, tmp_path):
+    with pytest.warns(
+        UserWarning, match=r"Steps' failed .* asks to stop the run, .*: name it under observe$"
     ):
-        train(make_config(track=[own("Steps", most=2)]), tmp_path)
+        result = train(make_config(track=[own("Steps", most=2)]), tmp_path)
+    assert (result["status"], result["stopped"], len(result["warnings"])) == ("done", None, 1)
 
 
 def test_what_follows_is_no_part_of_what_a_run_is_and_what_takes_part_is(make_config):

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import math
+import socket
 import warnings
 from collections import Counter
 
@@ -191,6 +192,15 @@ def test_where_mlflow_writes_is_said_by_setting_environment_or_working_folder(
     train(make_config(track="mlflow"), tmp_path / "run")
     assert points(client, tmp_path / "run")[0].info.status == "FINISHED"
     assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_a_server_that_does_not_answer_is_said_before_the_run_begins(make_config, tmp_path):
+    with socket.socket() as bound:  # and not listening
+        bound.bind(("127.0.0.1", 0))
+        uri = f"http://127.0.0.1:{bound.getsockname()[1]}"
+        with pytest.raises(UserMistake, match=f"cannot begin: no MLflow server answers at {uri}: start one"):
+            train(make_config(track={"name": "mlflow", "uri": uri}), tmp_path / "run")
+    assert not (tmp_path / "run" / "config.json").exists()
 
 
 def test_a_run_that_mlflow_has_no_more_is_said_in_a_line(tracked, stop_after, tmp_path):

@@ -90,6 +90,18 @@ def describe(folder: Path, config: RunConfig) -> None:
     records.write_json(folder / ENVIRONMENT, _environment(config))
 
 
+def forget(folder: Path) -> None:
+    """Take back what `describe` wrote, and observers since, of a run that could not begin.
+
+    The folder held nothing when `fresh` locked it, so that all of it is the run's; it can be given again.
+    """
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_dir() and not path.is_symlink():
+            path.rmdir()
+        elif path != folder / _LOCK:
+            path.unlink()
+
+
 def describe_resumption(folder: Path, config: RunConfig) -> list[str]:
     """Note in the environment where the run goes on, if that is not where it was.
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from biograd import records
-from biograd.errors import CheckpointError, RunFailed
+from biograd.errors import CheckpointError, RunFailed, UserMistake
 from biograd.records import EpochRow, Result
 from biograd.training import checkpoint, folder
 from biograd.training.config import RunConfig
@@ -30,8 +30,9 @@ def train(
 ) -> Result:
     """Train a configuration and leave its records in a new folder.
 
-    Everything is checked before the folder is made. The caller's global random state, threads, default
-    dtype and gradient mode are as they were afterwards. Under ``torchrun`` all processes call it alike.
+    Everything is checked before the folder is made, and an observer that cannot begin leaves nothing in it. The
+    caller's global random state, threads, default dtype and gradient mode are as they were afterwards. Under
+    ``torchrun`` all processes call it alike.
 
     Args:
         config: what to train.
@@ -54,7 +55,13 @@ def train(
         with _held(folder.fresh, path, ranks):
             if ranks.first:
                 folder.describe(path, config)
-            return _trained(Trainer(setup, ranks, path, watching))
+            trainer = Trainer(setup, ranks, path, watching)
+            try:
+                return _trained(trainer)
+            except UserMistake:
+                if ranks.first and not trainer.has_begun:
+                    folder.forget(path)
+                raise
 
 
 def resume(

@@ -68,6 +68,7 @@ class Trainer:
         self.rows: list[EpochRow] = []
         self.warnings = list(setup.warnings)
         self.test_reads = 0
+        self.has_begun = False
         self._tally = Tally(setup.device)
         self._average = GradientAverage([setup.net, setup.rule], ranks)
         groups = [group for optimizer in setup.optimizers for group in optimizer.param_groups]
@@ -102,6 +103,7 @@ class Trainer:
             for observer in self.observers:
                 left.callback(observer.notice, RunLeft(), self)
             self.tell(RunBegins())
+            self.has_begun = True
             yield
 
     def tell(self, moment: Moment) -> None:

@@ -33,6 +33,9 @@ FILE = "mlflow.json"
 _AT_ONCE = 100
 """Parameters that MLflow takes in one request."""
 
+_PATIENCE = 10.0
+"""Seconds in which a server has to answer before the run begins."""
+
 _LONGEST = 500
 """Characters of a parameter's value that every version of MLflow takes."""
 
@@ -139,11 +142,30 @@ class MLflow(Observer):
 
 
 def _connected(uri: str) -> "MlflowClient":
-    """A client of a store, which is made where it is a database that there is not."""
+    """A client of a store, which is made where it is a database that there is not.
+
+    Raises:
+        UserMistake: no server answers; MLflow itself would try for minutes.
+    """
     with _quiet():
         from mlflow.tracking import MlflowClient
 
+        if uri.startswith(("http://", "https://")):
+            _require_answer(uri)
         return MlflowClient(tracking_uri=uri)
+
+
+def _require_answer(uri: str) -> None:
+    import requests
+
+    try:
+        requests.head(uri, timeout=_PATIENCE)
+    except requests.exceptions.SSLError:  # it answers; whom to trust is for MLflow's own settings
+        pass
+    except (requests.ConnectionError, requests.Timeout):
+        raise UserMistake(
+            f"no MLflow server answers at {uri}: start one there, or give another --track.mlflow.uri"
+        ) from None
 
 
 @contextmanager

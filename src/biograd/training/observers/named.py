@@ -60,18 +60,17 @@ class Tracker(Observer):
         if self._is_dropped and not isinstance(moment, RunLeft):
             return
         try:
-            reason = self.observer.notice(moment, run)
+            if self.observer.notice(moment, run) is not None:
+                raise UserMistake(
+                    "it asks to stop the run, which what tracks it cannot: name it under observe"
+                )
         except MemoryError:
             raise
         except Exception as error:
             if isinstance(moment, RunBegins):
+                self._is_dropped = True  # what it raises when the run is left is said no more
                 raise self._refused(error) from error
             self._drop(run, error)
-            return
-        if reason is not None:
-            raise UserMistake(
-                f"track {self.name!r} asks to stop the run, which what tracks it cannot: name it under observe"
-            )
 
     def state(self, run: "Trainer") -> Mapping[str, Any]:
         """That of the observer, where it has one; it is dropped when it has none that can be kept."""
