@@ -21,7 +21,7 @@ from biograd.cli import main
 from biograd.errors import UserMistake
 from biograd.records import Run, read_study
 
-COUNT = int(os.environ.get("BIOGRAD_DAMAGED", "24"))
+COUNT = int(os.environ.get("BIOGRAD_DAMAGED", "14"))
 SEED = 7
 OF_A_RUN = (
     "config.json",
