@@ -44,7 +44,7 @@ def test_rows_for_programs_and_what_is_there_is_kept(biograd, folder: Path):
     assert [row["quantity"] for row in first["rows"]] == [
         "test accuracy",
         "validation accuracy, epoch 2",
-        "gradient angle of 0.weight",
+        "gradient angle of 1.weight",
     ]
     kept = (folder / "s" / "digits" / "fa-seed0" / "result.json").read_bytes()
     second = biograd(f"{STUDY} --out s --json").row
