@@ -7,8 +7,10 @@ import torch.nn.functional as F
 from torch import nn
 
 import biograd
+from biograd.credit.chain.moment import Moment
 from biograd.errors import UnsupportedNet, UserMistake
 from biograd.layers import LocallyConnected2d
+from biograd.rules import local_rule
 from biograd.rules.stdp_association import draw_codes
 
 
@@ -286,3 +288,19 @@ def test_targets_that_are_no_classes_are_refused_and_nothing_is_taught(y):
 def test_negative_sharpness_is_refused():
     with pytest.raises(UserMistake, match="beta"):
         biograd.StdpAssociation(mlp(), beta=-1.0)
+
+
+def test_nothing_of_a_block_is_kept_while_the_next_one_runs(monkeypatch):
+    drives = []
+
+    def watched(*arguments):
+        assert all(drive() is None for drive in drives)
+        moment = Moment(*arguments)
+        drives.append(weakref.ref(moment.drive))
+        return moment
+
+    monkeypatch.setattr(local_rule, "Moment", watched)
+    net = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 2))
+    rule = biograd.rules.create("stdp-association", net)
+    rule.assign_credit(net, torch.ones(3, 4), torch.tensor([0, 1, 1]), F.cross_entropy)
+    assert len(drives) == 2

@@ -58,11 +58,7 @@ class LocalRule(Rule):
         (*hidden, last), ledger = self.chain(net), Ledger()
         teaches_hidden = self.turns.hidden
         for index, block in enumerate(hidden):
-            moment, parameters = _arrived(index, block, x.detach(), y, learns=teaches_hidden)
-            if parameters:
-                ledger.add_gradients(parameters, self.block_gradients(moment, parameters))
-            with torch.no_grad():
-                x = run_layers(block.firing, moment.drive.detach())
+            x = self._passed(index, block, x.detach(), y, ledger if teaches_hidden else None)
         with torch.set_grad_enabled(self.turns.output):
             output = last(spared(last, x.detach()))
         loss, error, penalty = output_error(output, y, loss_fn)
@@ -87,6 +83,14 @@ class LocalRule(Rule):
         with torch.no_grad():
             signal = self.drive_signal(Moment(0, first, h, drive, y))
         return torch.autograd.grad(drive, x, signal)[0]
+
+    def _passed(self, index: int, block: Block, x: Tensor, y: Tensor, ledger: Ledger | None) -> Tensor:
+        """The output of a block, whose gradients are in the ledger by then; none of its graph outlives the call."""
+        moment, parameters = _arrived(index, block, x, y, learns=ledger is not None)
+        if ledger is not None and parameters:
+            ledger.add_gradients(parameters, self.block_gradients(moment, parameters))
+        with torch.no_grad():
+            return run_layers(block.firing, moment.drive.detach())
 
     def chain(self, net: nn.Module) -> list[Block]:
         """The blocks of a net.
