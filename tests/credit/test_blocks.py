@@ -176,7 +176,7 @@ def test_data_parallel_training_is_refused_with_a_pointer_to_what_averages():
     torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
     try:
         wrapped = nn.parallel.DistributedDataParallel(nn.Sequential(linear(), linear()))
-        with pytest.raises(UnsupportedNet, match=r"biograd\.training\.GradientAverage"):
+        with pytest.raises(UnsupportedNet, match=r"biograd\.training\.GradientSum"):
             blocks(wrapped)
     finally:
         torch.distributed.destroy_process_group()

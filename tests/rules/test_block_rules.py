@@ -9,7 +9,7 @@ from torch import nn
 
 import biograd
 from biograd.rules.block_rule import BlockRule
-from biograd.rules.direct_random_target_projection import one_hot
+from biograd.rules.direct_random_target_projection import aimed_at
 from biograd.rules.parts.epoch import HiddenFirst
 from tests.rules.small import BLOCK_RULES, Task, assert_same, convolutional, create, gradients, mlp
 
@@ -27,7 +27,7 @@ def test_drtp_tells_hidden_blocks_the_same_whatever_the_error(form, make):
     task.net.eval()
     rule = create("drtp", task, form=form)
     one = gradients(rule, task)
-    other = gradients(rule, task, lambda output, y: 100 * F.mse_loss(output, F.one_hot(y, 3).to(output)))
+    other = gradients(rule, task, lambda output, y: 100 * F.mse_loss(output, F.aimed_at(y, 3).to(output)))
     assert_same(hidden(one), hidden(other))
     last = list(one)[-1]
     assert not torch.allclose(one[last], other[last])
@@ -218,7 +218,7 @@ def test_a_net_whose_output_is_an_image_is_taught(name, form):
     got = gradients(rule, Task(net, x, y))
     h, output = torch.tanh(net[0](x)), net(x)
     (e,) = torch.autograd.grad(F.cross_entropy(output, y), output)
-    source = e if name == "dfa" else -F.one_hot(y, 3).permute(0, 3, 1, 2).double() / 2
+    source = e if name == "dfa" else -F.aimed_at(y, 3).permute(0, 3, 1, 2).double() / 2
     projection = rule.direct.blocks[0]
     B = projection.U @ projection.V if form == "low-rank" else projection.B
     told = source.flatten(1) @ B.T
@@ -229,18 +229,20 @@ def test_a_net_whose_output_is_an_image_is_taught(name, form):
 
 def test_targets_become_one_hot_vectors_in_the_shape_and_dtype_of_the_output():
     output = torch.zeros(2, 3, dtype=torch.float64)
-    assert torch.equal(one_hot(torch.tensor([2, 0]), output), torch.tensor([[0, 0, 1.0], [1, 0, 0]]).double())
-    image = one_hot(torch.tensor([[[0, 1]], [[2, 2]]]), torch.zeros(2, 3, 1, 2))
+    assert torch.equal(
+        aimed_at(torch.tensor([2, 0]), output), torch.tensor([[0, 0, 1.0], [1, 0, 0]]).double()
+    )
+    image = aimed_at(torch.tensor([[[0, 1]], [[2, 2]]]), torch.zeros(2, 3, 1, 2))
     assert torch.equal(image[0, :, 0], torch.tensor([[1.0, 0], [0, 1], [0, 0]]))
     numbers = torch.randn(2, 3)
-    assert torch.equal(one_hot(numbers, output), numbers.double())
-    assert torch.equal(one_hot(torch.tensor([1, 0]), torch.zeros(2, 1)), torch.tensor([[1.0], [0.0]]))
+    assert torch.equal(aimed_at(numbers, output), numbers.double())
+    assert torch.equal(aimed_at(torch.tensor([1, 0]), torch.zeros(2, 1)), torch.tensor([[1.0], [0.0]]))
 
 
 @pytest.mark.parametrize("y", [torch.zeros(4), torch.zeros(2, 2), torch.zeros(3, dtype=torch.long)])
 def test_targets_that_fit_neither_way_are_refused_in_one_line(y):
     with pytest.raises(biograd.UserMistake, match=r"class indices \(2,\) or targets in the shape") as caught:
-        one_hot(y, torch.zeros(2, 3))
+        aimed_at(y, torch.zeros(2, 3))
     assert "\n" not in str(caught.value)
 
 

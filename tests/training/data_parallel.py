@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from biograd.data import cut
-from biograd.training import GradientAverage, RunConfig, build, joined, resume, train
+from biograd.training import GradientSum, RunConfig, build, joined, resume, train
 from biograd.training.trainer import Trainer
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -25,19 +25,21 @@ def averages(ranks):
     part = cut(len(x), ranks.rank, ranks.size)
     mine, share = x[part], len(x[part]) / len(x)
     found = {}
-    with GradientAverage([shared, late, apart, never], ranks) as average:
+    with GradientSum([shared, late, apart, never], ranks) as gradients:
         if ranks.first:  # alone: outside of a step nothing is exchanged
             shared(mine).sum().backward()
             found["outside"] = shared.weight.grad.tolist()
         for step in range(2):
             for layer in (shared, late, apart, never):
                 layer.zero_grad()
-            with average.over(share):
-                shared(shared(mine).tanh()).square().mean().backward()
-                late(mine).square().mean().backward()
+            with gradients.over_processes():
+                (share * shared(shared(mine).tanh()).square().mean()).backward()
+                (share * late(mine).square().mean()).backward()
                 late.weight.grad.mul_(3)  # after its reduction may have started
                 if ranks.first:
-                    apart.weight.grad = torch.full((2, 2), 2.0, dtype=torch.float64)  # without autograd
+                    apart.weight.grad = torch.full(
+                        (2, 2), share * 2.0, dtype=torch.float64
+                    )  # without autograd
             found[step] = {
                 "shared": shared.weight.grad.tolist(),
                 "late": late.weight.grad.tolist(),

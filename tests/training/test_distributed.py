@@ -13,7 +13,7 @@ from torch import nn
 
 from biograd import records
 from biograd.errors import CheckpointError
-from biograd.training import GradientAverage, Ranks, build, checkpoint, resume, train
+from biograd.training import GradientSum, Ranks, build, checkpoint, resume, train
 from biograd.training.trainer import Trainer
 
 SCRIPT = Path(__file__).with_name("data_parallel.py")
@@ -158,8 +158,8 @@ def test_processes_drop_different_units(folder):
 
 def test_alone_nothing_is_hooked_or_changed():
     layer = nn.Linear(2, 1)
-    with GradientAverage([layer], Ranks(ALONE)) as average:
+    with GradientSum([layer], Ranks(ALONE)) as gradients:
         assert not layer.weight._post_accumulate_grad_hooks
-        with average.over(0.5):
+        with gradients.over_processes():
             layer(torch.ones(1, 2)).sum().backward()
     assert layer.weight.grad.tolist() == [[1.0, 1.0]]

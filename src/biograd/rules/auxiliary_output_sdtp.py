@@ -52,6 +52,7 @@ class AuxiliaryOutputSDTP(BlockRule):
     """
 
     family: ClassVar[Family] = "target propagation"
+    scales_with_loss: bool = False
     error_weights: ClassVar[ErrorWeights] = "learned"
     forward_passes: ClassVar[int] = 2
     needs: ClassVar[str] = "classes; decoders: mirrored layers, or your own"
@@ -86,7 +87,7 @@ class AuxiliaryOutputSDTP(BlockRule):
         r""":math:`2 (h_l - \hat h_l) / B` for every hidden block, the derivative of its local loss."""
         # h_L = (p, z), the softmax probabilities and the auxiliary outputs; ĥ_L = (t, z), t the label
         output, z = lesson.outputs[-1].detach(), self.auxiliary_outputs(lesson.outputs[-2].detach())
-        p, t = output.softmax(1), self._labels.of(lesson.y, output)
+        p, t = output.softmax(1), self._labels.of(lesson)
         # ĥ_{l−1} = h_{l−1} − g_l(h_l) + g_l(ĥ_l), at the last block too
         return self.decoders.send_down(lesson, _beside(p, z), _beside(t, z))
 
@@ -102,7 +103,7 @@ class AuxiliaryOutputSDTP(BlockRule):
         With ``inverse_loss`` = ``noise-preserving`` they give back :math:`h_{l-1} + \epsilon`.
         """
         if not self.turns.hidden:  # `teaching_signals` has not seen the labels
-            self._labels.look(lesson.y, lesson.outputs[-1])
+            self._labels.look(lesson)
         return self._reconstruction.lessons(self.decoders, lesson, self._read)
 
     def reconstruction_losses(self, net: nn.Module, x: Tensor) -> dict[str, float]:

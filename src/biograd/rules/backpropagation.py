@@ -5,6 +5,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from biograd.credit.loss_roots import loss_roots
+from biograd.credit.weighting import Weight
 from biograd.rules.base import Credit, ErrorWeights, Family, Loss, Rule
 
 
@@ -20,12 +22,16 @@ class Backpropagation(Rule):
     def __init__(self, net: nn.Module, sample: Tensor | None = None) -> None:
         super().__init__()
 
-    def assign_credit(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Credit:
-        """Run ``loss_fn(net(x), y).backward()``."""
+    def assign_credit(
+        self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss, *, weight: Weight = None
+    ) -> Credit:
+        """Run ``(weight * loss_fn(net(x), y)).backward()``."""
+        weighting = self.entry.begin(self, net, x, weight)
         output = net(x)
-        loss = loss_fn(output, y)
+        self.entry.look(self, output, y, loss_fn)
+        loss, roots, derivatives = loss_roots(output, y, loss_fn, weighting)
         # δ_l = (W_{l+1}ᵀ δ_{l+1}) ∘ φ'(a_l)
-        loss.backward()
+        torch.autograd.backward(roots, derivatives)
         return Credit(loss.detach(), output.detach())
 
     def carry_to_input(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Tensor:

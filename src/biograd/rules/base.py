@@ -7,7 +7,9 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from biograd.credit.entry import Entry
 from biograd.credit.isolation import isolated
+from biograd.credit.weighting import Weight
 from biograd.errors import UnsupportedNet
 from biograd.rules.examples import CHAINS, Examples
 from biograd.rules.parts.epoch import Epoch
@@ -77,18 +79,37 @@ class Rule(nn.Module, ABC):
     examples: ClassVar[Examples] = CHAINS
     """Small nets that the rule teaches, and what it is to reach on them."""
 
+    scales_with_loss: bool = True
+    """Whether a loss twice as large teaches twice as much, in every layer; where not, a scaled loss is refused."""
+
+    averages_examples: bool = True
+    """Whether what a batch teaches is the mean of what its examples would teach; without normalisation over the batch
+    in the net."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entry = Entry()
+
     @abstractmethod
-    def assign_credit(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Credit:
-        """Add this rule's gradient estimate to ``.grad``, in place of ``loss_fn(net(x), y).backward()``.
+    def assign_credit(
+        self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss, *, weight: Weight = None
+    ) -> Credit:
+        r"""Add this rule's gradient estimate to ``.grad``, in place of ``loss_fn(net(x), y).backward()``.
 
         Args:
             net: the net the rule was made for, or a data-parallel or compile wrapper of it.
             x: a batch of inputs, ``(batch, …)``.
-            y: its targets, as ``loss_fn`` takes them.
-            loss_fn: a differentiable scalar loss, averaged over the batch.
+            y: its targets, as ``loss_fn`` takes them. Examples that a cross-entropy ignores teach nothing.
+            loss_fn: a differentiable scalar loss, averaged over the batch; the first call looks.
+            weight: multiplies everything that the call teaches, exactly, of net and rule, whatever the rule makes of
+                the loss: a number (1/16 to accumulate the gradients of 16 batches, a process's share of a batch, a
+                gradient scaler's scale), or ``(batch,)`` numbers, with which the call teaches
+                :math:`\tfrac1B \sum_b w_b\, g_b` of what each example teaches, :math:`g_b`.
 
         Raises:
             UnsupportedNet: the net does not match, or does something the rule cannot teach.
+            UserMistake: a loss that is a sum, a scaled one under a rule that does not scale with it, or a weight that
+                does not fit.
         """
 
     # What a rule may define beside it; None where it has no such thing.

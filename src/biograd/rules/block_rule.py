@@ -11,6 +11,7 @@ from biograd.credit.chain.blocks import Block
 from biograd.credit.chain.ledger import Ledger, Root
 from biograd.credit.chain.lesson import Layout, Lesson, Way, plainly, signal_at_input
 from biograd.credit.isolation import isolated
+from biograd.credit.weighting import Weight
 from biograd.rules.base import Credit, Loss, Nets, Rule, no_path_to_input
 from biograd.rules.parts.chains import chain_for_a_rule
 from biograd.rules.parts.epoch import Together, Turns
@@ -55,20 +56,25 @@ class BlockRule(Rule):
         Called without recording gradients.
         """
 
-    def assign_credit(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Credit:
+    def assign_credit(
+        self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss, *, weight: Weight = None
+    ) -> Credit:
         """See `Rule.assign_credit`; what ``loss_fn`` itself makes of parameters (a penalty) keeps its derivative."""
-        turns, ledger = self.turns, Ledger()
+        turns = self.turns
+        teaches_own = self.own_lessons is not None and turns.own
+        ledger = Ledger(self.entry.begin(self, net, x, weight, teaches_own=teaches_own))
         lesson = self._run(net, x, y, loss_fn, record=turns.hidden or turns.output)
+        self.entry.look(self, lesson.outputs[-1], y, loss_fn)
         if turns.hidden or turns.output:
-            ledger.add(lesson.penalty, torch.ones_like(lesson.loss))
+            ledger.add(lesson.penalty, torch.ones_like(lesson.loss), has_examples=False)
         if turns.hidden:
             with torch.no_grad():
                 signals = self.teaching_signals(lesson)
-            ledger.extend(zip(lesson.hidden, signals, strict=True))
+            ledger.extend(map(Root, lesson.hidden, signals), lesson.importance)
         if turns.output:
-            ledger.add(lesson.outputs[-1], lesson.error)
+            ledger.add(lesson.outputs[-1], lesson.output_error)
         if self.own_lessons is not None and turns.own:
-            ledger.extend(self.own_lessons(lesson))
+            ledger.extend(self.own_lessons(lesson), lesson.counted)
         ledger.settle()
         return Credit(lesson.loss, lesson.outputs[-1].detach())
 
@@ -76,7 +82,7 @@ class BlockRule(Rule):
         """See `Rule.input_gradient`: the first block's teaching signal, through the first block."""
         lesson = self._run(net, x, y, loss_fn)
         with torch.no_grad():
-            signal, *_ = [*self.teaching_signals(lesson), lesson.error]
+            signal, *_ = [*self.teaching_signals(lesson), lesson.output_error]
         if signal is None:
             raise no_path_to_input(self)
         return signal_at_input(lesson, signal)
@@ -86,8 +92,9 @@ class BlockRule(Rule):
     ) -> dict[str, tuple[Tensor, Tensor]]:
         r"""See `Rule.targets`: :math:`\hat h = h - \tfrac{B}{2} s` of a batch of B, empty unless `sends_targets`.
 
-        s is the signal of the loss averaged over the batch. So ĥ is the target of each example's local loss
-        :math:`\lVert h - \hat h\rVert^2`, whatever small step the rule itself takes, and whatever the epoch teaches.
+        s is the signal of the loss averaged over the batch, with all examples counted alike. So ĥ is the
+        target of each example's local loss :math:`\lVert h - \hat h\rVert^2`, whatever small step the rule itself
+        takes, and whatever the epoch teaches.
         """
         if not self.sends_targets:
             return {}

@@ -55,6 +55,7 @@ class DifferenceReconstruction(BlockRule):
     """
 
     family: ClassVar[Family] = "target propagation"
+    scales_with_loss: bool = False
     error_weights: ClassVar[ErrorWeights] = "learned"
     forward_passes: ClassVar[Literal["depth"]] = "depth"
     needs: ClassVar[str] = "decoders: mirrored layers, or your own"
@@ -102,7 +103,7 @@ class DifferenceReconstruction(BlockRule):
             together, (clean, recovered, *kept) = decoded(decoder, [h, moved.pop(), *pulled])
             # ‖ḡ_l(f̄_l(h_l + σε)) − (h_l + σε)‖² + λ ‖ḡ_l(h_L + σε) − h_l‖², over σ², with
             # ḡ_l(t) = h_l + g(t) − g(h) at the decoder that leads to h_l
-            yield together, self._derivative(clean, recovered - epsilon, kept)
+            yield Root(together, self._derivative(clean, recovered - epsilon, kept))
             moved = [below + back - clean for back in _sent_down(decoder, moved)]
             pulled = [below + back - clean for back in kept]
             h = below

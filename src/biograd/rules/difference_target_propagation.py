@@ -45,6 +45,7 @@ class DifferenceTargetPropagation(BlockRule):
     """
 
     family: ClassVar[Family] = "target propagation"
+    scales_with_loss: bool = False
     error_weights: ClassVar[ErrorWeights] = "last layer"
     forward_passes: ClassVar[int] = 2
     needs: ClassVar[str] = "decoders: mirrored layers, or your own"

@@ -103,10 +103,10 @@ class DirectDifferenceTargetPropagation(BlockRule):
         for direct, moved_output, epsilon in zip(self.decoders, moved, noise, strict=True):
             # ‖Q_l (f̄_l(h_l + σε) − h_L) − σε‖² / σ²
             together, (back,) = decoded(direct, [moved_output - h_L])
-            yield together, (back - epsilon).mul_(scale)
+            yield Root(together, (back - epsilon).mul_(scale))
             if self._regularization:  # λ ‖Q_l‖²
                 Q = direct.get_parameter("Q")
-                yield Q, Q * (2 * self._regularization)
+                yield Root(Q, Q * (2 * self._regularization), has_examples=False)
 
     @torch.no_grad()
     def reconstruction_losses(self, net: nn.Module, x: Tensor) -> dict[str, float]:

@@ -3,11 +3,20 @@
 from dataclasses import replace
 from typing import Annotated, ClassVar
 
-import torch.nn.functional as F
 from annotated_types import Gt
 from torch import Tensor, nn
 
 from biograd.credit.chain.lesson import Lesson
+from biograd.credit.loss_terms import (
+    PLAIN,
+    Terms,
+    are_indices,
+    is_ignored,
+    require_honoured,
+    soft_targets,
+    targets,
+    terms_of,
+)
 from biograd.errors import UserMistake
 from biograd.rules.base import Awaited, ErrorWeights, Family
 from biograd.rules.block_rule import BlockRule
@@ -33,6 +42,7 @@ class DirectRandomTargetProjection(BlockRule):
     """
 
     family: ClassVar[Family] = "direct feedback"
+    scales_with_loss: bool = False
     error_weights: ClassVar[ErrorWeights] = "none"
     waits_for: ClassVar[Awaited] = "label"
     examples: ClassVar[Examples] = replace(CHAINS, falls_to={"convolutional": 0.8})
@@ -53,23 +63,31 @@ class DirectRandomTargetProjection(BlockRule):
     def teaching_signals(self, lesson: Lesson) -> list[Tensor]:
         """A signal for every hidden block; over the batch size, as the loss is a mean over it."""
         # δ_l = −(B_l t) ∘ φ'(a_l)
-        return self.direct(one_hot(lesson.y, lesson.error) / -len(lesson.error), lesson.hidden)
+        require_honoured(lesson.y, lesson.loss_fn)
+        t = aimed_at(lesson.y, lesson.error, terms_of(lesson.loss_fn))
+        return self.direct(t / -len(lesson.error), lesson.hidden)
 
 
-def one_hot(y: Tensor, output: Tensor) -> Tensor:
+def aimed_at(y: Tensor, output: Tensor, terms: Terms = PLAIN) -> Tensor:
     """Targets in the shape and dtype of the output: class indices as one-hot vectors, others as they are.
+
+    Labels are as sharp as the loss wants them, and 0 for every class where the loss ignores them.
 
     Args:
         y: class indices ``(batch,)``, or ``(batch, …)`` for an output ``(batch, classes, …)``; or as many
             numbers as the output has.
         output: whose shape and dtype to take.
+        terms: what the loss says of labels.
 
     Raises:
         UserMistake: the targets fit neither way.
     """
-    is_index = not y.is_floating_point() and output.dim() > 1 and output.shape[1] > 1
+    is_index = are_indices(y, len(output)) and output.dim() > 1 and output.shape[1] > 1
     if is_index and y.shape == output.shape[:1] + output.shape[2:]:
-        return F.one_hot(y, output.shape[1]).movedim(-1, 1).to(output.dtype)
+        t, ignored = targets(y, output.shape[1], output.dtype, terms), is_ignored(y, terms)
+        return t if ignored is None else t.masked_fill(ignored.unsqueeze(1), 0)
+    if y.shape == output.shape and y.is_floating_point() and output.dim() > 1:
+        return soft_targets(y.to(output.dtype), terms)
     if y.numel() == output.numel():
         return y.to(output.dtype).view(output.shape)
     raise UserMistake(

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from biograd.credit.feedback.path import Feedback, FeedbackPath, OnCall, TaughtCall, path_through
 from biograd.credit.feedback.weights import taught_weights
+from biograd.credit.loss_roots import loss_roots
 from biograd.credit.operations import Signed, signed
+from biograd.credit.weighting import Weight
 from biograd.credit.wrappers import is_compile_wrapper, unwrap
 from biograd.errors import UnsupportedNet
 from biograd.rules.base import Credit, Family, Loss, Rule
@@ -96,17 +98,21 @@ class FeedbackRule(Rule):
         with path_through(unwrap(net), weights, feedback, self._exact, on_call) as path:
             yield path
 
-    def assign_credit(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Credit:
+    def assign_credit(
+        self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss, *, weight: Weight = None
+    ) -> Credit:
         """See `Rule.assign_credit`; ``loss_fn`` itself keeps its exact derivative."""
         if torch.compiler.is_compiling() and not self._has_looked:
             raise UnsupportedNet(_LOOKS_FIRST)
+        weighting = self.entry.begin(self, net, x, weight)
         with nullcontext() if self.alongside is None else self.alongside(self.weights(net)) as on_call:
             with self.path(net, on_call) as path, self._looking_first():
                 output = path.forward(net, x)
             path.check(output)
             self._has_looked = True
-            loss = loss_fn(output, y)
-            path.backward(loss)
+            self.entry.look(self, output, y, loss_fn)
+            loss, roots, derivatives = loss_roots(output, y, loss_fn, weighting)
+            path.backward(roots, derivatives)
         return Credit(loss.detach(), output.detach())
 
     def carry_to_input(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Tensor:
@@ -114,7 +120,7 @@ class FeedbackRule(Rule):
         with self.path(net) as path, self._looking_first():
             output = path.forward(net, x.requires_grad_().clone())
         path.check(output)
-        path.backward(loss_fn(output, y), inputs=[x])
+        path.backward([loss_fn(output, y)], [None], inputs=[x])
         return torch.zeros_like(x) if x.grad is None else x.grad
 
     @contextmanager

@@ -9,10 +9,12 @@ from annotated_types import Gt
 from torch import Tensor, nn
 
 from biograd.credit.chain.blocks import Block, layers_of, spared
-from biograd.credit.chain.ledger import Ledger
+from biograd.credit.chain.ledger import Ledger, Root
 from biograd.credit.chain.lesson import output_error
 from biograd.credit.chain.shapes import output_shapes
+from biograd.credit.loss_terms import importance, is_ignored, require_honoured, terms_of
 from biograd.credit.side_effects import without_side_effects
+from biograd.credit.weighting import UNWEIGHTED, Weight, Weighting
 from biograd.errors import UnsupportedNet, UserMistake
 from biograd.layers.label_places import LabelPlaces
 from biograd.layers.length_norm import LengthNorm
@@ -67,6 +69,7 @@ class ForwardForward(Blockwise):
     """
 
     family: ClassVar[Family] = "local"
+    scales_with_loss: bool = False
     error_weights: ClassVar[ErrorWeights] = "none"
     waits_for: ClassVar[Awaited] = "label"
     forward_passes: ClassVar[int] = 3
@@ -96,21 +99,28 @@ class ForwardForward(Blockwise):
         if sample is not None:
             _require_outputs(output_shapes(chain, sample)[-1], classes)
 
-    def assign_credit(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Credit:
+    def assign_credit(
+        self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss, *, weight: Weight = None
+    ) -> Credit:
         """See `Rule.assign_credit`; loss and output are those of the readout."""
-        chain = self.chain(net)
+        weighting, chain = self.entry.begin(self, net, x, weight), self.chain(net)
         _require_normalised(chain)
         classes = label_places(chain).classes
         _require_classes(y, len(x), classes)
         output = _neutral_output(chain, x)
         _require_outputs(output.shape[1:], classes)
+        require_honoured(y, loss_fn)
+        _refuse_smoothing(loss_fn)
         loss, error, penalty = output_error(output, y, loss_fn)
-        shown, ledger = torch.cat([y, self.wrong_labels(y, output.detach())]), Ledger()
+        self.entry.look(self, output, y, loss_fn)
+        of_hidden = weighting.and_also(importance(y, len(x), error.dtype, loss_fn))
+        y = _shown(y, loss_fn)
+        shown, ledger = torch.cat([y, self.wrong_labels(y, output.detach())]), Ledger(weighting)
         with without_side_effects(layers_of(chain), x.device):
             h = torch.cat([x, x])
             for index, block in enumerate(chain[:-1]):
-                h = self._pass(block, h, F.one_hot(shown, classes) if index == 0 else None, ledger)
-        ledger.extend([(output, error), (penalty, torch.ones_like(loss))])
+                h = self._pass(block, h, F.one_hot(shown, classes) if index == 0 else None, of_hidden, ledger)
+        ledger.extend([Root(output, error), Root(penalty, torch.ones_like(loss), has_examples=False)])
         ledger.settle()
         return Credit(loss, output.detach())
 
@@ -119,6 +129,7 @@ class ForwardForward(Blockwise):
         chain = self.chain(net)
         classes = label_places(chain).classes
         with torch.no_grad():
+            y = _shown(y, loss_fn)
             wrong = self.wrong_labels(y, _neutral_output(chain, x))
         x.requires_grad_()
         h = _run(chain[0], torch.cat([x, x]), F.one_hot(torch.cat([y, wrong]), classes))
@@ -144,13 +155,13 @@ class ForwardForward(Blockwise):
         squares = (flat if flat.dtype.itemsize >= 4 else flat.float()).square()
         return squares.sum(1) if self.goodness_of == "sum" else squares.mean(1)
 
-    def local_loss(self, h: Tensor) -> Tensor:
+    def local_loss(self, h: Tensor, weighting: Weighting = UNWEIGHTED) -> Tensor:
         """A block's own loss, of its activity ``(2 · batch, …)``: first with right labels, then with wrong ones."""
         # ⟨log(1 + e^{θ − g(x, y)}) + log(1 + e^{g(x, ȳ) − θ})⟩
         theta = self.threshold * (h[0].numel() if self.goodness_of == "sum" else 1)
         right, wrong = (self.goodness(h) - theta).chunk(2)
         # log(1 + e^{−a}) is −log σ(a)
-        return -(F.logsigmoid(right) + F.logsigmoid(-wrong)).mean()
+        return -weighting.of(F.logsigmoid(right) + F.logsigmoid(-wrong)).mean()
 
     def wrong_labels(self, y: Tensor, output: Tensor) -> Tensor:
         """A class that is not the right one for every example, ``(batch,)``.
@@ -166,14 +177,16 @@ class ForwardForward(Blockwise):
         wrong = logits.scatter(1, y[:, None], -torch.inf).softmax(1)
         return _drawn(wrong, self.stream.next(output.device))
 
-    def _pass(self, block: Block, h: Tensor, labels: Tensor | None, ledger: Ledger) -> Tensor:
+    def _pass(
+        self, block: Block, h: Tensor, labels: Tensor | None, weighting: Weighting, ledger: Ledger
+    ) -> Tensor:
         """A block's activity, first with right labels, then with wrong ones; its gradients go into the ledger."""
         parameters = [p for p in block.parameters() if p.requires_grad]
         with torch.set_grad_enabled(bool(parameters)):
             h = _run(block, h, labels)
             if not parameters:
                 return h
-            loss = self.local_loss(h)
+            loss = self.local_loss(h, weighting)
         ledger.add_gradients(parameters, torch.autograd.grad(loss, parameters, allow_unused=True))
         return h.detach()
 
@@ -241,6 +254,20 @@ def _require_classes(y: Tensor, batch: int, classes: int) -> None:
         raise UserMistake(
             f"forward-forward needs class indices ({batch},) below {classes}, and got {tuple(y.shape)} of {y.dtype}: "
             "for other targets use the rule bp or dfa"
+        )
+
+
+def _shown(y: Tensor, loss_fn: Loss) -> Tensor:
+    """The labels as int64; those that the loss ignores, whose examples teach nothing, as any class."""
+    ignored = is_ignored(y, terms_of(loss_fn))
+    return y.long() if ignored is None else y.long().masked_fill(ignored, 0)
+
+
+def _refuse_smoothing(loss_fn: Loss) -> None:
+    if terms_of(loss_fn).label_smoothing:
+        raise UserMistake(
+            "forward-forward shows the net whole labels and cannot honour 'label_smoothing': leave it out, or use "
+            "the rule sdtp"
         )
 
 

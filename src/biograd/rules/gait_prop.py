@@ -174,6 +174,7 @@ class GaitProp(BlockRule):
         del sample
         super().__init__(net, way=through_every_block)
         self._form = form
+        self.scales_with_loss = isinstance(form, Linearised)
         self.way_back = form.way_back(net, inverse, RandomStream(seed))
 
     def teaching_signals(self, lesson: Lesson) -> list[Tensor]:

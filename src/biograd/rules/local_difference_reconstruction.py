@@ -62,6 +62,7 @@ class LocalDifferenceReconstruction(BlockRule):
     """
 
     family: ClassVar[Family] = "target propagation"
+    scales_with_loss: bool = False
     error_weights: ClassVar[ErrorWeights] = "learned"
     forward_passes: ClassVar[int] = 2
     needs: ClassVar[str] = "decoders: mirrored layers, or your own"
@@ -112,7 +113,7 @@ class LocalDifferenceReconstruction(BlockRule):
             y, noisy = outputs[place + 1], copies[place + 1] + etas[place]
             # −2 ⟨ε, G(F(x + ε)) − G(F(x))⟩ + ‖G(y + η) − G(y)‖²
             together, (clean, _, noisy) = decoded(G, [y, moved[place], noisy])
-            yield together, self._derivative(clean, noisy, epsilons[place])
+            yield Root(together, self._derivative(clean, noisy, epsilons[place]))
 
     def _noises(self, copies: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """ε at the inputs of all blocks but the first, η at their outputs."""

@@ -1,16 +1,18 @@
 """Rules that teach each block during the forward pass, from what is at hand there, and then release its activations."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from biograd.credit.chain.blocks import Block, run_layers, spared
-from biograd.credit.chain.ledger import Ledger
+from biograd.credit.chain.ledger import Ledger, Root
 from biograd.credit.chain.lesson import Layout, output_error
-from biograd.credit.chain.moment import Moment
+from biograd.credit.chain.moment import Aim, Moment
+from biograd.credit.loss_terms import by_example, importance
+from biograd.credit.weighting import Weight, Weighting
 from biograd.rules.base import Credit, ErrorWeights, Family, Loss, Nets, Rule, no_path_to_input
 from biograd.rules.parts.chains import chain_for_a_rule
 from biograd.rules.parts.epoch import Together, Turns
@@ -42,6 +44,10 @@ class LocalRule(Rule):
         self._layout = Layout.of(chain_for_a_rule(net))
         self.turns = Together() if turns is None else turns
 
+    aim: ClassVar[Callable[..., Aim] | None] = None
+    """``aim(y, batch, dtype, loss_fn)``: what the loss asks of the examples, where the rule makes a target of the
+    labels, or other examples count for it than for the loss. None where the importance that the loss gives is all."""
+
     @abstractmethod
     def drive_signal(self, moment: Moment) -> Tensor:
         """The derivative at the drive, in its shape; called without recording gradients."""
@@ -50,19 +56,26 @@ class LocalRule(Rule):
     def block_gradients(self, moment: Moment, parameters: list[nn.Parameter]) -> Sequence[Tensor | None]:
         """Gradients of some parameters of a hidden block, each in its parameter's shape; None for none.
 
-        `biograd.credit.chain.moment.gradients_of_drive` gives those that autograd computes from `drive_signal`.
+        `biograd.credit.chain.moment.gradients_of_drive` gives those that autograd computes from `drive_signal`, scaled
+        by the weighting of the moment; a rule that computes them otherwise scales them itself.
         """
 
-    def assign_credit(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Credit:
+    def assign_credit(
+        self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss, *, weight: Weight = None
+    ) -> Credit:
         """See `Rule.assign_credit`; what ``loss_fn`` itself makes of parameters (a penalty) keeps its derivative."""
-        (*hidden, last), ledger = self.chain(net), Ledger()
+        weighting = self.entry.begin(self, net, x, weight)
+        (*hidden, last), ledger = self.chain(net), Ledger(weighting)
+        aim = self._aim(net, x, y, loss_fn)
+        weighting = weighting.and_also(aim.importance)
         teaches_hidden = self.turns.hidden
         for index, block in enumerate(hidden):
-            x = self._passed(index, block, x.detach(), y, ledger if teaches_hidden else None)
+            x = self._passed(index, block, x.detach(), aim, weighting, ledger if teaches_hidden else None)
         with torch.set_grad_enabled(self.turns.output):
             output = last(spared(last, x.detach()))
         loss, error, penalty = output_error(output, y, loss_fn)
-        ledger.extend([(output, error), (penalty, torch.ones_like(loss))])
+        self.entry.look(self, output, y, loss_fn)
+        ledger.extend([Root(output, error), Root(penalty, torch.ones_like(loss), has_examples=False)])
         ledger.settle()
         return Credit(loss, output.detach())
 
@@ -81,12 +94,22 @@ class LocalRule(Rule):
         h = run_layers(first.leading, spared(first, x.requires_grad_()))
         drive = run_layers(first.driving[len(first.leading) :], h)
         with torch.no_grad():
-            signal = self.drive_signal(Moment(0, first, h, drive, y))
+            signal = self.drive_signal(Moment(0, first, h, drive, self._aim(net, x, y, loss_fn)))
         return torch.autograd.grad(drive, x, signal)[0]
 
-    def _passed(self, index: int, block: Block, x: Tensor, y: Tensor, ledger: Ledger | None) -> Tensor:
+    def _aim(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Aim:
+        dtype = next(net.parameters()).dtype
+        if self.aim is not None:
+            return self.aim(y, len(x), dtype, loss_fn)
+        v = importance(y, len(x), dtype, loss_fn)
+        return Aim(y, importance=by_example(v, loss_fn))
+
+    def _passed(
+        self, index: int, block: Block, x: Tensor, aim: Aim, weighting: Weighting, ledger: Ledger | None
+    ) -> Tensor:
         """The output of a block, whose gradients are in the ledger by then; none of its graph outlives the call."""
-        moment, parameters = _arrived(index, block, x, y, learns=ledger is not None)
+        h, drive, parameters = _arrived(block, x, learns=ledger is not None)
+        moment = Moment(index, block, h, drive, aim, weighting)
         if ledger is not None and parameters:
             ledger.add_gradients(parameters, self.block_gradients(moment, parameters))
         with torch.no_grad():
@@ -101,13 +124,11 @@ class LocalRule(Rule):
         return self._layout.chain_of(net)
 
 
-def _arrived(
-    index: int, block: Block, x: Tensor, y: Tensor, *, learns: bool
-) -> tuple[Moment, list[nn.Parameter]]:
-    """A block whose drive is there, and the parameters that made it and learn; its graph where any do."""
+def _arrived(block: Block, x: Tensor, *, learns: bool) -> tuple[Tensor, Tensor, list[nn.Parameter]]:
+    """A block's input and drive, and the parameters that made the drive and learn; its graph where any do."""
     layers = block.driving if learns else ()
     parameters = [p for layer in layers for p in layer.parameters() if p.requires_grad]
     with torch.set_grad_enabled(bool(parameters)):
         x = run_layers(block.leading, spared(block, x))
         drive = run_layers(block.driving[len(block.leading) :], x)
-    return Moment(index, block, x, drive, y), parameters
+    return x, drive, parameters

@@ -11,11 +11,13 @@ from annotated_types import Gt
 from torch import Tensor, nn
 
 from biograd.credit.chain.blocks import Block, layers_of, run_layers, spared
-from biograd.credit.chain.ledger import Ledger
-from biograd.credit.chain.lesson import output_error
+from biograd.credit.chain.ledger import Ledger, Root
+from biograd.credit.chain.lesson import output_error, own_error
 from biograd.credit.chain.shapes import output_shapes
 from biograd.credit.kinds import has_neurons, input_shape, positions_sharing
+from biograd.credit.loss_terms import by_example, importance
 from biograd.credit.side_effects import random_state, without_side_effects
+from biograd.credit.weighting import Weight, Weighting
 from biograd.errors import UnsupportedNet
 from biograd.rules.base import Credit, ErrorWeights, Family, Loss
 from biograd.rules.blockwise import Blockwise
@@ -63,6 +65,7 @@ class Pepita(Blockwise):
     """
 
     family: ClassVar[Family] = "local"
+    scales_with_loss: bool = False
     error_weights: ClassVar[ErrorWeights] = "none"
     forward_passes: ClassVar[int] = 2
     needs: ClassVar[str] = "linear, convolutional or locally connected layers"
@@ -94,21 +97,26 @@ class Pepita(Blockwise):
         self.register_buffer("F", drawn)
         self.F: Tensor
 
-    def assign_credit(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Credit:
+    def assign_credit(
+        self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss, *, weight: Weight = None
+    ) -> Credit:
         """See `Rule.assign_credit`; the output is that of the first pass."""
-        chain = self.chain(net)
+        weighting, chain = self.entry.begin(self, net, x, weight), self.chain(net)
         _require_taught(chain)
         start = random_state(x.device)
         with torch.no_grad():
             activities, output = _first_pass(chain, x)
         loss, error, penalty = output_error(output, y, loss_fn)
-        ledger = Ledger()
+        self.entry.look(self, output, y, loss_fn)
+        v = by_example(importance(y, len(x), error.dtype, loss_fn), loss_fn)
+        ledger, of_hidden = Ledger(weighting), weighting.and_also(v)
         with without_side_effects(layers_of(chain), x.device, start):
-            modulated = _second_pass(chain, self.modulate(x, error), activities, ledger)
+            modulated_x = self.modulate(x, own_error(error, v))
+            modulated = _second_pass(chain, modulated_x, activities, of_hidden, ledger)
             if self.readout_error == "modulated":
                 error = output_error(modulated, y, loss_fn)[1]
         # ΔW_L = eᵉ (hᵉ_{L−1})ᵀ
-        ledger.extend([(modulated, error), (penalty, torch.ones_like(loss))])
+        ledger.extend([Root(modulated, error), Root(penalty, torch.ones_like(loss), has_examples=False)])
         ledger.settle()
         return Credit(loss, output)
 
@@ -120,7 +128,9 @@ class Pepita(Blockwise):
             return torch.autograd.grad(loss, x)[0]
         with torch.no_grad():
             activities, output = _first_pass(chain, x)
-            modulated = self.modulate(x, output_error(output, y, loss_fn)[1])
+            error = output_error(output, y, loss_fn)[1]
+            v = by_example(importance(y, len(x), error.dtype, loss_fn), loss_fn)
+            modulated = self.modulate(x, own_error(error, v))
         first, second, *_ = chain
         drive = run_layers(
             _weighing(first), run_layers(first.leading, spared(first, modulated.requires_grad_()))
@@ -158,7 +168,9 @@ def _first_pass(chain: Sequence[Block], x: Tensor) -> tuple[list[Tensor], Tensor
     return activities, run_layers(_behind_leading(chain[-1]), h)
 
 
-def _second_pass(chain: Sequence[Block], x: Tensor, activities: Sequence[Tensor], ledger: Ledger) -> Tensor:
+def _second_pass(
+    chain: Sequence[Block], x: Tensor, activities: Sequence[Tensor], weighting: Weighting, ledger: Ledger
+) -> Tensor:
     """The modulated output, with the graph of the last block alone; gradients of hidden blocks go into the ledger."""
     h, leading = spared(chain[0], x), chain[0].leading
     for (block, above), activity in zip(pairwise(chain), activities, strict=True):
@@ -168,7 +180,7 @@ def _second_pass(chain: Sequence[Block], x: Tensor, activities: Sequence[Tensor]
         signal, h = _difference(block, above, drive, activity)
         if parameters:
             # ΔW_l = (h_l − hᵉ_l) (hᵉ_{l−1})ᵀ
-            found = torch.autograd.grad(drive, parameters, signal, allow_unused=True)
+            found = torch.autograd.grad(drive, parameters, weighting.of(signal), allow_unused=True)
             ledger.add_gradients(parameters, found)
         leading = ()
     with torch.enable_grad():

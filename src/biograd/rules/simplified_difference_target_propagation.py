@@ -42,6 +42,7 @@ class SimplifiedDifferenceTargetPropagation(BlockRule):
     """
 
     family: ClassVar[Family] = "target propagation"
+    scales_with_loss: bool = False
     error_weights: ClassVar[ErrorWeights] = "learned"
     forward_passes: ClassVar[int] = 2
     needs: ClassVar[str] = "classes; decoders: mirrored layers, or your own"
@@ -69,7 +70,7 @@ class SimplifiedDifferenceTargetPropagation(BlockRule):
         r""":math:`2 (h_l - \hat h_l) / B` for every hidden block, the derivative of its local loss."""
         # h_L = p, the softmax probabilities; ĥ_L = t, the label as a distribution
         output = lesson.outputs[-1].detach()
-        p, t = output.softmax(1), self._labels.of(lesson.y, output)
+        p, t = output.softmax(1), self._labels.of(lesson)
         # ĥ_{l−1} = h_{l−1} − g_l(h_l) + g_l(ĥ_l), at the last block too
         return self.decoders.send_down(lesson, p, t)
 
@@ -79,7 +80,7 @@ class SimplifiedDifferenceTargetPropagation(BlockRule):
         With ``inverse_loss`` = ``noise-preserving`` they give back :math:`h_{l-1} + \epsilon`.
         """
         if not self.turns.hidden:  # `teaching_signals` has not seen the labels
-            self._labels.look(lesson.y, lesson.outputs[-1])
+            self._labels.look(lesson)
         return self._reconstruction.lessons(self.decoders, lesson, class_probabilities)
 
     def reconstruction_losses(self, net: nn.Module, x: Tensor) -> dict[str, float]:

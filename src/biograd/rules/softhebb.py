@@ -9,10 +9,11 @@ from annotated_types import Ge, Gt, MinLen
 from torch import Tensor, nn
 
 from biograd.credit.chain.blocks import Block
-from biograd.credit.chain.moment import Moment, gradients_of_drive
+from biograd.credit.chain.moment import Aim, Moment, gradients_of_drive
 from biograd.credit.kinds import has_filters, incoming_axes, neuron_axis, shares_weights
+from biograd.credit.loss_terms import counted, importance
 from biograd.errors import UnsupportedNet, UserMistake
-from biograd.rules.base import Awaited
+from biograd.rules.base import Awaited, Loss
 from biograd.rules.examples import WEIGHTS_ALONE, Examples
 from biograd.rules.local_rule import LocalRule
 from biograd.rules.parts.chains import chain_for_a_rule
@@ -62,6 +63,7 @@ class SoftHebb(LocalRule):
     """
 
     waits_for: ClassVar[Awaited] = "nothing"
+    scales_with_loss: bool = False
     needs: ClassVar[str] = "hidden layers without biases"
     examples: ClassVar[Examples] = replace(WEIGHTS_ALONE, falls_to={"mlp": 0.85, "locally-connected": 0.92})
 
@@ -90,6 +92,11 @@ class SoftHebb(LocalRule):
         self.temperature = _for_each(hidden, temperature, "temperature")
         self.hidden_rate = _for_each(hidden, hidden_rate, "hidden_rate")
         self.rate_power, self.anti_hebbian, self.normalize = rate_power, anti_hebbian, normalize
+        self.averages_examples = not normalize
+
+    def aim(self, y: Tensor, batch: int, dtype: torch.dtype, loss_fn: Loss) -> Aim:
+        """No target: hidden layers read no label, but whether the loss ignores the example."""
+        return Aim(y, importance=counted(importance(y, batch, dtype, loss_fn)))
 
     def drive_signal(self, moment: Moment) -> Tensor:
         r""":math:`-\hat y`, divided by the number of examples, and of positions that share a filter."""
@@ -113,7 +120,7 @@ class SoftHebb(LocalRule):
         """
         with torch.no_grad():
             signal = self.drive_signal(moment)
-        (away,) = gradients_of_drive(moment, parameters, signal)  # minus the mean of ŷ x
+        (away,) = gradients_of_drive(moment, parameters, signal)  # minus the mean of ŷ x, scaled
         assert away is not None
         with torch.no_grad():
             W, inputs = parameters[0], incoming_axes(moment.block.opening)
@@ -121,6 +128,7 @@ class SoftHebb(LocalRule):
             gradient = away - (W * away).sum(inputs, keepdim=True) * W
             if self.normalize:
                 gradient /= gradient.abs().amax().clamp_min(torch.finfo(gradient.dtype).tiny)
+                gradient = moment.weighting.by_size(gradient)
             # η |‖W_k‖ − 1|^q
             off = torch.linalg.vector_norm(W, dim=inputs, keepdim=True).sub_(1).abs_()
             return [gradient.mul_(off.pow_(self.rate_power).mul_(self.hidden_rate[moment.index]))]

@@ -10,11 +10,19 @@ from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
 from biograd.credit.chain.blocks import Block
-from biograd.credit.chain.moment import Moment, gradients_of_drive
+from biograd.credit.chain.moment import Aim, Moment, gradients_of_drive
 from biograd.credit.chain.shapes import output_shapes
 from biograd.credit.kinds import has_filters, neuron_axis, neurons
+from biograd.credit.loss_terms import (
+    are_indices,
+    importance,
+    require_honoured,
+    soft_targets,
+    targets,
+    terms_of,
+)
 from biograd.errors import UnsupportedNet, UserMistake
-from biograd.rules.base import Awaited
+from biograd.rules.base import Awaited, Loss
 from biograd.rules.examples import CHAINS, Examples
 from biograd.rules.local_rule import LocalRule
 from biograd.rules.parts.chains import chain_for_a_rule, suggesting_rules_for_any_net
@@ -65,6 +73,7 @@ class StdpAssociation(LocalRule):
     """
 
     waits_for: ClassVar[Awaited] = "label"
+    scales_with_loss: bool = False
     needs: ClassVar[str] = "classes; linear, convolutional or locally connected layers"
     examples: ClassVar[Examples] = replace(
         CHAINS, falls_to={"convolutional": 0.85, "locally-connected": 0.85}
@@ -85,7 +94,8 @@ class StdpAssociation(LocalRule):
         super().__init__(net)
         self.beta, self.teaching_scale, self.competition = beta, teaching_scale, competition
         *hidden, _ = chain = chain_for_a_rule(net)
-        classes, stream = _classes(output_shapes(chain, sample)[-1]), RandomStream(seed)
+        self._classes = classes = _classes(output_shapes(chain, sample)[-1])
+        stream = RandomStream(seed)
         for index, block in enumerate(hidden):
             groups = _groups(_neurons(block), classes, group_size)
             codes = draw_codes(classes, groups, stream.next("cpu"))
@@ -98,13 +108,32 @@ class StdpAssociation(LocalRule):
         """
         return self.get_buffer(f"codes{index}")
 
+    def aim(self, y: Tensor, batch: int, dtype: torch.dtype, loss_fn: Loss) -> Aim:
+        """The labels as distributions over the classes, as sharp as a cross-entropy wants them.
+
+        Raises:
+            UserMistake: targets that are no classes, or a weighted loss that is no cross-entropy.
+        """
+        require_honoured(y, loss_fn)
+        terms = terms_of(loss_fn)
+        v = importance(y, batch, dtype, loss_fn)
+        if y.shape == (batch,) and are_indices(y, batch):
+            return Aim(y, targets(y, self._classes, dtype, terms), v)
+        if y.shape == (batch, self._classes) and y.is_floating_point():
+            return Aim(y, soft_targets(y, terms), v)
+        raise UserMistake(
+            f"stdp-association needs classes, indices ({batch},) or distributions ({batch}, {self._classes}), and got "
+            f"{tuple(y.shape)} of {y.dtype}: for other targets use the rule bp or dfa"
+        )
+
     def drive_signal(self, moment: Moment) -> Tensor:
         """See `LocalRule.drive_signal`: the equation with its sign turned, as optimisers descend."""
         codes = self.codes(moment.index)
         z = moment.drive.movedim(neuron_axis(moment.block.opening), -1)  # (batch, positions …, neurons)
         grouped, neurons = in_groups(z, codes.shape[1]), z.shape[-1]  # (batch, positions …, places, groups)
         # −(r* − σ(z))
-        wanted = teaching_current(moment.y, codes, len(z))
+        assert moment.aim.target is not None
+        wanted = teaching_current(moment.aim.target, codes)
         signal = torch.sigmoid(grouped).sub_(wanted.view(len(z), *(1,) * (grouped.dim() - 2), -1))
         # s n_g softmax(β z), the mean over the batch
         if self.competition:
@@ -141,25 +170,14 @@ def draw_codes(classes: int, groups: int, generator: torch.Generator) -> Tensor:
     return torch.stack(pairs[:groups], 1)
 
 
-def teaching_current(y: Tensor, codes: Tensor, batch: int) -> Tensor:
+def teaching_current(target: Tensor, codes: Tensor) -> Tensor:
     """r*, ``(batch, groups)``: 1 where an example's class is in a group's code, else 0; between for mixed classes.
 
     Args:
-        y: class indices ``(batch,)``, or distributions over the classes ``(batch, classes)``.
+        target: distributions over the classes, ``(batch, classes)``.
         codes: ``(classes, groups)``.
-        batch: how many examples there are.
-
-    Raises:
-        UserMistake: targets that are neither.
     """
-    if y.shape == (batch,) and not y.is_floating_point() and not y.is_complex():
-        return codes.index_select(0, y)
-    if y.shape == (batch, len(codes)) and y.is_floating_point():
-        return y.to(codes.dtype) @ codes
-    raise UserMistake(
-        f"stdp-association needs classes, indices ({batch},) or distributions ({batch}, {len(codes)}), and got "
-        f"{tuple(y.shape)} of {y.dtype}: for other targets use the rule bp or dfa"
-    )
+    return target.to(codes.dtype) @ codes
 
 
 def in_groups(z: Tensor, groups: int) -> Tensor:

@@ -33,6 +33,7 @@ class TargetPropagation(BlockRule):
     """
 
     family: ClassVar[Family] = "target propagation"
+    scales_with_loss: bool = False
     error_weights: ClassVar[ErrorWeights] = "all"
     needs: ClassVar[str] = "square layers, nonlinearities that can be inverted"
     sends_targets: ClassVar[bool] = True

@@ -3,7 +3,7 @@
 from biograd.training.checkpoint import load_weights
 from biograd.training.compare import compare, grid, labels, train_all
 from biograd.training.config import Choice, RunConfig
-from biograd.training.distributed import GradientAverage, Ranks, joined
+from biograd.training.distributed import GradientSum, Ranks, joined
 from biograd.training.loop import resume, train
 from biograd.training.observers import Observer, StatefulObserver
 from biograd.training.run_setup import RunSetup, build
@@ -11,7 +11,7 @@ from biograd.training.seeding import derive
 
 __all__ = [
     "Choice",
-    "GradientAverage",
+    "GradientSum",
     "RunSetup",
     "Observer",
     "Ranks",

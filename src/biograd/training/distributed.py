@@ -1,4 +1,4 @@
-"""Data-parallel training: every process takes a part of each batch, and gradients are averaged exactly.
+"""Data-parallel training: every process takes a part of each batch, and gradients add up exactly.
 
 Wrapping a net in ``DistributedDataParallel`` silently leaves out rules that run blocks on their own; a hook
 on each parameter's ``.grad`` sees them all.
@@ -108,22 +108,22 @@ def _local(device: torch.device) -> torch.device:
     return device
 
 
-class GradientAverage:
-    """Averages over processes what a rule writes into ``.grad``, while it is still writing.
+class GradientSum:
+    """Adds up over processes what a rule writes into ``.grad``, while it is still writing.
 
-    Each gradient is weighted by its process's share of the batch, so that the sum is the gradient of the
-    whole batch, for parameters of the net and of the rule alike. Reductions start as gradients become
-    complete, in one order everywhere, on copies: a rule may go on reading its local ``.grad``, and what it
+    Where each process teaches with its share of the batch as the ``weight`` of `biograd.Rule.assign_credit`, the sum
+    is the gradient of the whole batch, for parameters of the net and of the rule alike. Reductions start as gradients
+    become complete, in one order everywhere, on copies: a rule may go on reading its local ``.grad``, and what it
     changes there later, or fills without autograd, is reduced at the end. A parameter that no process
     taught keeps ``.grad`` None.
 
     Args:
-        modules: whose parameters to average.
+        modules: whose parameters' gradients to add up.
         ranks: the processes.
 
     Example:
         >>> net = nn.Linear(2, 1)
-        >>> with GradientAverage([net], Ranks(torch.device("cpu"))) as average, average.over(share=1.0):
+        >>> with GradientSum([net], Ranks(torch.device("cpu"))) as gradients, gradients.over_processes():
         ...     net(torch.ones(3, 2)).mean().backward()
         >>> net.bias.grad
         tensor([1.])
@@ -135,12 +135,12 @@ class GradientAverage:
         self._parameters = [p for p in dict.fromkeys(found) if p.requires_grad]
         self._place: dict[Tensor, int] = {p: place for place, p in enumerate(self._parameters)}
         self._ranks = ranks
-        self._open, self._share = False, 0.0
+        self._open = False
         self._taken: dict[int, _Taken] = {}
         self._running: list[Any] = []
         self._hooks: list[Any] = []
 
-    def __enter__(self) -> "GradientAverage":
+    def __enter__(self) -> "GradientSum":
         if self._ranks.size > 1:
             self._hooks = [p.register_post_accumulate_grad_hook(self._completed) for p in self._parameters]
         return self
@@ -151,16 +151,12 @@ class GradientAverage:
         self._hooks = []
 
     @contextlib.contextmanager
-    def over(self, share: float) -> Iterator[None]:
-        """Average what is written inside; every ``.grad`` must be None or zero before.
-
-        Args:
-            share: this process's part of the batch, a fraction.
-        """
+    def over_processes(self) -> Iterator[None]:
+        """Add up what is written inside; every ``.grad`` must be None or zero before."""
         if self._ranks.size == 1:
             yield
             return
-        self._open, self._share, self._taken, self._running = True, share, {}, []
+        self._open, self._taken, self._running = True, {}, []
         try:
             yield
             self._finish()
@@ -179,7 +175,7 @@ class GradientAverage:
 
     @torch.no_grad()
     def _finish(self) -> None:
-        """Reduce what is left and what was changed after its start, and write the averages."""
+        """Reduce what is left and what was changed after its start, and write the sums."""
         for place in range(len(self._running), len(self._parameters)):
             if place not in self._taken or self._has_changed(place):
                 self._take(place)
@@ -208,7 +204,7 @@ class GradientAverage:
         if gradient is None:
             self._taken[place] = _Taken(torch.zeros_like(parameter), None, 0)
         else:
-            self._taken[place] = _Taken(gradient * self._share, gradient, gradient._version)
+            self._taken[place] = _Taken(gradient.detach().clone(), gradient, gradient._version)
 
     def _has_changed(self, place: int) -> bool:
         gradient, taken = self._parameters[place].grad, self._taken[place]
@@ -219,7 +215,7 @@ class GradientAverage:
 
 
 class _Taken(NamedTuple):
-    """A weighted copy of a gradient, and which one it was at the time."""
+    """A copy of a gradient, and which one it was at the time."""
 
     copy: Tensor
     of: Tensor | None

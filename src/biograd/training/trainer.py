@@ -13,7 +13,7 @@ from biograd.errors import CheckpointError, NotFinite
 from biograd.records import EpochRow
 from biograd.training import checkpoint
 from biograd.training.checkpoint import Position
-from biograd.training.distributed import GradientAverage, Ranks
+from biograd.training.distributed import GradientSum, Ranks
 from biograd.training.evaluation import evaluate
 from biograd.training.observers.base import (
     AtRest,
@@ -31,6 +31,7 @@ from biograd.training.schedules import Interval
 from biograd.training.seeding import random_state, restore_random_state
 from biograd.training.stopwatch import Stopwatch
 from biograd.training.tally import Scores, Tally, means
+from biograd.training.user_code import require_weight
 
 CHECK_EVERY = 100
 """Steps between two looks at the loss, each of which waits for the device."""
@@ -70,9 +71,11 @@ class Trainer:
         self.test_reads = 0
         self.has_begun = False
         self._tally = Tally(setup.device)
-        self._average = GradientAverage([setup.net, setup.rule], ranks)
+        self._gradients = GradientSum([setup.net, setup.rule], ranks)
         groups = [group for optimizer in setup.optimizers for group in optimizer.param_groups]
         self._parameters = [p for group in groups for p in group["params"]]
+        if ranks.size > 1:
+            require_weight(setup.config.rule.name, setup.rule)
         ranks.share_state(setup.net, setup.rule, setup.penalty)
 
     def run(self) -> Scores | None:
@@ -85,7 +88,7 @@ class Trainer:
             Diverged: a loss is not finite, or a rule says that it met such numbers.
             RunFailed: a record cannot be written.
         """
-        with self._average:
+        with self._gradients:
             while not self._is_over():
                 self._train_epoch()
                 self._close_epoch()
@@ -181,19 +184,20 @@ class Trainer:
         share = len(y) / self.setup.training.examples(self.position.batch)
         for optimizer in self.setup.optimizers:
             optimizer.zero_grad()
-        with self._average.over(share):
+        with self._gradients.over_processes():
             if share:
-                self._teach(x, y)
+                self._teach(x, y, share)
         self.setup.penalty.add_gradient(self.setup.net)
         if self.config.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self._parameters, self.config.clip_norm)
         for optimizer in self.setup.optimizers:
             optimizer.step()
 
-    def _teach(self, x: Tensor, y: Tensor) -> None:
+    def _teach(self, x: Tensor, y: Tensor, share: float) -> None:
         setup = self.setup
+        scaled = {} if self.ranks.size == 1 else {"weight": share}
         with setup.autocast():
-            credit = setup.rule.assign_credit(setup.net, x, y, setup.loss_fn)
+            credit = setup.rule.assign_credit(setup.net, x, y, setup.loss_fn, **scaled)
         self._tally.add(credit, y)
 
     def _after_step(self) -> None:

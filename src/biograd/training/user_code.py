@@ -64,6 +64,19 @@ def require_rule(name: str, constructor: Callable[..., Any]) -> None:
         )
 
 
+def require_weight(name: str, rule: Rule) -> None:
+    """Refuse a user's own rule that takes no weight, with which processes share out a batch.
+
+    Raises:
+        UserMistake: ``assign_credit`` has no such parameter.
+    """
+    if is_users_own(name) and "weight" not in inspect.signature(rule.assign_credit).parameters:
+        raise UserMistake(
+            f"rule {name!r} cannot be trained by several processes: its assign_credit takes no weight, by which each "
+            f"teaches its share of a batch; {CHECK}"
+        )
+
+
 def require_net(name: str, constructor: Callable[..., Any]) -> None:
     """Refuse a user's own constructor that can make no net.
 

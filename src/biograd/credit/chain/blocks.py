@@ -75,7 +75,7 @@ def blocks(net: nn.Module) -> list[Block]:
     if isinstance(net, nn.parallel.DistributedDataParallel):
         raise UnsupportedNet(
             "a rule that teaches block by block bypasses DistributedDataParallel, which would not average its "
-            "gradients: pass the net itself and use biograd.training.GradientAverage"
+            "gradients: pass the net itself and use biograd.training.GradientSum"
         )
     net = unwrap(net)
     if not _is_chain(net):

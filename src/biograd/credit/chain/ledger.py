@@ -1,21 +1,37 @@
 """The derivatives of one batch: all of them go to ``.grad`` in one backward."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-Root = tuple[Tensor | None, Tensor | None]
-"""A tensor that the backward begins at, and the derivative by it; where either is None, nothing is taught."""
+from biograd.credit.weighting import UNWEIGHTED, Weighting
+
+
+class Root(NamedTuple):
+    """What the backward begins at.
+
+    Attributes:
+        output: a tensor with a graph; None teaches nothing.
+        derivative: by it, in its shape; None teaches nothing.
+        has_examples: whether its rows are the examples of the batch, or of several copies of it behind one another.
+    """
+
+    output: Tensor | None
+    derivative: Tensor | None
+    has_examples: bool = True
 
 
 class Ledger:
-    """Derivatives by tensors with a graph, and gradients of parameters that were computed already.
+    """Derivatives by tensors with a graph, scaled, and gradients of parameters that were computed already.
 
     One backward hands all of them over, so that hooks on parameters (that average gradients over processes, say) see
     each once.
+
+    Args:
+        weighting: what scales the derivatives; nothing unless given.
 
     Example:
         >>> w, ledger = nn.Parameter(torch.zeros(2)), Ledger()
@@ -26,22 +42,41 @@ class Ledger:
         tensor([4., 4.])
     """
 
-    def __init__(self) -> None:
+    def __init__(self, weighting: Weighting | None = None) -> None:
+        self._weighting = UNWEIGHTED if weighting is None else weighting
         self._roots: list[tuple[Tensor, Tensor]] = []
         self._gradients: dict[nn.Parameter, Tensor] = {}
 
-    def add(self, output: Tensor | None, derivative: Tensor | None) -> None:
-        """Let a tensor's graph learn from the derivative by it, in its shape; None, or no graph, teaches nothing."""
-        if output is not None and derivative is not None and output.requires_grad:
-            self._roots.append((output, derivative))
+    def add(
+        self,
+        output: Tensor | None,
+        derivative: Tensor | None,
+        has_examples: bool = True,
+        importance: Tensor | None = None,
+    ) -> None:
+        """Let a tensor's graph learn from the derivative by it; no graph teaches nothing. See `Root`.
 
-    def extend(self, roots: Iterable[Root]) -> None:
-        """`add` each pair of a tensor and its derivative."""
-        for output, derivative in roots:
-            self.add(output, derivative)
+        Args:
+            output: see `Root`.
+            derivative: see `Root`.
+            has_examples: see `Root`.
+            importance: of each example, ``(batch,)``, beside the weighting; None for 1.
+        """
+        if output is None or derivative is None or not output.requires_grad:
+            return
+        if has_examples:
+            derivative = self._weighting.and_also(importance).of(derivative)
+        else:
+            derivative = self._weighting.of_all(derivative)
+        self._roots.append((output, derivative))
+
+    def extend(self, roots: Iterable[Root], importance: Tensor | None = None) -> None:
+        """`add` each of them, or of pairs that stand for them."""
+        for root in roots:
+            self.add(*root, importance=importance)
 
     def add_gradients(self, parameters: Sequence[nn.Parameter], found: Sequence[Tensor | None]) -> None:
-        """Take gradients that were computed already, each in its parameter's shape; None adds nothing.
+        """Take gradients that were computed already, from scaled derivatives; None adds nothing.
 
         Gradients of a parameter that several blocks share add up. Where ``.grad`` is None it takes a gradient's memory
         over, without a copy.

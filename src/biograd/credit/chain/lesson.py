@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from biograd.credit.chain.blocks import Block, blocks, layers_of, spared
 from biograd.credit.chain.passages import Passage, run_detached, run_through
 from biograd.credit.fused import run_fused
 from biograd.credit.graph import leaves_read, nodes_below
+from biograd.credit.loss_terms import by_example, counted, importance
 from biograd.credit.side_effects import without_side_effects
 from biograd.errors import UnsupportedNet
 
@@ -29,11 +31,16 @@ class Lesson:
         x: the batch, ``(batch, …)``.
         outputs: what each block gave, ``(batch, …)``, with its own graph, which ends at the block's input.
         passages: a batch's way through blocks; which ones depends on the `Way`.
-        error: derivative of the loss by the last output, in its shape; for the mean over a batch of B
-            examples, 1/B of each example's own.
+        error: derivative of the loss by the last output, in its shape, as if all examples counted alike; for the mean
+            over a batch of B examples, 1/B of each example's own, and 0 of those that do not count.
         y: the targets.
         loss: the loss, detached.
         penalty: the loss with its graph where ``loss_fn`` reads parameters too, else None.
+        loss_fn: the loss.
+        output_error: derivative of the loss by the last output, as it is.
+        importance: how much each example counts in the loss, ``(batch,)``, 1 on average, where it says so (class
+            weights, ignored labels); None where all count alike.
+        counted: of examples that count 1 on average, 0 of the others, ``(batch,)``; None where all count.
     """
 
     chain: list[Block]
@@ -44,6 +51,10 @@ class Lesson:
     y: Tensor
     loss: Tensor
     penalty: Tensor | None
+    loss_fn: Callable[..., Any]
+    output_error: Tensor
+    importance: Tensor | None
+    counted: Tensor | None
 
     @classmethod
     def of(
@@ -52,7 +63,12 @@ class Lesson:
         """Run a batch up a chain in one of the ways below."""
         outputs, passages = way(chain, x, record)
         loss, error, penalty = output_error(outputs[-1], y, loss_fn)
-        return cls(chain, x, outputs, passages, error, y, loss, penalty)
+        v = importance(y, len(error), error.dtype, loss_fn)
+        of_examples = by_example(v, loss_fn)
+        own = own_error(error, of_examples)
+        return cls(
+            chain, x, outputs, passages, own, y, loss, penalty, loss_fn, error, of_examples, counted(v)
+        )
 
     @property
     def hidden(self) -> list[Tensor]:
@@ -116,6 +132,14 @@ def output_error(output: Tensor, y: Tensor, loss_fn: Callable) -> tuple[Tensor, 
         reaches_further = any(read is not leaf for node in nodes_below(loss) for read in leaves_read(node))
         (error,) = torch.autograd.grad(loss, leaf, retain_graph=reaches_further)
     return loss.detach(), error, loss if reaches_further else None
+
+
+def own_error(error: Tensor, importance: Tensor | None) -> Tensor:
+    """An error as if all examples counted alike: the derivative of the loss, ``(batch, …)``, over their importance."""
+    if importance is None:
+        return error
+    v = importance.to(error.dtype).view(-1, *(1,) * (error.dim() - 1))
+    return torch.where(v > 0, error / v, 0)
 
 
 def signal_at_input(lesson: Lesson, signal: Tensor) -> Tensor:

@@ -2,12 +2,28 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from biograd.credit.chain.blocks import Block
 from biograd.credit.fused import fused_linear, has_hooks
+from biograd.credit.weighting import UNWEIGHTED, Weighting
+
+
+class Aim(NamedTuple):
+    """What a loss asks of the examples of a batch, known before their outputs are.
+
+    Attributes:
+        y: the targets.
+        target: distributions over the classes that a rule made of them, ``(batch, classes)``, or None.
+        importance: how much each example counts, ``(batch,)``, 1 on average; None where all count alike.
+    """
+
+    y: Tensor
+    target: Tensor | None = None
+    importance: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -20,20 +36,23 @@ class Moment:
         input: h, what the opening layer got; detached, except in a first block where a layer before it learns.
         drive: z, ``(batch, …)``, the input of the nonlinearity: the opening layer's output, normalised where a
             normalisation stands right behind it. Its graph ends at the block's input.
-        y: the targets.
+        aim: what the loss asks of the examples.
+        weighting: what scales the derivatives at the drive.
     """
 
     index: int
     block: Block
     input: Tensor
     drive: Tensor
-    y: Tensor
+    aim: Aim
+    weighting: Weighting = UNWEIGHTED
 
 
 def gradients_of_drive(
     moment: Moment, parameters: list[nn.Parameter], signal: Tensor
 ) -> Sequence[Tensor | None]:
-    """Gradients of some parameters of a block from the derivative at its drive; None for none."""
+    """Gradients of some parameters of a block from the derivative at its drive, scaled by the call's weight."""
+    signal = moment.weighting.of(signal)
     if _is_plain_linear(moment):
         with torch.no_grad():
             return [_linear_gradient(moment, parameter, signal) for parameter in parameters]

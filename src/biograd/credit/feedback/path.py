@@ -6,7 +6,7 @@ exact derivative. What uses a taught weight in any other way is refused, so that
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -146,17 +146,24 @@ class FeedbackPath(TorchFunctionMode):
                 if weight in self._watched and not is_known:
                     raise UnsupportedNet(self._refusal(weight, name))
 
-    def backward(self, loss: Tensor, inputs: Sequence[Tensor] | None = None) -> None:
-        """``loss.backward(inputs=inputs)``, in which no taught weight may be used again: that would be exact.
+    def backward(
+        self,
+        roots: Sequence[Tensor],
+        derivatives: Sequence[Tensor | None] = (None,),
+        inputs: Sequence[Tensor] | None = None,
+    ) -> None:
+        """``torch.autograd.backward``, in which no taught weight may be used again: that would be exact.
+
+        Args:
+            roots: what it begins at, a loss.
+            derivatives: by each of them; None for 1.
+            inputs: which leaves get a gradient; all unless given.
 
         Raises:
             UnsupportedNet: a part of the net ran its forward a second time.
         """
-        if not self._may_run_again:
-            loss.backward(inputs=inputs)
-            return
-        with NoForward(self._feedback):
-            torch.autograd.backward(loss, inputs=inputs)
+        with NoForward(self._feedback) if self._may_run_again else nullcontext():
+            torch.autograd.backward(roots, derivatives, inputs=inputs)
 
     def _teach(self, func: Any, parse: Callable[..., Call], args: tuple[Any, ...], kwargs: Any) -> Any:
         call = parse(*args, **kwargs)
@@ -252,7 +259,7 @@ def feedback_path(
     input for its weight. Nothing is attached to the net.
 
     Scripted and custom autograd functions hide their use of a weight, and activation checkpointing a second
-    forward. Call ``path.check(output)`` and then ``path.backward(loss)``, as rules do, to have them refused: a
+    forward. Call ``path.check(output)`` and then ``path.backward([loss])``, as rules do, to have them refused: a
     plain ``loss.backward()`` would be exact there.
 
     Args:

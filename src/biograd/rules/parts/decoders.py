@@ -129,7 +129,7 @@ class Reconstruction(nn.Module):
         with torch.enable_grad():
             recovered = [g(z) for g, z in zip(decoders, given, strict=True)]  # g(f(h̃))
         for back, t in zip(recovered, wanted, strict=True):
-            yield back, (back.detach() - t).mul_(2 / len(lesson.x))  # 2 (g(f(h̃)) − t) / B
+            yield Root(back, (back.detach() - t).mul_(2 / len(lesson.x)))  # 2 (g(f(h̃)) − t) / B
 
     def noisy(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         r""":math:`\tilde h = h + \epsilon` for every input of a batch, all noise from one draw."""

@@ -1,5 +1,6 @@
 """Rules whose epochs differ: the number of the epoch, and whose turn it is."""
 
+import warnings
 from abc import ABC, abstractmethod
 from typing import Annotated, Literal
 
@@ -22,15 +23,31 @@ class Epoch(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.number = 0
+        self._number, self._is_counted = 0, False
+
+    @property
+    def number(self) -> int:
+        """The number; read only where it makes a difference, so that it warns, once, where nobody counts."""
+        if not self._is_counted:
+            self._is_counted = True
+            warnings.warn(
+                "the rule teaches in turns, by the epoch, and nobody counts: call rule.begin_epoch(epoch) before every "
+                "epoch, or it stays in its first turn",
+                stacklevel=5,
+            )
+        return self._number
+
+    @number.setter
+    def number(self, number: int) -> None:
+        self._number, self._is_counted = number, True
 
     def get_extra_state(self) -> Tensor:
         """The number, a scalar int64."""
-        return torch.tensor(self.number)
+        return torch.tensor(self._number)
 
     def set_extra_state(self, state: Tensor) -> None:
         """Go on from the state of `get_extra_state`."""
-        self.number = int(state)
+        self._number = int(state)
 
 
 class Turns(nn.Module, ABC):
@@ -80,7 +97,7 @@ class Alternating(Turns):
     @property
     def hidden(self) -> bool:
         """Whether this epoch teaches the net."""
-        return not (self.own and self._has_decoders)
+        return not (self._has_decoders and self.own)
 
     output = hidden
 
@@ -107,7 +124,7 @@ class HiddenFirst(Turns):
     @property
     def output(self) -> bool:
         """Whether this epoch teaches the last block."""
-        return self.epoch.number >= self._epochs
+        return not self._epochs or self.epoch.number >= self._epochs
 
 
 def turns(schedule: Schedule, *, has_decoders: bool = True) -> Turns:

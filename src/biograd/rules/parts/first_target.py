@@ -3,10 +3,20 @@
 from typing import Annotated, Literal
 
 import torch
-import torch.nn.functional as F
 from annotated_types import Gt
 from torch import Tensor
 
+from biograd.credit.chain.lesson import Lesson
+from biograd.credit.loss_terms import (
+    PLAIN,
+    Terms,
+    are_indices,
+    is_ignored,
+    require_honoured,
+    soft_targets,
+    targets,
+    terms_of,
+)
 from biograd.errors import UserMistake
 from biograd.settings import Meaning
 
@@ -36,33 +46,39 @@ def step_against(gradient: Tensor, alpha: float, step: Step) -> Tensor:
 
 
 class ClassTargets:
-    """Labels as first targets. The values of the first batch are checked, which waits for the device.
+    """Labels as first targets, as sharp as a cross-entropy wants them.
+
+    The values of the first batch are checked, which waits for the device.
 
     Raises:
-        UserMistake: at a batch whose targets are no classes.
+        UserMistake: at a batch whose targets are no classes, or a weighted loss that the rule cannot honour.
     """
 
     def __init__(self) -> None:
         self._has_looked = False
 
-    def of(self, y: Tensor, output: Tensor) -> Tensor:
-        """The labels as distributions; see `class_distributions`."""
-        distributions = class_distributions(y, output, check=not self._has_looked)
+    def of(self, lesson: Lesson) -> Tensor:
+        """The targets as distributions, in the shape and dtype of the output; p itself where a label is ignored."""
+        output, y, terms = lesson.outputs[-1].detach(), lesson.y, terms_of(lesson.loss_fn)
+        require_honoured(y, lesson.loss_fn)
+        t = class_distributions(y, output, terms, check=not self._has_looked)
         self._has_looked = True
-        return distributions
+        ignored = is_ignored(y, terms) if are_indices(y, len(output)) else None
+        return t if ignored is None else torch.where(ignored.unsqueeze(1), output.softmax(1), t)
 
-    def look(self, y: Tensor, output: Tensor) -> None:
+    def look(self, lesson: Lesson) -> None:
         """Refuse targets that are no classes also where a batch has no use for them."""
         if not self._has_looked:
-            self.of(y, output)
+            self.of(lesson)
 
 
-def class_distributions(y: Tensor, output: Tensor, *, check: bool = False) -> Tensor:
+def class_distributions(y: Tensor, output: Tensor, terms: Terms = PLAIN, *, check: bool = False) -> Tensor:
     """Targets as distributions over the classes, in the shape and dtype of the output.
 
     Args:
         y: class indices ``(batch, …)``, or distributions in the output's shape.
         output: of the net, ``(batch, classes, …)``.
+        terms: what the loss says of labels.
         check: whether to look at the values of distributions too, which waits for the device.
 
     Raises:
@@ -73,10 +89,10 @@ def class_distributions(y: Tensor, output: Tensor, *, check: bool = False) -> Te
             "the rule needs an output with a value a class, (batch, classes, …), and got "
             f"{tuple(output.shape)}: use two outputs and cross-entropy, or the rule dtp"
         )
-    if y.shape == output.shape[:1] + output.shape[2:] and not y.is_floating_point() and not y.is_complex():
-        return F.one_hot(y.long(), output.shape[1]).movedim(-1, 1).to(output.dtype)
+    if y.shape == output.shape[:1] + output.shape[2:] and are_indices(y, len(output)):
+        return targets(y, output.shape[1], output.dtype, terms)
     if y.shape == output.shape and y.is_floating_point() and not (check and _is_no_distribution(y)):
-        return y.to(output.dtype)
+        return soft_targets(y.to(output.dtype), terms)
     raise UserMistake(
         f"the rule needs classes to aim at, indices {tuple(output.shape[:1] + output.shape[2:])} or distributions "
         f"{tuple(output.shape)} that add up to 1, and got {tuple(y.shape)} of {y.dtype}: for other targets use "

@@ -125,7 +125,9 @@ class Inverses(nn.Module):
         for block, inverse in zip(lesson.chain[1:], self.of, strict=True):
             if isinstance(inverse, LearnedInverse):
                 generator = self._stream.next(inverse.X.device)
-                yield inverse.reconstruction(block.opening, len(lesson.x), generator)
+                yield Root(
+                    *inverse.reconstruction(block.opening, len(lesson.x), generator), has_examples=False
+                )
 
     def weights(self, chain: list[Block]) -> dict[str, Tensor]:
         """See `biograd.Rule.inverse_weights`."""

@@ -1,0 +1,151 @@
+"""What every call of a rule begins with: looks for what would make it wrong without a word.
+
+Most looks are taken in the first calls alone, and wait for the device; later calls cost next to nothing.
+"""
+
+import itertools
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from biograd.credit.isolation import isolated
+from biograd.credit.known_losses import factor_of_known_loss
+from biograd.credit.weighting import Weight, Weighting
+from biograd.errors import UnsupportedNet, UserMistake
+
+_CALLS = 5
+"""How many calls may show what the loss is: one whose error is zero, or of one example, does not."""
+
+
+class Entry:
+    """What a rule remembers of its calls, to notice mistakes; no part of what it saves."""
+
+    def __init__(self) -> None:
+        self._looks_left = _CALLS
+        self._own: (
+            dict[int, int] | None
+        ) = {}  # versions of the rule's own parameters, None once they were seen to move
+        self._net: dict[int, int] = {}
+
+    def begin(
+        self, rule: nn.Module, net: nn.Module, x: Tensor, weight: Weight, *, teaches_own: bool = True
+    ) -> Weighting:
+        """Check what a call is given, before anything is computed.
+
+        Args:
+            rule: which is called.
+            net: what it is to teach.
+            x: the batch.
+            weight: see `biograd.Rule.assign_credit`.
+            teaches_own: whether the call teaches parameters of the rule's own.
+
+        Returns:
+            What is to multiply all that the call teaches.
+
+        Raises:
+            UserMistake: a weight that fits no batch of this size.
+            UnsupportedNet: the rule has another dtype, or is on another device, than the net.
+        """
+        if not torch.compiler.is_compiling():
+            _require_beside(rule, net)
+            if self._own is not None:
+                self._watch_own_parameters(rule, net, teaches_own)
+        return Weighting(weight, len(x))
+
+    def look(self, rule: Any, output: Tensor, y: Any, loss_fn: Callable[..., Tensor]) -> None:
+        """Look at the loss in the first calls.
+
+        Args:
+            rule: which is called, a `biograd.Rule`.
+            output: of the net.
+            y: the targets.
+            loss_fn: the loss.
+
+        Raises:
+            UserMistake: the loss is a sum over the batch; or a multiple of a known one, for a rule that is not linear.
+        """
+        if not self._looks_left or torch.compiler.is_compiling():
+            return
+        self._looks_left -= 1
+        if not isinstance(y, Tensor) or y.dim() == 0 or len(y) != len(output):
+            return
+        error = _error(output, y, loss_fn)
+        if error is None or not error.any() or not error.isfinite().all():
+            return
+        if _is_sum(error, output, y, loss_fn):
+            raise UserMistake(
+                "the loss is a sum over the batch (a batch beside itself doubles it), and rules expect a mean over "
+                "examples: give it reduction='mean', and scale by assign_credit(…, weight=)"
+            )
+        factor = None if rule.scales_with_loss else factor_of_known_loss(error, output, y, loss_fn)
+        if factor is not None:
+            name, times = factor
+            raise UserMistake(
+                f"the loss is {times:.4g} × {name}, and {type(rule).__name__} does not learn so many times as much "
+                f"from it: give the loss as it is, and assign_credit(…, weight={times:.4g})"
+            )
+        if len(output) > 1:
+            self._looks_left = 0
+
+    def _watch_own_parameters(self, rule: nn.Module, net: nn.Module, teaches_own: bool) -> None:
+        """Say once that an optimiser moved the net and nothing moved what the rule learns."""
+        own = _versions(rule.parameters())
+        if not own:
+            self._own = None
+            return
+        here = _versions(net.parameters())
+        before, net_before = self._own or {}, self._net
+        is_same = own.keys() == before.keys() and here.keys() == net_before.keys()
+        if is_same and own != before:
+            self._own = None
+        elif is_same and here != net_before:
+            self._own = None
+            name = next(name for name, p in rule.named_parameters() if p.requires_grad)
+            warnings.warn(
+                f"{type(rule).__name__} has parameters that learn ({name!r}, …), and the first step moved the net "
+                "alone: give the optimiser [*net.parameters(), *rule.parameters()]",
+                stacklevel=4,
+            )
+        elif teaches_own:
+            self._own, self._net = own, here
+
+
+def _versions(parameters: Iterable[nn.Parameter]) -> dict[int, int]:
+    return {id(p): p._version for p in parameters if p.requires_grad}
+
+
+def _require_beside(rule: nn.Module, net: nn.Module) -> None:
+    """Refuse a rule that was left in another dtype or on another device than its net."""
+    mine = next(
+        (t for t in itertools.chain(rule.parameters(), rule.buffers()) if t.is_floating_point()), None
+    )
+    first = next(net.parameters(), None)
+    if mine is None or first is None or (mine.dtype is first.dtype and mine.device == first.device):
+        return
+    if (mine.dtype, mine.device) not in {(p.dtype, p.device) for p in net.parameters()}:
+        raise UnsupportedNet(
+            f"{type(rule).__name__} is in {mine.dtype} on {mine.device}, and the net in {first.dtype} on "
+            f"{first.device}: move the rule as you moved the net, rule.to(device, dtype)"
+        )
+
+
+def _error(output: Tensor, y: Tensor, loss_fn: Callable[..., Tensor]) -> Tensor | None:
+    """The loss's derivative by the output; None where it has none."""
+    with isolated(loss_fn, devices_of=output), torch.enable_grad():
+        leaf = output.detach().clone().requires_grad_()
+        return torch.autograd.grad(loss_fn(leaf, y), leaf, allow_unused=True)[0]
+
+
+def _is_sum(error: Tensor, output: Tensor, y: Tensor, loss_fn: Callable[..., Tensor]) -> bool:
+    """Whether the batch beside itself leaves the derivative by each output as it is, and does not halve it."""
+    try:
+        twice = _error(torch.cat([output.detach()] * 2), torch.cat([y] * 2), loss_fn)
+    except Exception:  # a loss for batches of one size
+        return False
+    if twice is None:
+        return False
+    apart = [torch.linalg.vector_norm((times * twice[: len(error)] - error).double()) for times in (1, 2)]
+    return bool(apart[0] < apart[1])

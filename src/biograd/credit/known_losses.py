@@ -1,0 +1,67 @@
+"""Whether a loss is a multiple of one that is known: some rules learn otherwise from it, without a word."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from biograd.credit.loss_terms import are_indices, importance, soft_targets, targets, terms_of
+
+_OFF = 0.02
+"""How far from 1 a factor may be."""
+
+
+def factor_of_known_loss(
+    error: Tensor, output: Tensor, y: Tensor, loss_fn: Callable[..., Any]
+) -> tuple[str, float] | None:
+    """The name of the known loss that a loss is a multiple of, and how many times; None for 1 and for other losses.
+
+    Args:
+        error: the loss's derivative by the output.
+        output: of the net, ``(batch, classes, …)``; of one example it shows nothing.
+        y: the targets: labels, or numbers in the shape of the output.
+        loss_fn: the loss.
+    """
+    if len(output) < 2 or output.dim() < 2 or output.shape[1] < 2:
+        return None
+    precise = output.dtype.itemsize >= 4
+    error, output = error.detach().double(), output.detach().double()
+    for name, derivative, customary in _known(output, y, loss_fn):
+        times = _ratio(error, derivative, 1e-3 if precise else _OFF)
+        if times is not None:
+            is_customary = any(abs(times / one - 1) < _OFF for one in customary)
+            return None if is_customary else (name, times)
+    return None
+
+
+def _known(
+    output: Tensor, y: Tensor, loss_fn: Callable[..., Any]
+) -> Iterator[tuple[str, Tensor, tuple[float, ...]]]:
+    """Known losses, their derivatives by the output, and the factors that they are customarily given."""
+    t = _target(output, y, loss_fn)
+    if t is None:
+        return
+    v = importance(y, len(output), output.dtype, loss_fn)
+    counts, classes = (1 if v is None else v.unsqueeze(1)), output.shape[1]
+    yield "the mean cross-entropy", counts * (output.softmax(1) - t) / (t.numel() / classes), (1.0,)
+    yield "the mean negative log-likelihood", -counts * t / (t.numel() / classes), (1.0,)
+    if output.dim() == 2:  # a squared error is summed or averaged over classes, halved or not
+        yield "the mean squared error", 2 * (output - t) / len(t), (1.0, 0.5, 1 / classes, 0.5 / classes)
+
+
+def _target(output: Tensor, y: Tensor, loss_fn: Callable[..., Any]) -> Tensor | None:
+    terms = terms_of(loss_fn)
+    if are_indices(y, len(output)) and y.shape == output.shape[:1] + output.shape[2:]:
+        return targets(y, output.shape[1], output.dtype, terms)
+    if y.shape == output.shape:
+        return soft_targets(y.to(output.dtype), terms)
+    return None
+
+
+def _ratio(a: Tensor, b: Tensor, tolerance: float) -> float | None:
+    """How many times b is in a, None where they do not have one direction."""
+    length = b.square().sum()
+    times = (a * b).sum() / length if length else length
+    apart = torch.linalg.vector_norm(a - times * b)
+    return times.item() if length and apart <= tolerance * torch.linalg.vector_norm(a) else None

@@ -1,0 +1,83 @@
+"""The derivative of every cross-entropy is v (p − t) / B, with the importance and the target that are read off it."""
+
+import functools
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import biograd
+from biograd.credit.loss_terms import (
+    Terms,
+    counted,
+    importance,
+    require_honoured,
+    soft_targets,
+    targets,
+    terms_of,
+)
+
+WEIGHTS = torch.tensor([0.5, 2.0, 0.0, 1.0], dtype=torch.float64)
+
+
+def labels(kind, shape=(6,)):
+    torch.manual_seed(1)
+    y = torch.randint(4, shape)
+    if kind == "ignored":
+        y.view(-1)[1::3] = -100
+    return torch.randn(shape[0], 4, *shape[1:], dtype=torch.float64).softmax(1) if kind == "soft" else y
+
+
+@pytest.mark.parametrize("shape", [(6,), (6, 3)], ids=["one label an example", "three"])
+@pytest.mark.parametrize("kind", ["hard", "ignored", "soft"])
+@pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["alike", "weighted"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_importance_and_target_make_the_derivative_of_a_cross_entropy(smoothing, weights, kind, shape):
+    y = labels(kind, shape)
+    loss_fn = nn.CrossEntropyLoss(weights, label_smoothing=smoothing)
+    output = torch.randn(shape[0], 4, *shape[1:], dtype=torch.float64, requires_grad=True)
+    (derivative,) = torch.autograd.grad(loss_fn(output, y), output)
+    terms = terms_of(loss_fn)
+    t = soft_targets(y, terms) if kind == "soft" else targets(y, 4, torch.float64, terms)
+    v = importance(y, len(output), torch.float64, loss_fn)
+    count = output.numel() / 4
+    expected = (1 if v is None else v.unsqueeze(1)) * (output.softmax(1) - t) / count
+    torch.testing.assert_close(derivative, expected, rtol=1e-12, atol=1e-15)
+    assert (v is None) == (weights is None and kind != "ignored")
+
+
+def test_terms_are_read_from_the_losses_of_pytorch_and_from_partial_calls():
+    assert terms_of(nn.CrossEntropyLoss(ignore_index=3, label_smoothing=0.1)) == Terms(None, 3, 0.1)
+    assert terms_of(nn.NLLLoss(WEIGHTS)).class_weights is not None
+    assert terms_of(functools.partial(F.cross_entropy, ignore_index=7)) == Terms(None, 7, 0.0)
+    assert terms_of(lambda output, y: F.cross_entropy(output, y)) == Terms()
+
+
+def test_examples_of_which_no_label_counts_are_not_counted():
+    y = torch.tensor([[0, -100], [-100, -100], [1, 2]])
+    v = importance(y, 3, torch.float64, F.cross_entropy)
+    assert counted(v).tolist() == [1.5, 0.0, 1.5]
+    assert counted(None) is None
+    nothing = importance(torch.full((3,), -100), 3, torch.float64, F.cross_entropy)
+    assert nothing.tolist() == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("loss_fn", "y"),
+    [
+        (nn.BCEWithLogitsLoss(pos_weight=torch.ones(3)), torch.ones(2, 3)),
+        (nn.MultiMarginLoss(weight=torch.ones(3)), torch.tensor([0, 1])),
+        (nn.CrossEntropyLoss(torch.ones(3)), torch.zeros(2, 5, dtype=torch.long)),
+    ],
+    ids=["pos_weight", "another loss", "several labels an example"],
+)
+def test_weights_that_cannot_be_honoured_are_named(loss_fn, y):
+    with pytest.raises(biograd.UserMistake, match=r"cannot honour '(pos_)?weight' of .*weight="):
+        require_honoured(y, loss_fn)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.bool, torch.int32])
+def test_labels_of_any_whole_type_are_labels(dtype):
+    y = torch.tensor([0, 1, 1]).to(dtype)
+    assert targets(y, 2, torch.float64, Terms()).tolist() == [[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]
