@@ -65,6 +65,25 @@ class ReturnsTheLossOfTheBatch(Backpropagation):
         return Credit(loss * len(x), output)
 
 
+@caught_by(gradients.check_a_weight_scales_everything, "takes no weight")
+class TakesNoWeight(Backpropagation):
+    def assign_credit(self, net, x, y, loss_fn):
+        return super().assign_credit(net, x, y, loss_fn)
+
+
+@caught_by(gradients.check_a_weight_scales_everything, r"weight 0\.25 that of net\.0\.weight")
+class WeighsNothing(Backpropagation):
+    def assign_credit(self, net, x, y, loss_fn, *, weight=None):
+        return super().assign_credit(net, x, y, loss_fn)
+
+
+@caught_by(gradients.check_a_weight_scales_everything, "for half of the examples")
+class WeighsByTheirMean(Backpropagation):
+    def assign_credit(self, net, x, y, loss_fn, *, weight=None):
+        weight = weight.square().mean().sqrt() if torch.is_tensor(weight) else weight
+        return super().assign_credit(net, x, y, loss_fn, weight=weight)
+
+
 @caught_by(gradients.check_fills_gradients, "0.weight has no gradient")
 class TeachesTheLastLayerOnly(Shallow):
     teaches_hidden_layers = True
@@ -630,6 +649,7 @@ def test_what_is_no_rule_is_told_what_to_be(factory):
         check_rule(factory)
 
 
+@pytest.mark.filterwarnings("ignore:.*moved the net alone")
 @pytest.mark.parametrize(("check", "rule", "message"), BROKEN)
 def test_a_broken_rule_is_caught(check, rule, message):
     with pytest.raises(AssertionError, match=message) as caught:

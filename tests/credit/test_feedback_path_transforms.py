@@ -128,7 +128,7 @@ def test_a_compiled_net_is_taught_as_the_plain_one_step_after_step_and_compiled_
         got, expected = step(rules[0], compiled, x, y), step(rules[1], twin, x, y)
         assert_all_close(got, expected)
         with torch.no_grad():
-            for parameter in (*net.parameters(), *twin.parameters()):
+            for parameter in (p for module in (net, twin, *rules) for p in module.parameters()):
                 parameter -= 0.1 * parameter.grad  # pyright: ignore[reportOptionalOperand, reportOperatorIssue]
     assert counters["stats"]["unique_graphs"] == 1
     for one, other in zip(rules[0].buffers(), rules[1].buffers(), strict=True):

@@ -102,7 +102,7 @@ def test_no_gradient_crosses_a_layer_under_sdtp():
         rule = create(name, task)
         one = teach(rule, task)
         rule = create(name, task)
-        other = teach(rule, task, lambda output, y: 5 * F.cross_entropy(output, y) + output.square().sum())
+        other = teach(rule, task, lambda output, y: 5 * F.cross_entropy(output, y) + output.square().mean())
         assert differing(one, other) == "net.4.weight, net.4.bias"
 
 
@@ -139,7 +139,6 @@ def test_auxiliary_outputs_are_frozen_and_shared_by_both_readings():
 def test_alternating_epochs_teach_decoders_first_and_then_the_net_and_leave_the_other_none(name):
     task = mlp()
     rule = create(name, task, schedule="alternating")
-    assert filled(teach(rule, task)) == {"rule"}
     for epoch, part in enumerate(["rule", "net", "rule", "net"]):
         rule.begin_epoch(epoch)
         rule.begin_epoch(epoch)
@@ -153,6 +152,7 @@ def test_what_each_phase_teaches_is_what_the_parallel_schedule_teaches_that_part
     task = mlp()
     parallel = teach(create(name, task, seed=3), task)
     rule = create(name, task, seed=3, schedule="alternating")
+    rule.begin_epoch(0)
     decoders = teach(rule, task)
     rule.begin_epoch(1)
     net = teach(rule, task)
@@ -164,6 +164,7 @@ def test_what_each_phase_teaches_is_what_the_parallel_schedule_teaches_that_part
 def test_a_phase_without_the_net_makes_no_graph_of_it(name):
     task = convolutional()
     rule = create(name, task, schedule="alternating")
+    rule.begin_epoch(0)
     graphs = []
     hooks = [m.register_forward_hook(lambda *a: graphs.append(a[2].requires_grad)) for m in task.net]
     outputs = rule.assign_credit(task.net, task.x, task.y, F.cross_entropy).output
@@ -180,6 +181,7 @@ def penalised(net: Any):
 def test_a_penalty_keeps_its_derivative_where_the_net_is_taught_and_is_silent_where_not():
     task = mlp()
     rule = create("dtp", task, schedule="alternating")
+    rule.begin_epoch(0)
     assert filled(teach(rule, task, penalised(task.net))) == {"rule"}
     rule.begin_epoch(1)
     plain, more = teach(rule, task), teach(rule, task, penalised(task.net))
@@ -387,6 +389,7 @@ WRONG_TARGETS = {
 def test_targets_that_are_no_classes_are_refused_at_once_in_one_line(name, schedule, kind):
     task = mlp()._replace(y=WRONG_TARGETS[kind])
     rule = create(name, task, schedule=schedule)
+    rule.begin_epoch(0)
 
     def loss_fn(output, y):
         return output.square().mean()

@@ -25,6 +25,8 @@ def test_an_optimiser_made_before_the_rule_still_trains_the_net(name):
     optimizer = torch.optim.SGD(task.net.parameters(), lr=0.5)
     before = [parameter.detach().clone() for parameter in task.net.parameters()]
     rule = create(name, task)
+    if name == "kp":  # its B is to learn too
+        optimizer.add_param_group({"params": list(rule.parameters())})
     for _ in range(3):
         optimizer.zero_grad()
         rule.assign_credit(task.net, task.x, task.y, F.cross_entropy)

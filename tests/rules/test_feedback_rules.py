@@ -189,7 +189,7 @@ def test_a_rule_is_for_the_net_it_was_made_for_and_copies_of_it(name):
     with pytest.raises(biograd.UnsupportedNet, match=r"'0.weight' had shape \(6, 5\), here it is \(7, 5\)"):
         rule.assign_credit(wider, task.x, task.y, F.cross_entropy)
     with pytest.raises(biograd.UnsupportedNet, match=r"here it is no such parameter"):
-        rule.assign_credit(nn.ModuleDict({"a": nn.Linear(5, 3)}), task.x, task.y, F.cross_entropy)
+        rule.assign_credit(nn.ModuleDict({"a": nn.Linear(5, 3)}).double(), task.x, task.y, F.cross_entropy)
 
 
 def test_a_net_with_more_weights_than_the_rule_knows_is_refused():

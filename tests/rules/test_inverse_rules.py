@@ -189,9 +189,9 @@ def test_one_example_needs_its_batch_dimension(name, settings, kind, shape):
     rule = biograd.rules.create(name, net, **settings)
     x = torch.randn(shape, dtype=torch.float64)
     with pytest.raises(biograd.UserMistake, match=r"expected a batch .*x\[None\]") as caught:
-        rule.assign_credit(net, x, x, lambda output, y: output.sum())
+        rule.assign_credit(net, x, x, lambda output, y: output.mean())
     assert "\n" not in str(caught.value)
-    rule.assign_credit(net, x[None], x, lambda output, y: output.sum())
+    rule.assign_credit(net, x[None], x, lambda output, y: output.mean())
 
 
 # --- numbers that are not finite ---

@@ -116,7 +116,7 @@ def test_the_rules_fa_and_dfa_are_this_algorithm_on_one_hidden_layer(name):
     )
     for _ in range(given.steps):
         optimizer.zero_grad()
-        rule.assign_credit(net, x, y, lambda f, y: 0.5 * (f - y).square().sum())
+        rule.assign_credit(net, x, y, lambda f, y: 0.5 * (f - y).square().mean(), weight=len(x))
         optimizer.step()
     (outcome,) = simulate(given, [0])
     assert 0.5 * (net(x) - y).square().sum().item() == pytest.approx(outcome.loss, rel=1e-12)

@@ -17,10 +17,10 @@ class Mirrored(Rule):
         nn.init.constant_(self.mirror.weight, 0.1)
         nn.init.zeros_(self.mirror.bias)
 
-    def assign_credit(self, net, x, y, loss_fn):
+    def assign_credit(self, net, x, y, loss_fn, *, weight=1.0):
         output = net(x)
         loss = loss_fn(output, y)
-        self.teach(loss, (self.mirror(output.detach()) - x.flatten(1)).square().mean())
+        self.teach(weight * loss, weight * (self.mirror(output.detach()) - x.flatten(1)).square().mean())
         return Credit(loss.detach(), output.detach())
 
     def teach(self, loss: torch.Tensor, own: torch.Tensor) -> None:

@@ -27,6 +27,7 @@ _CHECKS: tuple[Check, ...] = (
     gradients.check_returns_loss_and_output,
     gradients.check_fills_gradients,
     gradients.check_adds_to_gradients,
+    gradients.check_a_weight_scales_everything,
     gradients.check_own_gradients_are_its_own,
     gradients.check_leaves_frozen_parameters_untaught,
     gradients.check_teaches_the_net_it_is_given,

@@ -1,6 +1,8 @@
 """Checks of what a rule is for: the loss and output it returns, and the ``.grad`` it fills."""
 
 import copy
+import inspect
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -75,6 +77,42 @@ def _fill_at_random(trial: Trial) -> dict[str, Tensor]:
     return {
         name: grad for name, grad in gradients(net=trial.net, rule=trial.rule).items() if grad is not None
     }
+
+
+@contract_check
+def check_a_weight_scales_everything(subject: Subject) -> None:
+    """A weight multiplies every gradient of net and rule; a number an example does so to what each example teaches."""
+    plain = subject.trial(dtype=torch.float64)
+    takes = "weight" in inspect.signature(plain.rule.assign_credit).parameters
+    require(takes, "assign_credit takes no weight; it must scale everything that a call teaches")
+    plain.teach()
+    taught = gradients(net=plain.net, rule=plain.rule)
+    for weight in (0.25, torch.full((len(plain.x),), 0.25)):
+        scaled = subject.trial(dtype=torch.float64)
+        scaled.teach(weight=weight)
+        _require_sum(gradients(net=scaled.net, rule=scaled.rule), taught, 0.25, "with weight 0.25 that")
+    if plain.rule.averages_examples:
+        halves = subject.trial(dtype=torch.float64), subject.trial(dtype=torch.float64)
+        for place, half in enumerate(halves):
+            half.teach(weight=(torch.arange(len(half.x)) % 2 == place).double())
+        one, other = (gradients(net=half.net, rule=half.rule) for half in halves)
+        pairs = {name: [g for g in (one[name], other[name]) if g is not None] for name in taught}
+        total = {name: torch.stack(pair).sum(0) if pair else None for name, pair in pairs.items()}
+        _require_sum(
+            total, taught, 1.0, "with weight 1 for half of the examples, and for the other half, the sum"
+        )
+
+
+def _require_sum(
+    found: Mapping[str, Tensor | None], expected: Mapping[str, Tensor | None], factor: float, what: str
+) -> None:
+    for name, gradient in expected.items():
+        got = found[name]
+        if gradient is not None:
+            require(
+                got is not None and torch.allclose(got, factor * gradient, rtol=1e-8, atol=1e-12),
+                f"{what} of {name} is not {factor:g} times that without",
+            )
 
 
 @contract_check

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from biograd.credit.weighting import Weight
 from biograd.rules import REGISTRY
 from biograd.rules.base import Credit, Rule
 from biograd.rules.examples import CHAINS, Examples, Task
@@ -107,10 +108,10 @@ class Trial:
     y: Tensor
     task: Task
 
-    def teach(self, x: Tensor | None = None, y: Tensor | None = None) -> Credit:
-        """Assign credit once, for the trial's batch if no other is given."""
+    def teach(self, x: Tensor | None = None, y: Tensor | None = None, **weight: Weight) -> Credit:
+        """Assign credit once, for the trial's batch if no other is given, with a ``weight`` if there is one."""
         x, y = (self.x, self.y) if x is None or y is None else (x, y)
-        credit = self.rule.assign_credit(self.net, x, y, self.task.loss_fn)
+        credit = self.rule.assign_credit(self.net, x, y, self.task.loss_fn, **weight)
         require(
             isinstance(credit, Credit) and all(isinstance(value, Tensor) for value in credit),
             f"expected a Credit(loss, output), two tensors, from assign_credit; got {type(credit).__name__}",

@@ -47,7 +47,7 @@ class Epoch(nn.Module):
 
     def set_extra_state(self, state: Tensor) -> None:
         """Go on from the state of `get_extra_state`."""
-        self._number = int(state)
+        self.number = int(state)
 
 
 class Turns(nn.Module, ABC):
@@ -92,7 +92,7 @@ class Alternating(Turns):
     @property
     def own(self) -> bool:
         """Whether this epoch teaches the decoders."""
-        return self.epoch.number % 2 == 0
+        return not self._has_decoders or self.epoch.number % 2 == 0
 
     @property
     def hidden(self) -> bool:
