@@ -91,6 +91,12 @@ def test_every_kind_of_rule_and_precision_takes_it(rule, precision, make_config,
     assert records.read_json(tmp_path / "config.json")["loss"] == "squared-error"
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.bool])
+def test_squared_error_takes_labels_of_any_whole_type(dtype):
+    output, y = torch.randn(3, 2), torch.tensor([0, 1, 1])
+    assert torch.equal(losses.squared_error(output, y.to(dtype)), losses.squared_error(output, y))
+
+
 def test_the_default_is_recorded_and_changes_no_fingerprint(make_config):
     config = make_config()
     assert config.to_json()["loss"] == "cross-entropy"

@@ -29,7 +29,7 @@ def squared_error(output: Tensor, y: Tensor) -> Tensor:
 
     Args:
         output: ``(batch, classes)``.
-        y: the labels, ``(batch,)``, int64.
+        y: the labels, ``(batch,)``, of any whole or boolean type.
 
     Example:
         >>> import torch
@@ -37,4 +37,4 @@ def squared_error(output: Tensor, y: Tensor) -> Tensor:
         tensor(2.)
     """
     wide = output if output.dtype.itemsize >= 4 else output.float()
-    return (wide - F.one_hot(y, wide.shape[1])).square().sum(1).mean()
+    return (wide - F.one_hot(y.long(), wide.shape[1])).square().sum(1).mean()
