@@ -10,6 +10,7 @@ from torch import nn
 import biograd
 from biograd.credit.loss_terms import (
     Terms,
+    by_example,
     counted,
     importance,
     require_honoured,
@@ -17,6 +18,7 @@ from biograd.credit.loss_terms import (
     targets,
     terms_of,
 )
+from biograd.credit.weighting import Weighting
 
 WEIGHTS = torch.tensor([0.5, 2.0, 0.0, 1.0], dtype=torch.float64)
 
@@ -61,6 +63,19 @@ def test_examples_of_which_no_label_counts_are_not_counted():
     assert counted(None) is None
     nothing = importance(torch.full((3,), -100), 3, torch.float64, F.cross_entropy)
     assert nothing.tolist() == [0.0, 0.0, 0.0]
+
+
+def test_of_several_labels_an_example_each_that_counts_counts_alike():
+    v = importance(torch.tensor([[0, -100], [1, 2]]), 2, torch.float64, F.cross_entropy)
+    torch.testing.assert_close(v, torch.tensor([[4 / 3, 0], [4 / 3, 4 / 3]], dtype=torch.float64))
+    torch.testing.assert_close(by_example(v, F.cross_entropy), torch.full((2,), 4 / 3, dtype=torch.float64))
+    assert by_example(v, nn.CrossEntropyLoss(WEIGHTS)) is None
+
+
+def test_a_weight_of_each_example_goes_with_it_through_copies_of_the_batch():
+    weighting = Weighting(torch.tensor([1.0, 0.0]), 2)
+    copies = torch.arange(1.0, 5.0).view(4, 1)  # of both examples, one behind the other
+    assert weighting.of(copies).tolist() == [[1.0], [0.0], [3.0], [0.0]]
 
 
 @pytest.mark.parametrize(
