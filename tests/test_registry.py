@@ -18,9 +18,12 @@ class Halved(Rule):
         self.share = share
 
     def assign_credit(self, net, x, y, loss_fn, *, weight=None):
+        weighting = self.entry.begin(self, net, x, weight)
         output = net(x)
-        loss = loss_fn(output, y)
-        (self.share * loss).backward()
+        leaf = output.detach().requires_grad_()
+        loss = loss_fn(leaf, y)
+        loss.backward()
+        output.backward(weighting.of(self.share * leaf.grad))
         return Credit(loss.detach(), output.detach())
 
 NUMBER = 3
