@@ -349,3 +349,9 @@ def test_a_rule_left_in_another_dtype_than_its_net_says_so(name):
     ):
         case.teach()
     assert not case.gradients()
+    case.rule.float()
+    case.teach()
+    case.gradients()
+    case.rule.double()
+    with pytest.raises(biograd.UnsupportedNet, match="move the rule as you moved the net"):
+        case.teach()

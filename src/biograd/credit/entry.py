@@ -29,6 +29,13 @@ class Entry:
             dict[int, int] | None
         ) = {}  # versions of the rule's own parameters, None once they were seen to move
         self._net: dict[int, int] = {}
+        self._beside: tuple[torch.dtype, torch.device] | None = (
+            None  # where the net was when rule and net fitted
+        )
+
+    def rule_moves(self) -> None:
+        """Take note that the rule is moved, so that the next call looks at it beside its net again."""
+        self._beside = None
 
     def begin(
         self, rule: nn.Module, net: nn.Module, x: Tensor, weight: Weight, *, teaches_own: bool = True
@@ -50,7 +57,7 @@ class Entry:
             UnsupportedNet: the rule has another dtype, or is on another device, than the net.
         """
         if not torch.compiler.is_compiling():
-            _require_beside(rule, net)
+            self._look_beside(rule, net)
             if self._own is not None:
                 self._watch_own_parameters(rule, net, teaches_own)
         return Weighting(weight, len(x))
@@ -90,6 +97,12 @@ class Entry:
         if len(output) > 1:
             self._looks_left = 0
 
+    def _look_beside(self, rule: nn.Module, net: nn.Module) -> None:
+        first = next(net.parameters(), None)
+        if first is not None and self._beside != (first.dtype, first.device):
+            _require_beside(rule, net, first)
+            self._beside = first.dtype, first.device
+
     def _watch_own_parameters(self, rule: nn.Module, net: nn.Module, teaches_own: bool) -> None:
         """Say once that an optimiser moved the net and nothing moved what the rule learns."""
         own = _versions(rule.parameters())
@@ -117,15 +130,12 @@ def _versions(parameters: Iterable[nn.Parameter]) -> dict[int, int]:
     return {id(p): p._version for p in parameters if p.requires_grad}
 
 
-def _require_beside(rule: nn.Module, net: nn.Module) -> None:
+def _require_beside(rule: nn.Module, net: nn.Module, first: nn.Parameter) -> None:
     """Refuse a rule that was left in another dtype or on another device than its net."""
     mine = next(
         (t for t in itertools.chain(rule.parameters(), rule.buffers()) if t.is_floating_point()), None
     )
-    first = next(net.parameters(), None)
-    if mine is None or first is None or (mine.dtype is first.dtype and mine.device == first.device):
-        return
-    if (mine.dtype, mine.device) not in {(p.dtype, p.device) for p in net.parameters()}:
+    if mine is not None and (mine.dtype, mine.device) not in {(p.dtype, p.device) for p in net.parameters()}:
         raise UnsupportedNet(
             f"{type(rule).__name__} is in {mine.dtype} on {mine.device}, and the net in {first.dtype} on "
             f"{first.device}: move the rule as you moved the net, rule.to(device, dtype)"

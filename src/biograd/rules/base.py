@@ -90,6 +90,10 @@ class Rule(nn.Module, ABC):
         super().__init__()
         self.entry = Entry()
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Rule":
+        self.entry.rule_moves()
+        return super()._apply(fn, recurse)
+
     @abstractmethod
     def assign_credit(
         self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss, *, weight: Weight = None
