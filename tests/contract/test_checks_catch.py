@@ -9,9 +9,10 @@ from torch import nn
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
 from biograd import Credit, FeedbackAlignment, KolenPollack, Rule, Shallow
+from biograd.credit.chain.ledger import Ledger
 from biograd.rules.backpropagation import Backpropagation
 from biograd.rules.feedback_rule import FeedbackRule
-from biograd.testing import Subject, all_checks, check_rule, gradients, learning, states, traces
+from biograd.testing import Subject, all_checks, check_rule, gradients, hooks, learning, states, traces
 
 BROKEN = []
 
@@ -125,6 +126,56 @@ class SharesItsGradients(KolenPollack):
         credit = FeedbackRule.assign_credit(self, net, x, y, loss_fn)
         for name, W in self.weights(net).items():
             self.B[name].grad = W.grad
+        return credit
+
+
+@caught_by(hooks.check_hooks_on_parameters_run_once, "a register_hook hook on net.0.weight ran 2 times")
+class ComputesGradientsAndHandsThemOver(Backpropagation):
+    def assign_credit(self, net, x, y, loss_fn):
+        output = net(x)
+        loss, parameters = loss_fn(output, y), [p for p in net.parameters() if p.requires_grad]
+        ledger = Ledger()
+        ledger.add_gradients(parameters, torch.autograd.grad(loss, parameters))
+        ledger.settle()
+        return Credit(loss.detach(), output.detach())
+
+
+@caught_by(hooks.check_hooks_on_parameters_run_once, "a register_hook hook on net.2.weight ran 0 times")
+class WritesGradientsItself(Backpropagation):
+    def assign_credit(self, net, x, y, loss_fn):
+        weight = net[2].weight.requires_grad_(False)
+        credit = super().assign_credit(net, x, y, loss_fn)
+        weight.requires_grad_()
+        weight.grad = torch.ones_like(weight)
+        return credit
+
+
+@caught_by(hooks.check_hooks_on_parameters_run_once, "a register_hook hook on net.0.weight ran 2 times")
+class TeachesByHalves(Backpropagation):
+    def assign_credit(self, net, x, y, loss_fn):
+        output = net(x)
+        loss = loss_fn(output, y)
+        for _ in range(2):
+            (loss / 2).backward(retain_graph=True)
+        return Credit(loss.detach(), output.detach())
+
+
+@caught_by(hooks.check_hooks_on_parameters_run_once, "halves the gradient of net.0.weight does not halve")
+class AddsBehindTheHooks(Backpropagation):
+    def assign_credit(self, net, x, y, loss_fn):
+        credit = super().assign_credit(net, x, y, loss_fn)
+        net[0].weight.grad += 1
+        return credit
+
+
+@caught_by(hooks.check_an_optimizer_may_step_in_hooks, "moves rule.B.0:weight differently")
+class ReadsGradientsAfterTheBackward(KolenPollack):
+    def assign_credit(self, net, x, y, loss_fn):
+        self.requires_grad_(False)
+        credit = FeedbackRule.assign_credit(self, net, x, y, loss_fn)
+        self.requires_grad_()
+        for name, W in self.weights(net).items():
+            self.B[name].grad = None if W.grad is None else W.grad.clone()
         return credit
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from biograd.credit.chain.blocks import Block, layers_of, spared
 from biograd.credit.chain.ledger import Ledger, Root
 from biograd.credit.chain.lesson import output_error
+from biograd.credit.chain.parameter_hooks import without_parameter_hooks
 from biograd.credit.chain.shapes import output_shapes
 from biograd.credit.loss_terms import importance, is_ignored, require_honoured, terms_of
 from biograd.credit.side_effects import without_side_effects
@@ -187,7 +188,8 @@ class ForwardForward(Blockwise):
             if not parameters:
                 return h
             loss = self.local_loss(h, weighting)
-        ledger.add_gradients(parameters, torch.autograd.grad(loss, parameters, allow_unused=True))
+        with without_parameter_hooks(parameters):
+            ledger.add_gradients(parameters, torch.autograd.grad(loss, parameters, allow_unused=True))
         return h.detach()
 
     def _total_goodness(self, chain: list[Block], x: Tensor, labels: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from biograd.credit.chain.blocks import Block, run_layers, spared
 from biograd.credit.chain.ledger import Ledger, Root
 from biograd.credit.chain.lesson import Layout, output_error
 from biograd.credit.chain.moment import Aim, Moment
+from biograd.credit.chain.parameter_hooks import without_parameter_hooks
 from biograd.credit.loss_terms import by_example, importance
 from biograd.credit.weighting import Weight, Weighting
 from biograd.rules.base import Credit, ErrorWeights, Family, Loss, Nets, Rule, no_path_to_input
@@ -111,7 +112,8 @@ class LocalRule(Rule):
         h, drive, parameters = _arrived(block, x, learns=ledger is not None)
         moment = Moment(index, block, h, drive, aim, weighting)
         if ledger is not None and parameters:
-            ledger.add_gradients(parameters, self.block_gradients(moment, parameters))
+            with without_parameter_hooks(parameters):
+                ledger.add_gradients(parameters, self.block_gradients(moment, parameters))
         with torch.no_grad():
             return run_layers(block.firing, moment.drive.detach())
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from biograd.credit.chain.blocks import Block, layers_of, run_layers, spared
 from biograd.credit.chain.ledger import Ledger, Root
 from biograd.credit.chain.lesson import output_error, own_error
+from biograd.credit.chain.parameter_hooks import without_parameter_hooks
 from biograd.credit.chain.shapes import output_shapes
 from biograd.credit.kinds import has_neurons, input_shape, positions_sharing
 from biograd.credit.loss_terms import by_example, importance
@@ -180,7 +181,8 @@ def _second_pass(
         signal, h = _difference(block, above, drive, activity)
         if parameters:
             # ΔW_l = (h_l − hᵉ_l) (hᵉ_{l−1})ᵀ
-            found = torch.autograd.grad(drive, parameters, weighting.of(signal), allow_unused=True)
+            with without_parameter_hooks(parameters):
+                found = torch.autograd.grad(drive, parameters, weighting.of(signal), allow_unused=True)
             ledger.add_gradients(parameters, found)
         leading = ()
     with torch.enable_grad():

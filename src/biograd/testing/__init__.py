@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from biograd.rules.examples import CHAINS, Examples, Task, teacher
-from biograd.testing import gradients, learning, states, traces
+from biograd.testing import gradients, hooks, learning, states, traces
 from biograd.testing.subject import Factory, Subject
 
 __all__ = [
@@ -32,6 +32,8 @@ _CHECKS: tuple[Check, ...] = (
     gradients.check_leaves_frozen_parameters_untaught,
     gradients.check_teaches_the_net_it_is_given,
     gradients.check_takes_any_batch_size,
+    hooks.check_hooks_on_parameters_run_once,
+    hooks.check_an_optimizer_may_step_in_hooks,
     traces.check_creation_leaves_no_trace,
     traces.check_leaves_no_trace,
     traces.check_plain_backpropagation_goes_on,
