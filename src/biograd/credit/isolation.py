@@ -41,6 +41,8 @@ def _put_stand_ins(owners: list[nn.Module]) -> None:
     """Replace each tensor in its slot; one that fills several slots (a shared weight) by one stand-in."""
     stand_ins: dict[Tensor, Tensor] = {}
     for module in owners:
+        if isinstance(module, nn.parallel.DistributedDataParallel):
+            module.require_backward_grad_sync = False  # other processes need not be here
         for name, parameter in module._parameters.items():
             if parameter is not None:
                 stand_in = nn.Parameter(parameter.detach(), requires_grad=parameter.requires_grad)

@@ -31,6 +31,16 @@ class Signed(NamedTuple):
     magnitude: Tensor
 
 
+class Following(NamedTuple):
+    """A feedback weight that is taught what its weight is: autograd brings it the same gradient of every product.
+
+    Attributes:
+        matrix: a leaf that requires gradients, in the weight's shape.
+    """
+
+    matrix: Tensor
+
+
 Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
 Needs = Sequence[bool]
 

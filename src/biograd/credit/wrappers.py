@@ -5,13 +5,25 @@ from torch import nn
 
 def unwrap(net: nn.Module) -> nn.Module:
     """The net inside data-parallel and compile wrappers."""
-    while True:
-        if isinstance(net, nn.parallel.DistributedDataParallel):
-            net = net.module
-        elif is_compile_wrapper(net):
-            net = net._modules["_orig_mod"]  # pyright: ignore[reportAssignmentType]
-        else:
-            return net
+    while (inner := _inside(net)) is not None:
+        net = inner
+    return net
+
+
+def data_parallel(net: nn.Module) -> nn.parallel.DistributedDataParallel | None:
+    """The data-parallel wrapper around a net, inside or outside a compile wrapper; None where there is none."""
+    inner: nn.Module | None = net
+    while inner is not None:
+        if isinstance(inner, nn.parallel.DistributedDataParallel):
+            return inner
+        inner = _inside(inner)
+    return None
+
+
+def _inside(net: nn.Module) -> nn.Module | None:
+    if isinstance(net, nn.parallel.DistributedDataParallel):
+        return net.module
+    return net._modules["_orig_mod"] if is_compile_wrapper(net) else None
 
 
 def is_compile_wrapper(module: nn.Module) -> bool:

@@ -9,10 +9,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from biograd.credit.feedback.data_parallel import average_beside
 from biograd.credit.feedback.path import Feedback, FeedbackPath, OnCall, TaughtCall, path_through
 from biograd.credit.feedback.weights import taught_weights
 from biograd.credit.loss_roots import loss_roots
-from biograd.credit.operations import Signed, signed
+from biograd.credit.operations import Following, Signed, signed
 from biograd.credit.weighting import Weight
 from biograd.credit.wrappers import is_compile_wrapper, unwrap
 from biograd.errors import UnsupportedNet
@@ -58,8 +59,9 @@ class FeedbackRule(Rule):
     def feedback(self, weights: Mapping[str, Tensor]) -> Mapping[str, Feedback]:
         """What carries errors back in place of each weight at this moment, by the same names.
 
-        A matrix in the weight's shape; or `Signed`, magnitudes for the weight's signs; or a function that makes either,
-        and is called only where an error travels further. `feedback` itself runs without recording gradients.
+        A matrix in the weight's shape; or `Signed`, magnitudes for the weight's signs; or `Following`, a parameter that
+        is taught what the weight is; or a function that makes one of the first two, and is called only where an error
+        travels further. `feedback` itself runs without recording gradients.
 
         Args:
             weights: the taught weights by name, detached.
@@ -90,11 +92,10 @@ class FeedbackRule(Rule):
         path needs these.
         """
         weights = self.weights(net)
-        if _is_compiled(net):
-            feedback = self.feedback_matrices(net)
-        else:
-            with torch.no_grad():
-                feedback = self.feedback(_detached(weights))
+        with torch.no_grad():
+            feedback = self.feedback(_detached(weights))
+            if _is_compiled(net):  # a compiler can take matrices in, not see them made
+                feedback = {name: _seen(feedback[name], weight) for name, weight in weights.items()}
         with path_through(unwrap(net), weights, feedback, self._exact, on_call) as path:
             yield path
 
@@ -113,6 +114,7 @@ class FeedbackRule(Rule):
             self.entry.look(self, output, y, loss_fn)
             loss, roots, derivatives = loss_roots(output, y, loss_fn, weighting)
             path.backward(roots, derivatives)
+            average_beside(net, path.followers())
         return Credit(loss.detach(), output.detach())
 
     def carry_to_input(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Tensor:
@@ -170,12 +172,18 @@ def _detached(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _matrix(feedback: Feedback, weight: Tensor) -> Tensor:
     """A feedback weight as a matrix in the weight's shape."""
+    if isinstance(feedback, Following):
+        return feedback.matrix
     made = feedback if isinstance(feedback, Tensor | Signed) else feedback()
     return signed(weight, made.magnitude) if isinstance(made, Signed) else made
 
 
+def _seen(feedback: Feedback, weight: Tensor) -> Feedback:
+    return feedback if isinstance(feedback, Following) else _matrix(feedback, weight.detach())
+
+
 def _is_compiled(net: nn.Module) -> bool:
-    """Whether a part of it is compiled: a compiler can take matrices in, not see them made."""
+    """Whether a part of it is compiled."""
     return any(
         is_compile_wrapper(module) or module._compiled_call_impl is not None for module in net.modules()
     )

@@ -4,18 +4,18 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
-from biograd.credit.operations import Signed
+from biograd.credit.operations import Following, Signed
 from biograd.errors import UnsupportedNet
 
-Feedback = Tensor | Signed | Callable[[], Tensor | Signed]
-"""A feedback weight, magnitudes for the weight's signs, or a function that makes either: called at most once, and only
-where an error travels further."""
+Feedback = Tensor | Signed | Following | Callable[[], Tensor | Signed]
+"""A feedback weight, magnitudes for the weight's signs, one that is taught as its weight is, or a function that makes
+either of the first two: called at most once, and only where an error travels further."""
 
-READY = (Tensor, Signed)  # a tuple: PyTorch 2.6 compiles no union of types
+READY = (Tensor, Signed, Following)  # a tuple: PyTorch 2.6 compiles no union of types
 
 
 def fitting(name: str, weight: Tensor, feedback: Mapping[str, Feedback]) -> Feedback:
-    """The feedback of a weight, detached; what is made later is checked when it is.
+    """The feedback of a weight, detached unless it follows the weight; what is made later is checked when it is.
 
     Args:
         name: of the weight.
@@ -28,15 +28,18 @@ def fitting(name: str, weight: Tensor, feedback: Mapping[str, Feedback]) -> Feed
     B = feedback.get(name)
     if B is None:
         raise UnsupportedNet(f"no feedback weight for {name!r}; there are: {', '.join(feedback)}")
-    if isinstance(B, READY):
-        return _ready(name, weight, B)
-    return lambda: _ready(name, weight, B())
+    if isinstance(B, Following):
+        return Following(_checked(name, weight, B.matrix))
+    if isinstance(B, Tensor | Signed):
+        return _detached(name, weight, B)
+    return lambda: _detached(name, weight, B())
 
 
-def _ready(name: str, weight: Tensor, B: Tensor | Signed) -> Tensor | Signed:
+def _detached(name: str, weight: Tensor, B: Tensor | Signed) -> Tensor | Signed:
+    """A checked feedback weight without its graph, which would outlive the step."""
     if isinstance(B, Signed):
-        return Signed(_checked(name, weight, B.magnitude, scalar=True))
-    return _checked(name, weight, B)
+        return Signed(_checked(name, weight, B.magnitude, scalar=True).detach())
+    return _checked(name, weight, B).detach()
 
 
 def _checked(name: str, weight: Tensor, B: Tensor, *, scalar: bool = False) -> Tensor:
@@ -49,4 +52,4 @@ def _checked(name: str, weight: Tensor, B: Tensor, *, scalar: bool = False) -> T
             f"feedback weight of {name!r} is {B.dtype} on {B.device}, the net's is {weight.dtype} on "
             f"{weight.device}: move the rule as the net, rule.to(…)"
         )
-    return B.detach()  # otherwise the graph of a learned feedback weight would outlive the step
+    return B

@@ -36,7 +36,7 @@ from biograd.credit.graph import (
     tensors_in,
 )
 from biograd.credit.kinds import PARSERS
-from biograd.credit.operations import Operation, Signed
+from biograd.credit.operations import Following, Operation, Signed
 from biograd.credit.wrappers import unwrap
 from biograd.errors import UnsupportedNet
 
@@ -164,6 +164,12 @@ class FeedbackPath(TorchFunctionMode):
         """
         with NoForward(self._feedback) if self._may_run_again else nullcontext():
             torch.autograd.backward(roots, derivatives, inputs=inputs)
+
+    def followers(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """The weights that are followed, each with the feedback weight that is taught what it is."""
+        for weight, feedback in self._feedback.items():
+            if isinstance(feedback, Following):
+                yield weight, feedback.matrix
 
     def _teach(self, func: Any, parse: Callable[..., Call], args: tuple[Any, ...], kwargs: Any) -> Any:
         call = parse(*args, **kwargs)

@@ -5,11 +5,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from biograd.credit.operations import Gradients, Operation, Signed, signed
+from biograd.credit.operations import Following, Gradients, Operation, Signed, signed
 
 
 def taught_product(
-    x: Tensor, weight: Tensor, bias: Tensor | None, feedback: Tensor | Signed, operation: Operation
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    feedback: Tensor | Signed | Following,
+    operation: Operation,
 ) -> Tensor:
     """``operation.forward(x, weight, bias)``, bit for bit, with ``feedback`` in its backward.
 
@@ -20,11 +24,13 @@ def taught_product(
         weight: carries activity forward.
         bias: as the operation takes it, or None.
         feedback: carries errors back, in the shape, dtype and device of the weight; or the magnitudes that the
-            signs of the weight are given when an error comes back.
+            signs of the weight are given when an error comes back; or a matrix that the weight's gradient goes to too.
         operation: what is done.
     """
     if isinstance(feedback, Signed):
         B, magnitude = weight.detach(), feedback.magnitude
+    elif isinstance(feedback, Following):
+        B, magnitude = feedback.matrix, None
     else:
         B, magnitude = feedback, None
     if _is_transforming():
@@ -53,7 +59,7 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return (*_gradients(ctx, grad), None, None, None)
+        return (*_gradients(ctx, grad), None, None)
 
 
 class _TransformableProduct(torch.autograd.Function):
@@ -74,7 +80,7 @@ class _TransformableProduct(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return (*_gradients(ctx, grad), None, None, None)
+        return (*_gradients(ctx, grad), None, None)
 
 
 _NODES = (_Product._backward_cls, _TransformableProduct._backward_cls)  # pyright: ignore[reportAttributeAccessIssue]
@@ -88,11 +94,15 @@ def _keep(
     ctx.has_bias, ctx.operation = bias is not None, operation
 
 
-def _gradients(ctx: Any, grad: Tensor) -> Gradients:
+def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    """Of input, weight, bias and feedback weight."""
     x, feedback, magnitude = ctx.saved_tensors
-    for_x, for_weight, for_bias = ctx.needs_input_grad[:3]
+    for_x, for_weight, for_bias, for_feedback = ctx.needs_input_grad[:4]
     needs = (for_x, for_weight, for_bias and ctx.has_bias)
-    return ctx.operation.backward(grad, x, feedback, needs, magnitude)
+    found: Gradients = ctx.operation.backward(grad, x, feedback, needs, magnitude)
+    of_weight = found[1]
+    # ΔB = ΔW: a copy, as clipping or scaling gradients would act on one tensor twice
+    return *found, of_weight.clone() if for_feedback and of_weight is not None else None
 
 
 def _is_transforming() -> bool:
