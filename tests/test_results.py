@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from statistics import mean, stdev
 
 import pytest
 
@@ -22,6 +23,7 @@ RECORDED = {
     "mnist-bartunov-fc": 6,
     "mnist-bartunov-fc-alternating": 3,
     "mnist-softhebb-cnn": 2,
+    "kp-decay": 8,
     "cifar10-gait-deep": 5,
     "cifar10-gait-shallow": 5,
 }
@@ -82,6 +84,28 @@ def test_the_table_of_a_study_comes_again_from_its_recorded_runs(name):
     runs = found(study, packed(name), "full", {})
     assert json.loads(json.dumps(outcome.rows(study, runs))) == recorded["rows"]
     assert json.loads(json.dumps(outcome.verdicts(study, runs, "full"))) == recorded["claims"]
+
+
+KP_CARD = (ROOT / "docs" / "rules" / "kp.md").read_text()
+
+
+@pytest.mark.parametrize("cell", [c for c in cells("kp-decay") if c.rule != "bp"], ids=lambda c: c.rule)
+def test_the_card_of_kp_gives_the_recorded_angles_and_accuracies(cell):
+    optimizer = cell.runs[0].config["optimizer"]
+    last = max(row["step"] for row in cell.runs[0].diagnostics)
+    angles = [
+        [
+            row["value"]
+            for run in cell.runs
+            for row in run.diagnostics
+            if (row["step"], row["quantity"], row["layer"]) == (last, "feedback_angle", layer)
+        ]
+        for layer in ("3.weight", "5.weight")
+    ]
+    shown = ", ".join(f"{mean(of_layer):.1f} ± {stdev(of_layer):.1f}" for of_layer in angles)
+    name = {"adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop", "sgd": "SGD"}[optimizer["name"]]
+    _, accuracy = spell(cell).strip("| ").split(" | ")
+    assert f"| {name} | {optimizer['settings']['weight_decay']:g} | {shown} | {accuracy} |" in KP_CARD
 
 
 def test_results_are_few_small_files():

@@ -29,9 +29,11 @@ def taught_below(rule, net, x, y, loss_fn, layers, index):
 def inputs_of(net, layers, x):
     """What each layer gets of a batch."""
     seen = {}
-    handles = [
-        layer.register_forward_hook(lambda _, given, __, layer=layer: seen.__setitem__(layer, given[0])) for layer in layers
-    ]  # fmt: skip
+
+    def note(layer, given, _):
+        seen[layer] = given[0]
+
+    handles = [layer.register_forward_hook(note) for layer in layers]
     with torch.no_grad():
         net(x)
     for handle in handles:
