@@ -1,6 +1,8 @@
 """Numbers in the README and in the page of recorded runs are those of the recorded runs, which commands still read."""
 
 import json
+from collections import Counter
+from fnmatch import fnmatch
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -8,6 +10,7 @@ import pytest
 
 from biograd import studies
 from biograd.records import find_runs, read_json, summarize
+from biograd.robustness.scores import largest_plausible_share
 from biograd.studies import outcome
 from biograd.studies.reproduce import found
 from biograd.training import grid
@@ -168,6 +171,48 @@ def test_the_readme_gives_the_local_rules_as_the_study_measured_them(rule):
     quantities += [("MNIST digit", "balanced accuracy, strongest attack ε 0.1")]
     shown = " | ".join(of_study(f"{task}, {rule}", quantity) for task, quantity in quantities)
     assert f"| `{rule}` | {shown} |" in README
+
+
+MASKED = ("rounded", "shattered", "saturated", "steep")
+MASKING = {
+    "`bp`, Iris": ["iris/*"],
+    "`bp`, digits": ["digits/*"],
+    "`bp`, MNIST": ["mnist/*"],
+    "`bp`, all": ["iris/*", "digits/*", "mnist/*"],
+    "hidden gradients, all": [f"masked/digits/{mask}" for mask in MASKED],
+}
+
+
+def interval(count, of):
+    """Clopper and Pearson's, of a share in percent at 95 %."""
+    return 100 - 100 * largest_plausible_share(of - count, of, 0.025), 100 * largest_plausible_share(
+        count, of, 0.025
+    )
+
+
+@pytest.mark.parametrize("nets", MASKING)
+def test_the_pages_give_how_often_the_check_of_masked_gradients_was_wrong(nets, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    study = studies.find("results/masking.py:study")
+    runs = found(study, packed("masking"), "full", {})
+    chosen = [
+        run
+        for cell, of_cell in runs.items()
+        if any(fnmatch(cell, one) for one in MASKING[nets])
+        for run in of_cell
+    ]
+    verdicts = Counter(run.measurements[-1]["verdict"]["masking"] for run in chosen)
+    suspected, undecided = verdicts["suspected"], verdicts["not decided"]
+    low, high = interval(suspected, len(chosen))
+    assert f"| {nets} | {len(chosen)} | {suspected} | {undecided} | {low:.1f}–{high:.1f} |" in PAGE
+    assert all(len(run.measurements) == 1 and run.measurements[0]["source"] for run in chosen)
+
+
+def test_the_page_on_robustness_gives_the_same_rates():
+    page = " ".join((ROOT / "docs" / "robustness.md").read_text().split())
+    assert "Of 138 nets" in page
+    assert f"false alarms are below {interval(0, 138)[1]:.1f} %" in page
+    assert f"it finds more than {interval(40, 40)[0]:.1f} % of such" in page
 
 
 SONG = read_json(packed("song2021") / "study.json")["rows"]

@@ -21,7 +21,7 @@ def measurement(key="a", source=None, value=0):
         "source": source,
         "clean": {"accuracy": 0.5, "balanced_accuracy": 0.5, "logit_scale": 1.0, "zero_gradients": {}},
         "rows": [],
-        "verdict": {"masking": "unclear", "reasons": [], "checks": []},
+        "verdict": {"masking": "not decided", "reasons": [], "checks": []},
         "environment": {},
         "seconds": 1.0,
         "value": value,

@@ -6,8 +6,10 @@ import torch
 
 from biograd import UserMistake, records
 from biograd.robustness import AttackSettings, measure_run
-from biograd.robustness.curves import excuse
+from biograd.robustness.curves import excuse, second_look
 from biograd.robustness.domain import held_out_examples
+from biograd.robustness.gradient_sources import true_gradient
+from biograd.robustness.projected_gradient_descent import pgd
 from biograd.robustness.scores import accuracy, is_right
 from biograd.robustness.victim import Victim
 from biograd.training.restored import restored
@@ -173,7 +175,7 @@ def test_the_logit_scale_and_the_share_of_zero_gradients_are_those_of_the_clean_
         [1.0, 0.0, 0.0, 0.0]
     )  # some examples have no gradient, the others one by a single feature
     victim.predict = lambda x: victim.run.predict(x * first * (x[:, :1] > 0))
-    assert victim.zero_share("true") == accuracy(x[:, 0] <= 0)
+    assert torch.equal(victim.without_gradient("true"), x[:, 0] <= 0)
 
 
 def test_what_an_attack_draws_is_a_function_of_the_seed_and_the_batch(runs, monkeypatch):
@@ -222,3 +224,33 @@ def test_a_large_size_is_tried_even_if_it_is_not_asked_for(runs):
     assert large["passed"]
     assert large["seen"].endswith("at ε 5")
     assert found["seconds"] <= time.perf_counter() - started
+
+
+def test_a_second_look_finds_what_is_hidden_by_answers_that_are_sure(runs):
+    """A thousand times the logits are the same answers, with a cross-entropy that is flat to rounding."""
+    run, settings = restored(runs / "bp-0"), AttackSettings(steps=10)
+    victim = Victim(run, None, 0)
+    plain = victim.predict
+    found = second_look(victim, settings, [1.0])[1.0]
+    victim.predict = lambda x: 1e4 * plain(x)
+    attack = {"steps": 10, "gradient": true_gradient(victim.predict)}
+    blind = victim.right_under(
+        lambda x, y, size, draw: pgd(victim.predict, x, y, size, generator=draw, **attack), 1.0
+    )
+    assert accuracy(blind) > accuracy(found) + 0.3
+    assert abs(accuracy(second_look(victim, settings, [1.0])[1.0]) - accuracy(found)) < 0.05
+
+
+def test_a_run_is_looked_at_again_at_the_sizes_that_are_in_doubt_alone(runs, monkeypatch):
+    asked = []
+
+    def look(victim, settings, sizes):
+        asked.append(sizes)
+        return second_look(victim, settings, sizes)
+
+    monkeypatch.setattr("biograd.robustness.measure.second_look", look)
+    measure_run(runs / "bp-0", QUICK)
+    monkeypatch.setattr("biograd.robustness.curves.pgd", lambda predict, x, *args, **kwargs: x)
+    masked = measure_run(runs / "bp-0", QUICK)
+    assert asked == [[], [0.3, 1.0, 5.0]]
+    assert masked["verdict"]["masking"] == "suspected"

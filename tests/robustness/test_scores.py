@@ -3,7 +3,14 @@ import math
 import pytest
 import torch
 
-from biograd.robustness.scores import accuracy, balanced_accuracy, is_right, margins, standard_errors
+from biograd.robustness.scores import (
+    accuracy,
+    balanced_accuracy,
+    chance_of_as_many,
+    is_right,
+    largest_plausible_share,
+    margins,
+)
 
 
 def test_a_margin_is_the_right_logit_less_the_largest_other():
@@ -20,16 +27,19 @@ def test_balanced_accuracy_gives_every_class_the_same_weight():
     assert balanced_accuracy(right[:8], y[:8]) == 1.0  # a class without an example counts for nothing
 
 
-def test_standard_errors_are_those_of_the_paired_difference():
-    draw = torch.Generator().manual_seed(0)
-    a, b = (torch.rand(400, generator=draw) < share for share in (0.6, 0.5))
-    difference = (a.double() - b.double()).numpy()
-    expected = difference.mean() / (difference.std() / math.sqrt(400))
-    assert standard_errors(a, b) == pytest.approx(expected)
-    assert standard_errors(b, a) == pytest.approx(-expected)
+@pytest.mark.parametrize(
+    ("count", "of", "share"), [(0, 7, 0.3), (3, 7, 0.3), (7, 7, 0.5), (60, 1000, 0.05), (0, 0, 0.5)]
+)
+def test_the_chance_of_as_many_is_the_tail_of_the_binomial_distribution(count, of, share):
+    tail = sum(math.comb(of, k) * share**k * (1 - share) ** (of - k) for k in range(count, of + 1))
+    assert chance_of_as_many(count, of, share) == pytest.approx(tail, rel=1e-9)
 
 
-def test_differences_that_do_not_vary():
-    same, other = torch.ones(5).bool(), torch.zeros(5).bool()
-    assert (standard_errors(same, same), standard_errors(same, other)) == (0.0, math.inf)
-    assert standard_errors(other, same) == -math.inf
+@pytest.mark.parametrize(("count", "of"), [(0, 50), (2, 50), (84, 1000)])
+def test_at_the_largest_plausible_share_so_few_are_seen_in_one_of_twenty_cases(count, of):
+    share = largest_plausible_share(count, of, 0.05)
+    assert 1 - chance_of_as_many(count + 1, of, share) == pytest.approx(0.05, rel=1e-6)
+
+
+def test_where_all_are_seen_all_are_plausible():
+    assert largest_plausible_share(7, 7, 0.05) == 1.0

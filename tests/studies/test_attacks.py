@@ -10,7 +10,7 @@ import pytest
 
 from biograd.records import read_measurements
 from biograd.robustness import AttackSettings
-from biograd.studies.attacks import MaskingSuspected, StrongestAttack, UnderAttack
+from biograd.studies.attacks import Masking, StrongestAttack, UnderAttack
 from biograd.studies.reproduce import reproduce
 from biograd.studies.study import Group, RobustnessPlan, Shown
 
@@ -75,14 +75,15 @@ def test_what_was_measured_by_other_settings_is_not_taken(make_run, tmp_path):
     run = make_run(0, 0.9, folder=tmp_path)
     run = recorded(run, [attacked("fgsm", "true", 0.5, 0.1)], settings=AttackSettings(epsilons=(0, 0.5)))
     assert UnderAttack(PLAN, "fgsm", 0.5).of(run) is None
-    assert MaskingSuspected(PLAN).of(run) is None
+    assert Masking(PLAN).of(run) is None
 
 
-@pytest.mark.parametrize(("masking", "value"), [("suspected", 1.0), ("not seen", 0.0), ("unclear", None)])
-def test_masking_is_a_share_of_the_runs_in_which_it_could_be_told(make_run, tmp_path, masking, value):
+@pytest.mark.parametrize(("masking", "value"), [("suspected", 1.0), ("not seen", 0.0), ("not decided", 0.0)])
+def test_a_verdict_on_masking_is_a_share_of_the_runs(make_run, tmp_path, masking, value):
     run = make_run(0, 0.9, folder=tmp_path)
     run = recorded(run, [], masking=masking)
-    assert MaskingSuspected(PLAN).of(run) == value
+    assert Masking(PLAN).of(run) == value
+    assert Masking(PLAN, masking).of(run) == 1.0
 
 
 def measured(root: Path) -> dict[str, list]:
@@ -92,7 +93,7 @@ def measured(root: Path) -> dict[str, list]:
 @pytest.fixture
 def attacked_study(make_study):
     study = make_study(robustness=(PLAN,))
-    shown = (*study.groups[0].shows, Shown(UnderAttack(PLAN, "fgsm", 0.5)), Shown(MaskingSuspected(PLAN)))
+    shown = (*study.groups[0].shows, Shown(UnderAttack(PLAN, "fgsm", 0.5)), Shown(Masking(PLAN)))
     groups = tuple(type(group)(group.name, group.cells, shown) for group in study.groups)
     return make_study(robustness=(PLAN,), groups=groups)
 

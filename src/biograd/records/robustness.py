@@ -81,7 +81,7 @@ class Verdict(TypedDict):
     """Whether the attacks can be trusted; see `biograd.robustness.masking.verdict`."""
 
     masking: str
-    """``suspected``, ``unclear`` or ``not seen``."""
+    """``suspected``, ``not decided`` or ``not seen``."""
     reasons: list[str]
     checks: list[MaskingCheck]
 

@@ -75,7 +75,7 @@ class Attacked:
         return Band(list(sizes), means, sds if spreads[0].n > 1 else None)
 
     def verdicts(self) -> Counter[str]:
-        """How often masking was suspected, unclear, not seen."""
+        """How often masking was suspected, not decided, not seen."""
         return Counter(one["verdict"]["masking"] for one in self.measurements)
 
     def _by_seed(self) -> dict[int, dict[str | None, list[Measurement]]]:

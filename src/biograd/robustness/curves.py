@@ -1,15 +1,17 @@
 """Every attack that a measurement asks for, each a curve over ε or the reason why there is none."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from biograd.errors import UnsupportedNet
 from biograd.progress import Silent
 from biograd.robustness.fast_gradient_sign import fgsm
-from biograd.robustness.gradient_sources import Gradient, Predict, true_gradient
+from biograd.robustness.gradient_sources import Gradient, Predict, margin_gradient, true_gradient
 from biograd.robustness.masking import Evidence
 from biograd.robustness.projected_gradient_descent import pgd
 from biograd.robustness.settings import AttackSettings
@@ -17,6 +19,9 @@ from biograd.robustness.square import square
 from biograd.robustness.victim import Attack, Victim, in_domain
 from biograd.rules.backpropagation import Backpropagation
 from biograd.training.restored import Restored
+
+RESTARTS = 5
+"""Of PGD where the verdict is in doubt without."""
 
 
 @dataclass(frozen=True)
@@ -119,8 +124,19 @@ def at_large(
     return size, victim.right_under(attack, size)
 
 
+def second_look(victim: Victim, settings: AttackSettings, sizes: Sequence[float]) -> dict[float, Tensor]:
+    """A stronger PGD than the settings': by the gradient of the margin and of the cross-entropy, with more restarts."""
+    stronger = dataclasses.replace(settings, restarts=max(RESTARTS, settings.restarts))
+    gradients = (margin_gradient(victim.predict), true_gradient(victim.predict))
+    attacks = [_by_gradient("pgd", victim, victim.predict, one, stronger) for one in gradients]
+    return {
+        epsilon: torch.stack([victim.right_under(attack, epsilon) for attack in attacks]).all(0)
+        for epsilon in sizes
+    }
+
+
 def evidence(
-    curves: Sequence[Curve], large: tuple[float, Tensor] | None, zero_gradients: float | None
+    curves: Sequence[Curve], large: tuple[float, Tensor] | None, zero_gradients: Tensor | None
 ) -> Evidence:
     """What the curves say of masking."""
     fgsm_curve, pgd_curve = (_by_true_gradient(curves, attack) for attack in ("fgsm", "pgd"))

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from biograd.robustness.scores import margins
 from biograd.rules.base import Rule
 
 Predict = Callable[[Tensor], Tensor]
@@ -26,6 +27,20 @@ def true_gradient(predict: Predict) -> Gradient:
             x = x.detach().requires_grad_()
             loss = F.cross_entropy(predict(x), y, reduction="sum")
             return torch.autograd.grad(loss, x, materialize_grads=True)[0]
+
+    return gradient
+
+
+def margin_gradient(predict: Predict) -> Gradient:
+    """Autograd through the forward model: of the largest other logit less the right one.
+
+    Where an answer is so sure that the cross-entropy is flat to rounding, it is not.
+    """
+
+    def gradient(x: Tensor, y: Tensor) -> Tensor:
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            return torch.autograd.grad(-margins(predict(x), y).sum(), x, materialize_grads=True)[0]
 
     return gradient
 

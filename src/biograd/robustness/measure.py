@@ -13,8 +13,9 @@ from biograd.errors import UserMistake
 from biograd.progress import shown
 from biograd.records import Measurement, Run
 from biograd.records.robustness import AttackRow, Measured
-from biograd.robustness.curves import Curve, at_large, evidence, excuse, measured, plans
-from biograd.robustness.masking import verdict
+from biograd.robustness.curves import Curve, at_large, evidence, excuse, measured, plans, second_look
+from biograd.robustness.masking import in_doubt, verdict
+from biograd.robustness.scores import accuracy
 from biograd.robustness.settings import AttackSettings
 from biograd.robustness.transfer import candidates, find_source
 from biograd.robustness.victim import Victim
@@ -101,12 +102,14 @@ def _measured(
     sizes = settings.epsilons or victim.domain.epsilons
     settings = dataclasses.replace(settings, epsilons=sizes)
     zero = {
-        name: victim.zero_share(name) if excuse(victim, name) is None else None for name in settings.gradients
+        name: victim.without_gradient(name) if excuse(victim, name) is None else None
+        for name in settings.gradients
     }
     planned = list(plans(victim, source, settings))
     with shown(f"attacks on {run.title}", 0, len(planned) * len(sizes), progress) as bar:
         curves = measured(victim, planned, sizes, bar)
-        large = at_large(victim, curves, settings)
+        found = evidence(curves, at_large(victim, curves, settings), zero.get("true"))
+        looked = second_look(victim, settings, in_doubt(found))
     return {
         "run": str(run.folder),
         "key": _key(settings, victim.domain.unit),
@@ -120,10 +123,10 @@ def _measured(
         "clean": {
             **victim.scores(victim.clean),
             "logit_scale": victim.logit_scale(),
-            "zero_gradients": zero,
+            "zero_gradients": {name: None if one is None else accuracy(one) for name, one in zero.items()},
         },
         "rows": [row for one in curves for row in _rows(victim, one)],
-        "verdict": verdict(evidence(curves, large, zero.get("true"))),
+        "verdict": verdict(dataclasses.replace(found, second_look=looked)),
         "environment": records.environment(),
         "seconds": 0.0,
     }

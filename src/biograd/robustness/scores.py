@@ -1,5 +1,7 @@
 """What a model's answers are worth: accuracy, balanced accuracy, margins."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -34,14 +36,32 @@ def balanced_accuracy(right: Tensor, y: Tensor) -> float:
     return torch.stack(of_class).mean().item()
 
 
-def standard_errors(better: Tensor, worse: Tensor) -> float:
-    """How many standard errors one share of right answers lies above another on the same examples.
+def chance_of_as_many(count: int, of: int, share: float) -> float:
+    """Chance that a thing that happens in this share of all cases happens so often or more, of so many.
 
-    The differences are taken example by example. Infinite where all of them are the same and not 0.
+    Example:
+        >>> round(1 / chance_of_as_many(8, 8, 0.5))
+        256
     """
-    difference = better.double() - worse.double()
-    mean = difference.mean().item()
-    error = difference.std(correction=0).item() / len(difference) ** 0.5
-    if error == 0.0:
-        return 0.0 if mean == 0.0 else float("inf") * (1 if mean > 0 else -1)
-    return mean / error
+    if count <= 0:
+        return 1.0
+    ways = torch.arange(count, of + 1, dtype=torch.float64)
+    others = of - ways
+    logarithm = math.lgamma(of + 1) - torch.lgamma(ways + 1) - torch.lgamma(others + 1)
+    logarithm += ways * math.log(share) + others * math.log1p(-share)
+    return min(1.0, logarithm.logsumexp(0).exp().item())
+
+
+def largest_plausible_share(count: int, of: int, doubt: float) -> float:
+    """The share at which so few of so many, or fewer, would be seen with the chance ``doubt`` (Clopper & Pearson).
+
+    Example:
+        >>> round(largest_plausible_share(0, 50, 0.05), 4) == round(1 - 0.05 ** (1 / 50), 4)
+        True
+    """
+    low, high = count / of, 1.0
+    for _ in range(50 if count < of else 0):
+        middle = (low + high) / 2
+        few = 1 - chance_of_as_many(count + 1, of, middle)
+        low, high = (middle, high) if few > doubt else (low, middle)
+    return high

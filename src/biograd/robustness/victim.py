@@ -71,11 +71,11 @@ class Victim:
                 right[chosen] = is_right(self.predict(attacked), y)
         return right
 
-    def zero_share(self, name: str) -> float:
-        """Share of the examples as they are whose gradient is exactly zero."""
+    def without_gradient(self, name: str) -> Tensor:
+        """Which of the examples as they are have a gradient that is exactly zero, ``(examples,)``."""
         gradient = self.gradient(name)
         parts = zip(self.x.split(BATCH), self.y.split(BATCH), strict=True)
-        return accuracy(torch.cat([gradient(x, y).flatten(1).count_nonzero(1) == 0 for x, y in parts]))
+        return torch.cat([gradient(x, y).flatten(1).count_nonzero(1) == 0 for x, y in parts])
 
     def scores(self, right: Tensor) -> Scores:
         """Accuracy and balanced accuracy, as fractions."""

@@ -106,19 +106,21 @@ class StrongestAttack:
 
 
 @dataclass(frozen=True)
-class MaskingSuspected:
-    """Whether a check of masked gradients failed: over runs, the share of those in which one did.
+class Masking:
+    """Whether the check of masked gradients came to a verdict: over runs, the share of those in which it did.
 
     Attributes:
         plan: by whose settings it was measured.
+        verdict: ``suspected``, ``not seen`` or ``not decided``.
     """
 
     plan: RobustnessPlan
+    verdict: str = "suspected"
 
     @property
     def title(self) -> str:
         """``masking suspected``."""
-        return "masking suspected"
+        return f"masking {self.verdict}"
 
     @property
     def unit(self) -> Unit:
@@ -131,9 +133,9 @@ class MaskingSuspected:
         return True
 
     def of(self, run: Run) -> float | None:
-        """0 or 1; None where a check was not made and none failed."""
+        """0 or 1; None where nothing was measured."""
         measured = measurement(run, self.plan)
-        return {"suspected": 1.0, "not seen": 0.0}.get(measured["verdict"]["masking"]) if measured else None
+        return float(measured["verdict"]["masking"] == self.verdict) if measured else None
 
 
 class Task(NamedTuple):

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from biograd.robustness import AttackSettings
-from biograd.studies.attacks import MaskingSuspected, StrongestAttack, UnderAttack
+from biograd.studies.attacks import Masking, StrongestAttack, UnderAttack
 from biograd.studies.quantities import AtEnd
 from biograd.studies.study import Budget, Claim, Group, Published, RobustnessPlan, Shown, Study, StudyCell
 
@@ -196,7 +196,7 @@ def _binary(plan: RobustnessPlan, epsilon: float) -> tuple[Shown, ...]:
     """What is shown of one class against the rest: clean, and under each attack."""
     attacked = (UnderAttack(plan, attack, epsilon, balanced=True) for attack in ATTACKS)
     strongest = StrongestAttack(plan, epsilon, balanced=True)
-    shown = (ACCURACY, BALANCED, *attacked, strongest, MaskingSuspected(plan))
+    shown = (ACCURACY, BALANCED, *attacked, strongest, Masking(plan))
     return tuple(Shown(quantity) for quantity in shown)
 
 
@@ -235,5 +235,5 @@ def _claims() -> Iterable[Claim]:
                 quantity,
                 at_least=0.0,
                 beside=f"{task}, bp",
-                caveat=MaskingSuspected(plan),
+                caveat=Masking(plan),
             )
