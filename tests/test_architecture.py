@@ -15,10 +15,11 @@ SOURCE = Path(biograd.__file__).parent
 MODULES = sorted(SOURCE.rglob("*.py"))
 DOCS = SOURCE.parents[1] / "docs"
 
-FOUNDATION = {"errors", "registry", "settings", "executor", "progress"}
+FOUNDATION = {"errors", "user_files", "registry", "settings", "executor", "progress"}
 ARROWS = {
     "errors": set(),
-    "registry": {"errors"},
+    "user_files": {"errors"},
+    "registry": {"user_files"},
     "settings": {"errors"},
     "executor": {"registry", "settings"},
     "progress": set(),

@@ -32,6 +32,7 @@ _MODULES = {
     "testing",
     "theory",
     "training",
+    "user_files",
 }
 
 

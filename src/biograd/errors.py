@@ -9,7 +9,15 @@ class UserMistake(BiogradError, ValueError):
     """Something that the user can mend: one line with what came, what was expected and what to do.
 
     The command line prints the line and exits with 2.
+
+    Args:
+        message: the line.
+        lines: those of the user's own files that an error came through, as Python shows them; printed below.
     """
+
+    def __init__(self, message: str = "", lines: str = "") -> None:
+        super().__init__(message)
+        self.lines = lines
 
 
 class UnsupportedNet(UserMistake):

@@ -2,14 +2,12 @@
 
 import difflib
 import importlib
-import importlib.util
-import sys
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
-from pathlib import Path
 from typing import Any
 
 from biograd.errors import UserMistake
+from biograd.user_files import file_of, imported, is_users_own
 
 
 class Registry:
@@ -58,7 +56,7 @@ class Registry:
         if name in self._built_in:
             module, attribute = self._built_in[name].split(":")
             return getattr(importlib.import_module(module), attribute)
-        if ".py:" in name:
+        if is_users_own(name):
             return self._callable(name, self._from_file(name))
         installed = self._installed()
         if name in installed:
@@ -85,11 +83,10 @@ class Registry:
         return found
 
     def _from_file(self, name: str) -> Callable[..., Any]:
-        path, _, attribute = name.rpartition(":")
-        file = Path(path).expanduser().resolve()
+        file, attribute = file_of(name), name.rpartition(":")[2]
         if not file.is_file():
             raise UserMistake(f"{self.kind} {name!r}: there is no file {file}; expected path/to/file.py:Name")
-        module = _import_file(file)
+        module = imported(file)
         if not hasattr(module, attribute):
             raise UserMistake(f"{self.kind} {name!r}: {file} defines no {attribute!r}")
         return getattr(module, attribute)
@@ -100,21 +97,3 @@ class Registry:
         near = difflib.get_close_matches(name.lower(), by_case, n=1, cutoff=0.5)
         hint = f"did you mean {by_case[near[0]]!r}? " if near else ""
         return f"unknown {self.kind} {name!r}: {hint}Known: {', '.join(known)}; or give path/to/file.py:Name"
-
-
-def _import_file(file: Path) -> Any:
-    """Import ``file`` once a process, under a name of its own."""
-    name = f"biograd_user_{file.stem}_{abs(hash(str(file))):x}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise UserMistake(f"{file} cannot be imported as a Python module")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
-        raise UserMistake(f"{file} cannot be imported: {type(error).__name__}: {error}") from error
-    return module

@@ -96,7 +96,7 @@ def test_another_device_is_taken_for_looking_without_changing_the_run(finished):
     assert restored(folder, device="cpu").device.type == "cpu"
 
 
-def test_a_file_of_the_users_that_was_changed_since_is_named(make_config, tmp_path):
+def test_a_run_whose_own_file_was_changed_since_is_refused(make_config, tmp_path):
     source = tmp_path / "mine.py"
     source.write_text(
         "from biograd.rules.backpropagation import Backpropagation\n\n\n"
@@ -105,5 +105,7 @@ def test_a_file_of_the_users_that_was_changed_since_is_named(make_config, tmp_pa
     train(make_config(rule=f"{source}:Mine"), tmp_path / "run", progress=False)
     restored(tmp_path / "run")
     source.write_text(source.read_text() + "\n# another version\n")
-    with pytest.warns(UserWarning, match=r"mine\.py was changed since"):
+    with pytest.raises(
+        UserMistake, match=r"mine\.py has changed since the run in .*run began: put the old version"
+    ):
         restored(tmp_path / "run")

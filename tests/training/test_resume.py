@@ -291,19 +291,23 @@ def test_rows_that_the_checkpoint_counts_on_are_missed_and_nothing_is_touched(ke
     assert (stopped / "environment.json").read_bytes() == environment
 
 
-def test_a_file_of_the_users_own_that_has_changed_is_noted_and_warned_of(interrupted, net_file, tmp_path):
+def test_a_run_is_not_resumed_with_another_version_of_a_file_of_the_users_own(
+    interrupted, net_file, tmp_path, bits
+):
     mine = tmp_path / "mine.py"
     mine.write_text(Path(net_file("x").rpartition(":")[0]).read_text())
     stopped, whole = interrupted(9, net=f"{mine}:chain")
     was = records.read_json(stopped / "environment.json")
     assert was["files"] == {str(mine): hashlib.sha256(mine.read_bytes()).hexdigest()}
-    mine.write_text(mine.read_text() + "\n")
-    with pytest.warns(UserWarning, match=r"mine\.py was changed in the course of the run"):
-        result = resume(stopped)
-    (again,) = records.read_json(stopped / "environment.json")["resumed"]
-    assert again["files"] == {str(mine): hashlib.sha256(mine.read_bytes()).hexdigest()}
-    assert [line for line in result["warnings"] if "mine.py was changed" in line]
-    assert not records.read_json(whole / "result.json")["warnings"]
+    mine.write_text((old := mine.read_text()) + "\n")
+    with pytest.raises(
+        UserMistake, match=r"mine\.py has changed since the run in .* began: put the old version back"
+    ):
+        resume(stopped)
+    assert records.read_json(stopped / "environment.json") == was
+    mine.write_text(old)
+    resume(stopped)
+    assert bits(stopped) == bits(whole)
 
 
 def test_a_configuration_that_is_damaged_is_named_once(interrupted):

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 
 from biograd.errors import BiogradError, UserMistake
+from biograd.user_files import told
 
 DONE, FAILED, MISTAKE = 0, 1, 2
 INTERRUPTED, PIPE_CLOSED = 130, 141  # 128 + the signal's number, as a shell reports them
@@ -17,15 +18,15 @@ def guarded(program: str, work: Callable[[], int]) -> int:
     """Run a command and turn what went wrong into an exit code and one line on standard error.
 
     A mistake of the user's is 2, a run that failed or a file system that refused is 1, an interrupt
-    130, a reader that went away (``| head``) 141 without a word; too little memory is 1. Anything else is
-    a fault of ours and keeps its traceback.
+    130, a reader that went away (``| head``) 141 without a word; too little memory is 1. What a user's own
+    file raises is followed by the lines of it. Anything else is a fault of ours and keeps its traceback.
 
     Args:
         program: what the line begins with, ``"biograd train"``.
         work: the command, returning its exit code; the notes of an exception are said too.
     """
     try:
-        with _warnings_on_one_line(program):
+        with _warnings_on_one_line(program), told():
             code = work()
         _flush()
     except UserMistake as error:
@@ -72,6 +73,8 @@ def _warnings_on_one_line(program: str) -> Iterator[None]:
 def _say(program: str, error: BaseException, code: int, message: str | None = None) -> int:
     line = "; ".join([message or _describe(error), *getattr(error, "__notes__", [])])
     print(f"{program}: {' '.join(line.split())}", file=sys.stderr)
+    if isinstance(error, UserMistake):
+        print(error.lines, end="", file=sys.stderr)
     return code
 
 

@@ -30,7 +30,7 @@ from biograd.records.packing import Packed, pack, unpack
 from biograd.records.places import exists, folders, is_packed, read_bytes, refuse_packed, unpacked
 from biograd.records.reading import read_row, read_rows
 from biograd.records.robustness import Measurement, add_measurement, read_measurements
-from biograd.records.rows import Choice, Configuration, DiagnosticsRow, Environment, EpochRow, Result
+from biograd.records.rows import Choice, Configuration, DiagnosticsRow, Environment, EpochRow, Place, Result
 from biograd.records.run import OWN, REFERENCE, Found, Run, find_runs, search
 from biograd.records.schema import number
 from biograd.records.study import ClaimRow, StudyOutcome, StudyRow, read_study
@@ -57,6 +57,7 @@ __all__ = [
     "DepthRow",
     "DiagnosticsRow",
     "Environment",
+    "Place",
     "EpochRow",
     "Found",
     "InverseRow",

@@ -56,6 +56,10 @@ class Place(TypedDict, total=False):
     matmul_precision: str
     files: dict[str, str]
     """The user's own files that the run is made of, and their SHA-256."""
+    examples: str
+    """SHA-256 of the examples of a data set that is read from official files."""
+    examples_of_seed: str
+    """The same of the user's own data, and of other packages', which may depend on the seed."""
 
 
 @row

@@ -5,6 +5,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 from biograd.records.run import OWN, REFERENCE, Run
@@ -130,8 +131,9 @@ class Cell:
 def summarize(runs: Iterable[Run]) -> list[Cell]:
     """Group runs into cells, sorted by data, net, rule and what differs (numbers by size).
 
-    Runs of one rule (or label), data set and net whose configuration differs in anything but the seed (and where
-    files lie) become cells of their own, told apart by their labels: they are never averaged together.
+    Runs of one rule (or label), data set and net whose configuration, or version of the user's own files, differs in
+    anything but the seed (and where files lie) become cells of their own, told apart by their labels: they are never
+    averaged together.
     """
     groups: dict[tuple[str, str, str], list[Run]] = defaultdict(list)
     for run in runs:
@@ -178,13 +180,15 @@ def flatten(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _cells(runs: list[Run]) -> list[Cell]:
     """The cells of one rule, data set and net."""
     by_config: dict[str, list[Run]] = defaultdict(list)
-    for run in runs:
-        by_config[json.dumps(_compared(run), sort_keys=True)].append(run)
-    first = [_compared(members[0]) for members in by_config.values()]
-    names = sorted({name for config in first for name in config}, key=_of_the_rule_first)
-    differing = [name for name in names if len({_spell(config, name) for config in first}) > 1]
+    first: dict[str, dict[str, Any]] = {}
+    for run, compared in zip(runs, _all_compared(runs), strict=True):
+        key = json.dumps(compared, sort_keys=True)
+        by_config[key].append(run)
+        first.setdefault(key, compared)
+    names = sorted({name for config in first.values() for name in config}, key=_of_the_rule_first)
+    differing = [name for name in names if len({_spell(config, name) for config in first.values()}) > 1]
     in_order = sorted(
-        zip(first, by_config.values(), strict=True),
+        zip(first.values(), by_config.values(), strict=True),
         key=lambda pair: [_rank(pair[0], name) for name in differing],
     )
     return [
@@ -199,9 +203,32 @@ def _cells(runs: list[Run]) -> list[Cell]:
     ]
 
 
+def _all_compared(runs: list[Run]) -> list[dict[str, Any]]:
+    """What runs must have in common: settings and versions. One that recorded no version has the only one there is."""
+    versions = [_versions(run) for run in runs]
+    there = {name: {one[name] for one in versions if name in one} for found in versions for name in found}
+    silent = {name: next(iter(found)) if len(found) == 1 else "unrecorded" for name, found in there.items()}
+    return [{**_compared(run), **silent, **own} for run, own in zip(runs, versions, strict=True)]
+
+
 def _compared(run: Run) -> dict[str, Any]:
     full = {**BEFORE_THEY_WERE_RECORDED, **flatten(run.config)}
     return {name: value for name, value in full.items() if name not in NOT_PART_OF_A_CELL}
+
+
+def _versions(run: Run) -> dict[str, str]:
+    """The versions of the user's own files, and of official ones of the data, that the run is made of, by a few digits.
+
+    A run that was resumed with another version, as older ones could be, has each of them.
+    """
+    places = [run.environment, *run.environment.get("resumed", [])]
+    found: dict[str, dict[str, None]] = defaultdict(dict)
+    for place in places:
+        for file, digest in place.get("files", {}).items():
+            found[PurePath(file).name][digest[:7]] = None
+        if "examples" in place:
+            found["examples"][place["examples"][:7]] = None
+    return {name: "+".join(digests) for name, digests in found.items()}
 
 
 def _of_the_rule_first(name: str) -> tuple[bool, str]:

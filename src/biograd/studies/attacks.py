@@ -13,6 +13,7 @@ from biograd.records.robustness import AttackRow
 from biograd.robustness import AttackSettings, candidates, measure_run
 from biograd.studies.quantities import Unit
 from biograd.studies.study import BudgetName, RobustnessPlan, Study
+from biograd.user_files import told
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,10 @@ def measurement(run: Run, plan: RobustnessPlan) -> Measurement | None:
 
 
 def _attack(task: Task, progress: bool | None = False) -> None:
-    measure_run(task.run, task.settings, transfer_from=[task.run.parent], progress=progress, **task.machine)
+    with told():
+        measure_run(
+            task.run, task.settings, transfer_from=[task.run.parent], progress=progress, **task.machine
+        )
 
 
 def _is_measured(run: Run, plan: RobustnessPlan, runs: Iterable[Sequence[Run]]) -> bool:

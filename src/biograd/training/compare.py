@@ -12,10 +12,11 @@ from biograd.executor import Executor, Local, results
 from biograd.progress import shown
 from biograd.records import Result
 from biograd.rules import REGISTRY
-from biograd.training import config_layers, folder, observers
+from biograd.training import config_layers, folder, observers, versions
 from biograd.training.config import RunConfig
 from biograd.training.loop import resume, train
 from biograd.training.run_setup import build
+from biograd.user_files import told
 
 BUDGET = ("data", "net", "loss", "epochs", "batch_size", "one_vs_rest", "validation_fraction", "read_test")
 """What all runs of a comparison must have in common."""
@@ -75,9 +76,8 @@ def _named(rule: str, layer: dict[str, Any], file: str | os.PathLike[str] | None
     try:
         REGISTRY.find(rule)
     except UserMistake as error:
-        raise UserMistake(
-            f"{error}; tables of {file}: {', '.join(tables)}" if tables else str(error)
-        ) from None
+        named = f"{error}; tables of {file}: {', '.join(tables)}" if tables else str(error)
+        raise UserMistake(named, error.lines) from None
     return {**layer, "rule": {**layer["rule"], "name": rule}}
 
 
@@ -151,17 +151,20 @@ def train_all(
 
 def _elsewhere(places: Mapping[Path, RunConfig], executor: Executor, progress: bool | None) -> list[Result]:
     """Train in other processes, and say here, once, what each of them would warn of."""
-    with shown("runs", 0, len(places), progress) as bar:
-        found = results(executor, _run_in_worker, places.items(), bar.reach)
+    work = [(place, config, versions.of_files(config)) for place, config in places.items()]
+    with shown("runs", 0, len(work), progress) as bar:
+        found = results(executor, _run_in_worker, work, bar.reach)
     for warning in dict.fromkeys(warning for result in found for warning in result["warnings"]):
         warnings.warn(warning, stacklevel=3)
     return found
 
 
-def _run_in_worker(run: tuple[Path, RunConfig]) -> Result:
-    with warnings.catch_warnings():
+def _run_in_worker(run: tuple[Path, RunConfig, dict[str, str]]) -> Result:
+    place, config, files = run
+    versions.refuse_other_files(config, files)
+    with told(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the result holds them
-        return _run(*run, progress=False)
+        return _run(place, config, progress=False)
 
 
 def _place(root: Path, config: RunConfig) -> Path:
@@ -169,18 +172,24 @@ def _place(root: Path, config: RunConfig) -> Path:
 
 
 def _run(place: Path, config: RunConfig, progress: bool | None) -> Result:
-    begun = records.exists(place / records.CONFIG)
     try:
-        return resume(place, progress=progress) if begun else train(config, place, progress=progress)
+        if _has_begun(place):
+            return resume(place, progress=progress)
+        return train(config, place, progress=progress)
     except RunFailed:
         if not records.exists(place / records.RESULT):
             raise
         return records.read_row(place / records.RESULT, Result)
 
 
+def _has_begun(place: Path) -> bool:
+    return records.exists(place / records.CONFIG)
+
+
 def _check(places: Mapping[Path, RunConfig]) -> None:
     """Find every mistake before the first run; of runs that differ in their seeds, one is tried."""
     waiting = {place: config for place, config in places.items() if not is_finished(place, config)}
+    versions.refuse_changed_data({place: config for place, config in places.items() if _has_begun(place)})
     unfinished = list(waiting.values())
     for place, config in waiting.items():
         _warn_of_trackers(place, config)
@@ -195,7 +204,7 @@ def _check(places: Mapping[Path, RunConfig]) -> None:
 
 def _warn_of_trackers(place: Path, config: RunConfig) -> None:
     """Say that a run that has begun goes on with the trackers that it began with."""
-    if records.exists(place / records.CONFIG):
+    if _has_begun(place):
         there = RunConfig.load(place / records.CONFIG).track
         if there != config.track:
             names = ", ".join(one.label for one in there) or "none"
@@ -217,9 +226,10 @@ def is_finished(place: Path, config: RunConfig) -> bool:
     """Whether the run is there with a result.
 
     Raises:
-        UserMistake: the folder holds a run with another configuration, or anything else.
+        UserMistake: the folder holds a run with another configuration, or of another version of the user's own files,
+            or anything else.
     """
-    if not records.exists(place / records.CONFIG):
+    if not _has_begun(place):
         folder.refuse_used(place)
         return False
     there = RunConfig.load(place / records.CONFIG)
@@ -228,4 +238,5 @@ def is_finished(place: Path, config: RunConfig) -> bool:
         raise UserMistake(
             f"{place} holds a run with another {', '.join(changed)}; give another folder, or the same settings"
         )
+    versions.refuse_changed_files(place, config)
     return records.exists(place / records.RESULT)

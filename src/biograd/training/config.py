@@ -20,7 +20,7 @@ from pydantic import (
     field_validator,
 )
 
-from biograd import data, nets, penalties, records, rules
+from biograd import data, nets, penalties, records, rules, user_files
 from biograd.errors import UserMistake
 from biograd.settings import spelled, validate
 from biograd.training import config_layers, losses, observers, optimizers, schedules
@@ -39,6 +39,11 @@ class Choice(BaseModel):
     def label(self) -> str:
         """The name as a table shows it: of ``path/to/file.py:Name``, the last part."""
         return self.name.rpartition(":")[2]
+
+    @property
+    def files(self) -> list[str]:
+        """What is named as ``path/to/file.py:Name``: by the choice, and by its settings."""
+        return user_files.names_in([self.name, self.settings])
 
 
 def _no_truth(value: Any) -> Any:
@@ -185,7 +190,7 @@ class RunConfig(BaseModel):
             holders = [place for place, layer in layers.items() if layer.get(key, {}) != {}]
             if holders in ([], [_TYPED]):
                 raise
-            raise UserMistake(f"{error} (in {' or '.join(holders)})") from None
+            raise UserMistake(f"{error} (in {' or '.join(holders)})", error.lines) from None
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "RunConfig":
@@ -198,7 +203,7 @@ class RunConfig(BaseModel):
         try:
             return cls(**content)
         except UserMistake as error:
-            raise UserMistake(f"{path}: {error}") from None
+            raise UserMistake(f"{path}: {error}", error.lines) from None
 
     @property
     def title(self) -> str:
@@ -238,11 +243,14 @@ class RunConfig(BaseModel):
     @field_validator(*config_layers.SEVERAL, mode="after")
     @classmethod
     def _all_checked(cls, value: tuple[Choice, ...]) -> tuple[Choice, ...]:
+        for one in value:
+            user_files.renew(one.files)
         return tuple(_anchored_choice(one.name, _check_observer(one.name, one.settings)) for one in value)
 
     @field_validator(*config_layers.CHOICES, mode="after")
     @classmethod
     def _checked(cls, value: Choice, info: Any) -> Choice:
+        user_files.renew(value.files)
         return _anchored_choice(value.name, _CHECKS[info.field_name](_anchored(value.name), value.settings))
 
 
@@ -294,7 +302,7 @@ def _check_feedback_optimizer(name: str, settings: dict[str, Any]) -> dict[str, 
             return validate(lambda: None, settings, f"{name!r}")
         return optimizers.check(name, settings)
     except UserMistake as error:
-        raise UserMistake(f"feedback_optimizer: {error}") from None
+        raise UserMistake(f"feedback_optimizer: {error}", error.lines) from None
 
 
 def _check_penalty(name: str, settings: dict[str, Any]) -> dict[str, Any]:
@@ -345,7 +353,8 @@ class _WrongValue(UserMistake):
 
 
 def _wrong_value(error: ValidationError) -> _WrongValue:
-    mistake = _WrongValue(str(_mistake(error)))
+    found = _mistake(error)
+    mistake = _WrongValue(str(found), found.lines)
     mistake.key = str(next(iter(error.errors()[0]["loc"]), ""))
     return mistake
 

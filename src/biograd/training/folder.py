@@ -20,8 +20,8 @@ from biograd.records import (
     Environment,
     EpochRow,
 )
-from biograd.training.config import RunConfig
-from biograd.training.config_layers import CHOICES
+from biograd.training import examples, versions
+from biograd.training.run_setup import RunSetup
 
 _LOCK = ".lock"
 _UNFINISHED = re.compile(rf"\.{CONFIG}\.\w+\.tmp")
@@ -84,10 +84,10 @@ def require_run(folder: Path) -> None:
         raise UserMistake(f"{folder} is no run's folder: it has no {CONFIG}; give one that train wrote")
 
 
-def describe(folder: Path, config: RunConfig) -> None:
+def describe(folder: Path, setup: RunSetup) -> None:
     """Write what the run is, which makes the folder a run's, and what it runs on."""
-    records.write_json(folder / CONFIG, config.to_json())
-    records.write_json(folder / ENVIRONMENT, _environment(config))
+    records.write_json(folder / CONFIG, setup.config.to_json())
+    records.write_json(folder / ENVIRONMENT, _environment(setup))
 
 
 def forget(folder: Path) -> None:
@@ -102,22 +102,17 @@ def forget(folder: Path) -> None:
             path.unlink()
 
 
-def describe_resumption(folder: Path, config: RunConfig) -> list[str]:
-    """Note in the environment where the run goes on, if that is not where it was.
-
-    Returns:
-        A warning for each of the user's own files that was not the same all through the run.
-    """
-    now, file = _environment(config), folder / ENVIRONMENT
+def describe_resumption(folder: Path, setup: RunSetup) -> None:
+    """Note in the environment where the run goes on, if that is not where it was."""
+    now, file = _environment(setup), folder / ENVIRONMENT
     if not file.exists():  # killed before it was written
         records.write_json(file, now)
-        return []
+        return
     was = records.read_row(file, Environment)
     resumed = was.pop("resumed", [])
     if now != [was, *resumed][-1]:
         resumed = [*resumed, now]
         records.write_json(file, {**was, "resumed": resumed})
-    return _changes([place.get("files", {}) for place in (was, *resumed)])
 
 
 def require_rows(folder: Path, epoch: int) -> None:
@@ -159,20 +154,12 @@ def sync_diagnostics(folder: Path) -> None:
             os.fsync(file.fileno())
 
 
-def _environment(config: RunConfig) -> Environment:
-    """Where the run is, and under ``files`` the SHA-256 of the user's own files that it is made of."""
-    names = [choice.name for choice in (*(getattr(config, key) for key in CHOICES), *config.observe)]
-    files = sorted({name.rpartition(":")[0] for name in names if ".py:" in name})
-    return {**records.environment(), "files": {file: records.sha256(file) for file in files}}
-
-
-def _changes(places: list[dict[str, str]]) -> list[str]:
-    """What to say of files that had several contents; one that was not recorded everywhere is passed over."""
-    files = dict.fromkeys(file for place in places for file in place)
-    changed = [file for file in files if len({place[file] for place in places if file in place}) > 1]
-    return [
-        f"{file} was changed in the course of the run: its parts are of several versions" for file in changed
-    ]
+def _environment(setup: RunSetup) -> Environment:
+    """Where the run is, and which versions of files and examples it is made of."""
+    found: Environment = {**records.environment(), "files": versions.of_files(setup.config)}
+    if setup.examples is not None:
+        found["examples" if examples.is_official(setup.config) else "examples_of_seed"] = setup.examples
+    return found
 
 
 def _refuse_content(folder: Path) -> None:

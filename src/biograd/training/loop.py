@@ -9,7 +9,7 @@ from pathlib import Path
 from biograd import records
 from biograd.errors import CheckpointError, RunFailed, UserMistake
 from biograd.records import EpochRow, Result
-from biograd.training import checkpoint, folder
+from biograd.training import checkpoint, folder, versions
 from biograd.training.config import RunConfig
 from biograd.training.distributed import Ranks, is_first, joined
 from biograd.training.observers import Observer, RunEnded, of_run
@@ -54,7 +54,7 @@ def train(
         setup, watching = build(config, ranks.device), of_run(config, ranks, progress, observers)
         with _held(folder.fresh, path, ranks):
             if ranks.first:
-                folder.describe(path, config)
+                folder.describe(path, setup)
             trainer = Trainer(setup, ranks, path, watching)
             try:
                 return _trained(trainer)
@@ -81,7 +81,8 @@ def resume(
         The content of ``result.json``.
 
     Raises:
-        UserMistake: the folder is not a run's, another process trains in it, or the run is packed and unfinished.
+        UserMistake: the folder is not a run's, another process trains in it, the run is packed and unfinished, or the
+            user's own files, or the examples, have changed since it began.
         CheckpointError: the checkpoint is damaged, or of another configuration.
         RunFailed: the run diverged, now or before.
     """
@@ -91,8 +92,10 @@ def resume(
     with _process(config) as ranks, _held(folder.existing, path, ranks):
         if records.exists(path / records.RESULT):
             return _unless_diverged(records.read_row(path / records.RESULT, Result))
+        versions.refuse_changed_files(path, config)
         watching = of_run(config, ranks, progress, observers)
         trainer = Trainer(build(config, ranks.device), ranks, path, watching)
+        versions.refuse_changed_examples(path, trainer.setup.examples)
         _go_back(trainer, path)
         return _trained(trainer)
 
@@ -130,7 +133,7 @@ def _go_back(trainer: Trainer, path: Path) -> None:
         folder.require_rows(path, trainer.position.epoch)
     if trainer.ranks.first:
         folder.cut(path, trainer.position.epoch, trainer.position.step)
-        trainer.warnings += folder.describe_resumption(path, trainer.config)
+        folder.describe_resumption(path, trainer.setup)
     trainer.ranks.wait()
     trainer.rows = records.read_rows(path / records.METRICS, EpochRow)
 

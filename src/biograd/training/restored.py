@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +12,9 @@ from biograd import records
 from biograd.data import DataSet, Split, TensorBatches
 from biograd.errors import CheckpointError, UserMistake
 from biograd.rules.base import Rule
-from biograd.training import checkpoint, folder, precision
+from biograd.training import checkpoint, examples, folder, precision, versions
 from biograd.training.config import RunConfig
-from biograd.training.run_setup import find_device, load_data, make_net, make_rule
+from biograd.training.run_setup import find_device, make_net, make_rule
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,8 @@ def restored(
         data_dir: where the data lies; None for where the run found it.
 
     Raises:
-        UserMistake: it is no run's folder, the run is not done or is packed, or the device or data are not there.
+        UserMistake: it is no run's folder, the run is not done or is packed, the device or data are not there, or the
+            user's own files, or the examples, have changed since.
         CheckpointError: the checkpoint is missing, damaged or of another configuration.
     """
     path = Path(run)
@@ -84,7 +84,7 @@ def restored(
     state, fingerprint = checkpoint.load(file)
     if fingerprint != RunConfig.load(path / records.CONFIG).digest():
         raise CheckpointError(f"{file} was made with another configuration than the run's")
-    _warn_of_changed_files(path)
+    versions.refuse_changed_files(path, config)
     return _made(path, config, state)
 
 
@@ -108,7 +108,9 @@ def configuration(
 
 
 def _made(path: Path, config: RunConfig, state: dict[str, dict[str, Tensor]]) -> Restored:
-    place, dataset = find_device(config), load_data(config)
+    whole = examples.load_data(config)
+    versions.refuse_changed_examples(path, examples.digest(config, whole))
+    place, dataset = find_device(config), examples.as_task(config, whole)
     net = make_net(config, dataset).to(place).eval()
     first = Split(dataset.train.inputs[:1], dataset.train.targets[:1])
     sample = TensorBatches(
@@ -132,10 +134,3 @@ def _require_weights(path: Path) -> None:
         raise UserMistake(
             f"{path} is packed, and weights are not: give the folder that the run was trained in"
         )
-
-
-def _warn_of_changed_files(path: Path) -> None:
-    """Say which of the user's own files, that the run is made of, are no longer what they were."""
-    for file, digest in records.Run.load(path).environment.get("files", {}).items():
-        if records.sha256(file) != digest:
-            warnings.warn(f"{file} was changed since {path} was trained with it", stacklevel=4)

@@ -15,11 +15,12 @@ from biograd.data import Batches, DataSet, TensorBatches
 from biograd.errors import NotFinite, UserMistake
 from biograd.penalties.base import Penalty
 from biograd.rules.base import Rule
-from biograd.training import losses, optimizers, precision, schedules, user_code
+from biograd.training import examples, losses, optimizers, precision, schedules, user_code
 from biograd.training.config import RunConfig
 from biograd.training.config_layers import SHARED
 from biograd.training.schedules import Schedule
 from biograd.training.seeding import derive
+from biograd.user_files import is_users_own
 
 EVALUATION_BATCH = 256
 """Examples at once when nothing is taught, unless the training batch is larger."""
@@ -43,6 +44,7 @@ class RunSetup:
         training: batches in a new order every epoch.
         validation: batches in order, None without a validation part.
         test: batches in order, None where the test set is left unread.
+        examples: what the examples are known by; see `biograd.training.examples.digest`.
         warnings: what the rule warns of in the optimiser.
     """
 
@@ -58,6 +60,7 @@ class RunSetup:
     training: Batches
     validation: Batches | None
     test: Batches | None
+    examples: str | None
     warnings: tuple[str, ...]
 
     @property
@@ -103,7 +106,8 @@ def build(config: RunConfig, device: torch.device | None = None) -> RunSetup:
         DataUnavailable: the data set is not there.
     """
     device = device or find_device(config)
-    dataset = load_data(config)
+    whole = examples.load_data(config)
+    dataset = examples.as_task(config, whole)
     training, validation, test = _batches(config, dataset, device)
     net = make_net(config, dataset).to(device)
     rule = make_rule(config, net, precision.cast(training.sample(), config.precision)).to(device)
@@ -129,6 +133,7 @@ def build(config: RunConfig, device: torch.device | None = None) -> RunSetup:
         training,
         validation,
         test,
+        examples.digest(config, whole),
         warnings,
     )
     _rehearse(setup)
@@ -148,7 +153,7 @@ def _rehearse(setup: RunSetup) -> None:
     net, name = setup.net, setup.config.rule.name
     *_, (x, y) = setup.training.epoch(0, start=len(setup.training) - 1)
     x, y = setup.inputs(x[:2]), y[:2]
-    if user_code.is_users_own(setup.config.net.name):
+    if is_users_own(setup.config.net.name):
         _rehearse_net(setup, x, y)
     with isolated(net, devices_of=x), setup.autocast(), user_code.blamed("rule", name, user_code.CHECK):
         rule = copy.deepcopy(setup.rule)
@@ -209,17 +214,6 @@ def find_device(config: RunConfig) -> torch.device:
             f"device 'mps' has no {config.precision} training here; use float32 or another device"
         )
     return device
-
-
-def load_data(config: RunConfig) -> DataSet:
-    """The data set of a configuration, made binary where it says so."""
-    dataset = data.load(
-        config.data.name,
-        directory=config.data_dir,
-        seed=derive(config.seed, "data"),
-        **config.data.settings,
-    )
-    return dataset.one_vs_rest(config.one_vs_rest) if config.one_vs_rest is not None else dataset
 
 
 def make_net(config: RunConfig, dataset: DataSet) -> nn.Module:

@@ -5,45 +5,35 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from biograd.errors import BiogradError, UserMistake
+from biograd.errors import UserMistake
 from biograd.penalties.base import Penalty
 from biograd.rules.base import Credit, Rule
+from biograd.user_files import failed, is_a_mistake, is_users_own
 
 CHECK = "try it with biograd.testing.check_rule"
 
 
-def is_users_own(name: str) -> bool:
-    """Whether a name is ``path/to/file.py:Name``."""
-    return ".py:" in name
-
-
 @contextlib.contextmanager
 def blamed(kind: str, name: str, expected: str = "") -> Iterator[None]:
-    """Report in one line what a user's own part raises inside; with a registered name, do nothing.
+    """Report what a user's own part raises inside, in one line and theirs; with a registered name, do nothing.
 
     Args:
-        kind: ``"net"``, ``"rule"``, ``"penalty"``, ``"observer"`` or ``"study"``.
+        kind: ``"net"``, ``"rule"``, ``"data set"``, ``"penalty"``, ``"observer"`` or ``"study"``.
         name: the one in the configuration.
         expected: what the line adds.
 
     Raises:
-        UserMistake: anything went wrong but memory, files, or what biograd itself refused.
+        UserMistake: anything went wrong but memory, disks, or what biograd itself refused.
     """
     try:
         yield
-    except (BiogradError, MemoryError, torch.OutOfMemoryError, OSError):
-        raise
     except Exception as error:
-        if not is_users_own(name) or "can't allocate memory" in str(error):
+        if not is_users_own(name) or not is_a_mistake(error):
             raise
-        first = next(iter(str(error).strip().splitlines()), "")
-        reason = f"{type(error).__name__}: {first}".removesuffix(": ")
-        advice = f"; {expected}" if expected else ""
-        raise UserMistake(f"{kind} {name!r} failed: {reason}{advice}") from error
+        raise failed(f"{kind} {name!r} failed", error, expected) from error
 
 
 def require_rule(name: str, constructor: Callable[..., Any]) -> None:

@@ -11,6 +11,7 @@ from biograd.credit.chain.blocks import Block
 from biograd.credit.chain.shapes import output_shapes
 from biograd.errors import UserMistake
 from biograd.registry import Registry
+from biograd.user_files import lines_of
 
 REGISTRY = Registry(
     "decoder",
@@ -112,7 +113,8 @@ def _made(name: str, make: Decoder, site: Site) -> nn.Module:
     except TypeError as error:
         raise UserMistake(
             f"decoder {name!r} cannot be called with a Site for block {site.block.name!r}: {error}; expected a "
-            "function of one argument that makes an nn.Module"
+            "function of one argument that makes an nn.Module",
+            lines_of(error),
         ) from error
     if not isinstance(module, nn.Module):
         raise UserMistake(
@@ -139,7 +141,8 @@ def _tried(name: str, module: nn.Module, x: Tensor, site: Site) -> tuple[int, ..
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UserMistake(
-            f"decoder {name!r} of block {site.block.name!r} does not take {tuple(x.shape)}: {reason}"
+            f"decoder {name!r} of block {site.block.name!r} does not take {tuple(x.shape)}: {reason}",
+            lines_of(error),
         ) from error
     finally:
         for part, flag in flags:

@@ -8,6 +8,7 @@ from biograd.errors import UserMistake
 from biograd.training import user_code
 from biograd.training.observers.base import Moment, Observer, RunBegins, RunLeft, StatefulObserver
 from biograd.training.packing import pack
+from biograd.user_files import lines_of
 
 if TYPE_CHECKING:
     from biograd.training.trainer import Trainer
@@ -104,7 +105,7 @@ class Tracker(Observer):
         warnings.warn(warning, stacklevel=2)
 
     def _refused(self, error: Exception) -> UserMistake:
-        return UserMistake(f"track {self.name!r} cannot begin: {_reason(error)}")
+        return UserMistake(f"track {self.name!r} cannot begin: {_reason(error)}", lines_of(error))
 
 
 def _reason(error: Exception) -> str:
