@@ -19,15 +19,28 @@ def _study_of_the_page(folder: Path):
 
 def test_a_study_prints_measured_beside_published_and_writes_a_report(biograd, folder: Path):
     ended = biograd(f"{STUDY} --seeds 2 --out s")
-    assert (ended.code, ended.err) == (0, "")
+    assert ended.code == 0
     lines = ended.out.splitlines()
     assert lines[-1] == "s/report.html"
     row = next(line for line in lines if "feedback alignment" in line and "test accuracy" in line)
     assert row.count("±") == 2
     assert "95.00 ± 1.00" in row
+    assert "2 of 20 epochs" in row
+    assert not any("difference" in line for line in lines)
     assert any("within 5 points" in line and "open: judged at the full budget" in line for line in lines)
     assert [run.folder.name for run in find_runs("s")] == ["bp-seed0", "bp-seed1", "fa-seed0", "fa-seed1"]
-    assert "Nobody, an example" in (folder / "s" / "report.html").read_text()
+    page = (folder / "s" / "report.html").read_text()
+    assert "Nobody, an example" in page
+    assert "2 of 20 epochs" in page
+
+
+@pytest.mark.usefixtures("blank_figures")
+def test_how_long_it_takes_is_said_before_it_begins_and_not_when_all_is_there(biograd, folder: Path):
+    (said,) = biograd(f"{STUDY} --cell digits/bp --seeds 2 --out s").err.splitlines()
+    assert re.match(
+        r"biograd reproduce: 2 runs with 4 epochs in all, about \d+ s of training, by a few steps", said
+    )
+    assert biograd(f"{STUDY} --cell digits/bp --seeds 2 --out s").err == ""
 
 
 def test_the_report_can_be_written_again(biograd, folder: Path):
@@ -41,6 +54,9 @@ def test_the_report_can_be_written_again(biograd, folder: Path):
 def test_rows_for_programs_and_what_is_there_is_kept(biograd, folder: Path):
     first = biograd(f"{STUDY} --out s --cell */fa --json").row
     assert (first["study"], first["budget"], first["report"]) == ("alignment", "quick", "s/report.html")
+    assert [(row["epochs"], row["of_epochs"], row["difference"]) for row in first["rows"]] == [
+        (2, 20, None)
+    ] * 3
     assert [row["quantity"] for row in first["rows"]] == [
         "test accuracy",
         "validation accuracy, epoch 2",

@@ -51,6 +51,18 @@ def test_cells_without_runs_are_counted(make_study, make_run):
     assert (row["mean"], row["cells"], row["of_cells"]) == (0.9, 1, 2)
 
 
+@pytest.mark.parametrize(("trained", "beside"), [((2, 2), {}), ((2, 1), {"epochs": 1, "of_epochs": 2})])
+def test_a_number_of_fewer_epochs_says_so_and_is_not_held_against_the_published(
+    make_study, make_run, trained, beside
+):
+    runs = runs_of(make_run, a_bp=[0.9], b_bp=[0.9])
+    for cell, epochs in zip(("a/bp", "b/bp"), trained, strict=True):
+        runs[cell][0].config["epochs"] = epochs
+    (row,) = rows(make_study(), runs)
+    assert {key: row[key] for key in ("epochs", "of_epochs") if key in row} == beside
+    assert row["difference"] == (None if beside else pytest.approx(0.4))
+
+
 def test_nothing_measured_is_no_number(make_study, make_run):
     (row,) = rows(make_study(), runs_of(make_run, a_bp=["diverged"]))
     assert (row["mean"], row["sd"], row["seeds"], row["difference"]) == (None, None, 0, None)

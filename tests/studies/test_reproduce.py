@@ -36,6 +36,19 @@ def test_the_outcome_is_left_beside_the_runs(make_study, tmp_path):
     assert (outcome["study"], outcome["budget"]) == ("small", "quick")
 
 
+def test_what_is_left_to_train_is_announced_before_it_is(make_study, tmp_path):
+    said = []
+
+    def hear(estimate):
+        said.append((estimate.runs, estimate.epochs, folders(tmp_path)))
+        assert estimate.seconds > 0
+
+    reproduce(make_study(), tmp_path, budget="full", pattern="a/*", seeds=1, announce=hear)
+    reproduce(make_study(), tmp_path, budget="full", pattern="a/*", seeds=1, announce=hear)
+    reproduce(make_study(), tmp_path, budget="full", pattern="a/*", announce=hear)
+    assert said == [(2, 4, []), (2, 4, ["a/bp-seed0", "a/fa-seed0"])]
+
+
 def test_what_is_there_is_kept_and_counted_and_more_is_added(make_study, tmp_path):
     first = reproduce(make_study(), tmp_path, budget="full", pattern="a/*", seeds=1)
     assert [(row["cells"], row["seeds"]) for row in first["rows"]] == [(1, 1), (1, 1)]

@@ -6,7 +6,7 @@ import pytest
 from biograd import records
 from biograd.errors import RunFailed, UnsupportedNet, UserMistake
 from biograd.executor import Local
-from biograd.training import RunConfig, build, compare, grid, resume, train
+from biograd.training import RunConfig, build, compare, grid, resume, train, train_all
 
 OBSERVERS = Path(__file__).with_name("small_observers.py")
 
@@ -158,6 +158,17 @@ def test_nor_are_losses_mixed(shared, tmp_path):
 def test_a_comparison_names_each_rule_and_seed_once(rules, seeds, words, shared):
     with pytest.raises(UserMistake, match=words):
         grid(rules, seeds, shared)
+
+
+def test_epochs_that_a_stopped_run_has_done_are_not_estimated_again(shared, stop_after, tmp_path):
+    (config,) = grid(["bp"], [0], {**shared, "epochs": 3})
+    stop_after(7)  # in the second epoch
+    with pytest.raises(KeyboardInterrupt):
+        train_all({tmp_path / "run": config})
+    stop_after(None)
+    said = []
+    train_all({tmp_path / "run": config}, announce=said.append)
+    assert [(one.runs, one.epochs) for one in said] == [(1, 2)]
 
 
 def test_settings_go_to_the_rule_that_a_file_names(shared, tmp_path):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from biograd.cli import runs
 from biograd.cli.executor_flags import SECTION, add_executor, executor_of
 from biograd.cli.exits import DONE, FAILED
-from biograd.cli.output import columns, print_columns, print_json
+from biograd.cli.output import columns, note, print_columns, print_json
 from biograd.cli.parsing import add_command
 from biograd.cli.run_flags import several
 from biograd.cli.values import whole
@@ -16,6 +16,7 @@ from biograd.errors import UserMistake
 if TYPE_CHECKING:
     from biograd.records import StudyOutcome, StudyRow
     from biograd.studies.study import Study
+    from biograd.training.estimate import Estimate
 
 _OF_A_STUDY = {
     "cell": "*",
@@ -39,7 +40,8 @@ examples:
 
 Without STUDY the studies are listed. A study is a set of cells (a rule, a net and a data set each), the groups
 of them that its table shows, the published numbers that stand beside these, and claims that are judged at the
-full budget. The quick budget takes minutes: fewer seeds, epochs and cells, for a look at what is done.
+full budget. The quick budget takes minutes: fewer seeds, epochs and cells, for a look at what is done; its rows
+say so and show no difference. How long the runs will take is said before the first one, by a few steps of each.
 
 The runs lie in DIR/CELL-seedN, beside report.html and study.json. Calling it again keeps the runs that are
 finished and goes on with the others; another --cell or more --seeds add to those there are. A run that diverges
@@ -123,8 +125,18 @@ def _reproduced(study: "Study", folder: Path, arguments: argparse.Namespace) -> 
             seeds=arguments.seeds,
             executor=executor_of(arguments),
             machine={key: value for key, value in machine.items() if value is not None},
+            announce=lambda estimate: note(_spelled(estimate, study, arguments.jobs or 1)),
         )
         return outcome, write_report(folder)
+
+
+def _spelled(estimate: "Estimate", study: "Study", jobs: int) -> str:
+    """What there is to train, and how long that will take."""
+    from biograd.training.estimate import duration
+
+    shared = f", {duration(estimate.seconds / jobs)} with {jobs} jobs" if jobs > 1 else ""
+    attacks = "; attacks come on top" if study.robustness else ""
+    return f"biograd reproduce: {estimate}{shared}, by a few steps of each on this machine{attacks}"
 
 
 def _done(row: "StudyRow") -> int:

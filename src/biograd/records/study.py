@@ -15,7 +15,15 @@ Unit = Literal["fraction", "degrees", "seconds", "number"]
 
 
 @row
-class StudyRow(TypedDict):
+class Epochs(TypedDict, total=False):
+    """Where runs were trained for fewer epochs than the full budget's: those of the shortest, and of how many."""
+
+    epochs: Count
+    of_epochs: Count
+
+
+@row
+class StudyRow(Epochs):
     """A quantity of a group of cells, measured beside published; numbers are in the unit."""
 
     group: str
@@ -36,7 +44,7 @@ class StudyRow(TypedDict):
     published: Number | None
     published_sd: Number | None
     difference: Number | None
-    """Measured less published."""
+    """Measured less published; None where fewer epochs were trained than the full budget's."""
     source: str | None
     """Whose the published number is."""
 

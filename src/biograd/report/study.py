@@ -57,6 +57,7 @@ def measured_columns(rows: Sequence[StudyRow]) -> list[Column]:
             Column("group", False, tuple(_text(row["group"]) for row in rows)),
             Column("quantity", False, tuple(_text(_named(row)) for row in rows)),
             Column("measured", True, tuple(_spread(row["unit"], row["mean"], row["sd"]) for row in rows)),
+            Column("trained", False, tuple(_text(_trained(row)) for row in rows)),
             Column("published", True, tuple(_published(row) for row in rows)),
             Column(
                 "difference", True, tuple(_spread(row["unit"], row["difference"], None, "+") for row in rows)
@@ -128,6 +129,16 @@ def _spread(unit: Unit, mean: float | None, sd: float | None, sign: Literal["", 
 
 def _published(row: StudyRow) -> Entry:
     return _spread(row["unit"], row["published"], row["published_sd"])
+
+
+def _trained(row: StudyRow) -> str:
+    """What stands beside a number that fewer epochs gave than the full budget has.
+
+    Example:
+        >>> _trained({"epochs": 3, "of_epochs": 31})
+        '3 of 31 epochs'
+    """
+    return f"{row['epochs']} of {row['of_epochs']} epochs" if "epochs" in row and "of_epochs" in row else ""
 
 
 def _claimed(claim: ClaimRow) -> Entry:

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from biograd.records import ClaimRow, Run, StudyRow
-from biograd.records.study import Caveat
+from biograd.records.study import Caveat, Epochs
 from biograd.records.summary import spread
 from biograd.studies.quantities import Quantity
 from biograd.studies.study import BudgetName, Claim, Group, Published, Shown, Study, StudyCell
@@ -60,6 +60,7 @@ def _present(study: Study, group: Group, runs: Runs) -> list[StudyCell]:
 def _row(study: Study, group: Group, shown: Shown, runs: Runs) -> StudyRow:
     cells, published = _present(study, group, runs), shown.published
     measured = spread(by_seed(cells, shown.quantity, runs).values())
+    fewer = _fewer_epochs(cells, runs)
     statuses = [run.status for cell in cells for run in runs[cell.name]]
     return {
         "group": group.name,
@@ -75,13 +76,26 @@ def _row(study: Study, group: Group, shown: Shown, runs: Runs) -> StudyRow:
         "diverged": len(statuses) - statuses.count("done") - statuses.count("unfinished"),
         "published": published and published.value,
         "published_sd": published and published.spread,
-        "difference": _difference(measured.mean, published),
+        "difference": None if fewer else _difference(measured.mean, published),
         "source": published and published.source,
+        **fewer,
     }
 
 
 def _difference(measured: float | None, published: Published | None) -> float | None:
     return None if measured is None or published is None else measured - published.value
+
+
+def _fewer_epochs(cells: Sequence[StudyCell], runs: Runs) -> Epochs:
+    """How much the run was trained that had the least of the full budget's epochs, empty where all have all of them."""
+    trained: list[Epochs] = [
+        {"epochs": run.config["epochs"], "of_epochs": cell.full_epochs}
+        for cell in cells
+        for run in runs[cell.name]
+        if "epochs" in run.config
+    ]
+    fewer = [one for one in trained if one["epochs"] < one["of_epochs"]]
+    return min(fewer, key=lambda one: one["epochs"] / one["of_epochs"], default={})
 
 
 def _verdict(study: Study, claim: Claim, runs: Runs, budget: BudgetName) -> ClaimRow:

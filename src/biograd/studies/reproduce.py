@@ -3,7 +3,7 @@
 import difflib
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from biograd.studies.attacks import attack_runs
 from biograd.studies.study import BudgetName, Study, StudyCell
 from biograd.training import RunConfig, train_all
 from biograd.training.compare import is_finished
+from biograd.training.estimate import Estimate
 
 
 def reproduce(
@@ -29,6 +30,7 @@ def reproduce(
     executor: Executor | None = None,
     machine: Mapping[str, Any] | None = None,
     progress: bool | None = None,
+    announce: Callable[[Estimate], object] | None = None,
 ) -> StudyOutcome:
     """Train what is not trained yet of a study, each run in ``directory/CELL-seedN``, and write ``study.json``.
 
@@ -45,6 +47,7 @@ def reproduce(
         executor: who trains and attacks the runs; None for this process, one after another.
         machine: keys of a configuration that no number depends on, ``{"data_dir": …, "device": …, "track": …}``.
         progress: as for `biograd.training.train`.
+        announce: as for `biograd.training.train_all`; attacks are not counted.
 
     Returns:
         What ``study.json`` holds: ``study title reference budget rows claims``, for which see `outcome`.
@@ -58,7 +61,8 @@ def reproduce(
     _refuse_another(root, study, budget)
     _refuse_unread(study, cells, budget, machine)
     found(study, root, budget, machine)  # so that a cell that has changed is refused before hours of training
-    train_all(_places(root, cells, budget, seeds, machine), executor=executor, progress=progress)
+    places = _places(root, cells, budget, seeds, machine)
+    train_all(places, executor=executor, progress=progress, announce=announce)
     picked = {cell.name for cell in cells}
     runs = {name: of_cell for name, of_cell in found(study, root, budget, machine).items() if name in picked}
     place = {key: machine[key] for key in ("data_dir", "device") if key in machine}

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 from biograd.errors import UserMistake
 from biograd.robustness import AttackSettings
 from biograd.studies.quantities import Quantity
+from biograd.training import RunConfig
 
 BudgetName = Literal["quick", "full"]
 """``quick`` takes minutes and shows that all of it works; ``full`` is what a study's claims are judged by."""
@@ -50,6 +51,12 @@ class StudyCell:
     def label(self) -> str:
         """What tables call the runs."""
         return PurePosixPath(self.name).name
+
+    @property
+    def full_epochs(self) -> int:
+        """How many epochs the full budget trains."""
+        given = self.full.epochs or self.configuration.get("epochs")
+        return RunConfig.model_fields["epochs"].default if given is None else int(given)
 
     def budget(self, name: BudgetName) -> Budget | None:
         """How much it is trained under a budget, None where it is not."""

@@ -1,8 +1,9 @@
 """Several rules and seeds under one budget; a comparison can be stopped at any time and goes on when called again."""
 
 import os
+import time
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from biograd.records import Result
 from biograd.rules import REGISTRY
 from biograd.training import config_layers, folder, observers, versions
 from biograd.training.config import RunConfig
+from biograd.training.estimate import Estimate, Pace, estimate, pace
 from biograd.training.loop import resume, train
-from biograd.training.run_setup import build
+from biograd.training.run_setup import RunSetup, build
 from biograd.user_files import told
 
 BUDGET = ("data", "net", "loss", "epochs", "batch_size", "one_vs_rest", "validation_fraction", "read_test")
@@ -125,7 +127,11 @@ def compare(
 
 
 def train_all(
-    places: Mapping[Path, RunConfig], *, executor: Executor | None = None, progress: bool | None = None
+    places: Mapping[Path, RunConfig],
+    *,
+    executor: Executor | None = None,
+    progress: bool | None = None,
+    announce: Callable[[Estimate], object] | None = None,
 ) -> list[Result]:
     """Train what is not trained yet, whatever the budgets; the rest is as for `compare`.
 
@@ -133,6 +139,8 @@ def train_all(
         places: the folder of each run, and what is trained there.
         executor: as for `compare`.
         progress: as for `train`.
+        announce: is called before the first run with what there is to train, where anything is; a few steps of each
+            kind of run are timed for it.
 
     Returns:
         The content of each ``result.json``, in the order of ``places``.
@@ -143,7 +151,7 @@ def train_all(
         RunFailed: records cannot be written.
     """
     executor = executor or Local()
-    _check(places)
+    _check(places, announce)
     if executor.is_here:
         return [_run(place, config, progress) for place, config in places.items()]
     return _elsewhere(places, executor, progress)
@@ -186,7 +194,7 @@ def _has_begun(place: Path) -> bool:
     return records.exists(place / records.CONFIG)
 
 
-def _check(places: Mapping[Path, RunConfig]) -> None:
+def _check(places: Mapping[Path, RunConfig], announce: Callable[[Estimate], object] | None) -> None:
     """Find every mistake before the first run; of runs that differ in their seeds, one is tried."""
     waiting = {place: config for place, config in places.items() if not is_finished(place, config)}
     versions.refuse_changed_data({place: config for place, config in places.items() if _has_begun(place)})
@@ -195,11 +203,21 @@ def _check(places: Mapping[Path, RunConfig]) -> None:
         _warn_of_trackers(place, config)
     for choice in (one for config in unfinished for one in (*config.observe, *config.track)):
         observers.create(choice.name, **choice.settings)
-    for config in {config.model_copy(update={"seed": 0}).digest(): config for config in unfinished}.values():
-        try:
-            build(config)
-        except UnsupportedNet as error:
-            raise UnsupportedNet(f"rule {config.title!r}: {error}") from error
+    kinds = {place: config.model_copy(update={"seed": 0}).digest() for place, config in waiting.items()}
+    paces: dict[str, Pace] = {}
+    for kind, config in {kinds[place]: config for place, config in waiting.items()}.items():
+        start, setup = time.perf_counter(), _tried(config)
+        if announce is not None:
+            paces[kind] = pace(setup, time.perf_counter() - start)
+    if paces:
+        announce(estimate(waiting, {place: paces[kind] for place, kind in kinds.items()}))
+
+
+def _tried(config: RunConfig) -> RunSetup:
+    try:
+        return build(config)
+    except UnsupportedNet as error:
+        raise UnsupportedNet(f"rule {config.title!r}: {error}") from error
 
 
 def _warn_of_trackers(place: Path, config: RunConfig) -> None:

@@ -1,6 +1,7 @@
 """The steps of one run, the moments that its observers receive, and where it stands."""
 
 import contextlib
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from biograd.data import Batches
 from biograd.errors import CheckpointError, NotFinite
 from biograd.records import EpochRow
 from biograd.training import checkpoint
@@ -98,6 +100,24 @@ class Trainer:
         test = evaluate(self.setup, self.setup.test, self.ranks)
         self._refuse_divergence(test.loss, "test loss")
         return test
+
+    def seconds_of_an_epoch(self, most: float) -> float:
+        """An estimate by the first steps, which it takes: the run is spent.
+
+        Args:
+            most: seconds of steps; two more come before, which are not counted.
+        """
+        number, training = 0, self.setup.training
+        with self._average:
+            self.setup.rule.begin_epoch(0)
+            for number, (x, y) in enumerate(_without_end(training), start=1):
+                counted = self.clock.running() if number > 2 else contextlib.nullcontext()
+                with counted, self._divergence_noticed_by_the_rule():
+                    self._step(self.setup.inputs(x), y)
+                self.position.batch = number % len(training)
+                if self.clock.seconds > most:
+                    break
+        return len(training) * self.clock.seconds / (number - 2)
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
@@ -258,3 +278,8 @@ class Trainer:
     def _refuse_divergence(self, loss: float, name: str) -> None:
         if not math.isfinite(loss):
             raise Diverged(f"the {name} is {loss} after step {self.position.step}")
+
+
+def _without_end(batches: Batches) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches of one epoch after another."""
+    return itertools.chain.from_iterable(batches.epoch(number) for number in itertools.count())
