@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from biograd.cli import demo
+from biograd.cli.compare import settings_by_rule
 from biograd.records import Run, find_runs
 
 COMPARE = "compare --data iris --net mlp --net.widths 8 --epochs 2 --batch-size 20 --out c"
@@ -63,7 +64,10 @@ def test_seeds_are_counted_from_the_first(biograd, folder: Path):
 @pytest.mark.usefixtures("blank_figures")
 def test_other_settings_are_not_mixed_into_a_comparison(biograd, folder: Path):
     biograd(f"{COMPARE} --rules bp --seeds 1")
-    assert "holds a run with another epochs" in biograd(f"{COMPARE} --rules bp --seeds 1 --epochs 3").mistake
+    assert (
+        "holds a run with another epochs (2 there, 3 here)"
+        in biograd(f"{COMPARE} --rules bp --seeds 1 --epochs 3").mistake
+    )
     assert [run.folder.name for run in find_runs("c")] == ["bp-seed0"]
 
 
@@ -202,3 +206,54 @@ def test_a_single_run_takes_a_label(biograd, folder: Path):
     assert ended.out.startswith("fa-strong on iris with mlp")
     assert ended.out.splitlines()[-1] == "runs/iris-mlp-fa-strong-seed0"
     assert Run.load("runs/iris-mlp-fa-strong-seed0").label == "fa-strong"
+
+
+DOTTED = """
+data = "iris"
+net = "mlp"
+epochs = 1
+
+[rules."fa.big"]
+rule = {name = "fa", scale = 3}
+
+[rules."fa.big.er"]
+rule = {name = "fa", scale = 5}
+"""
+
+
+@pytest.mark.usefixtures("blank_figures")
+def test_labels_may_have_dots_and_settings_find_the_longest(biograd, folder: Path):
+    (folder / "rules.toml").write_text(DOTTED)
+    line = "compare --config rules.toml --rules fa.big,fa.big.er,bp --seeds 1 --out c"
+    assert biograd(f"{line} --rule.fa.big.er.scale 7").code == 0
+    scales = {run.label: run.config["rule"]["settings"].get("scale") for run in find_runs("c")}
+    assert scales == {"fa.big": 3, "fa.big.er": 7, "bp": None}
+
+
+def test_a_label_with_a_dot_is_quoted(biograd, folder: Path):
+    (folder / "rules.toml").write_text(DOTTED.replace('"fa.big"', "fa.big"))
+    assert 'a label with a dot is quoted, [rules."fa.big"]' in biograd("compare --config rules.toml").mistake
+
+
+@pytest.mark.parametrize(
+    ("rules", "typed", "dealt"),
+    [
+        (["bp", "mine.py:NoisySign"], "NoisySign.x", ("mine.py:NoisySign", "x")),
+        (["bp", "mine.py:NoisySign"], "mine.py:NoisySign.x", ("mine.py:NoisySign", "x")),
+        (["bp", "gait-prop"], "gait_prop.form.gamma", ("gait-prop", "form.gamma")),
+        (["gait-prop"], "form.gamma", ("gait-prop", "form.gamma")),
+        (["gait-prop"], "gait_prop.form.gamma", ("gait-prop", "form.gamma")),
+    ],
+)
+def test_a_setting_goes_to_the_rule_before_it(rules, typed, dealt):
+    rule, setting = dealt
+    assert settings_by_rule(rules, {typed: "1"}) == {**{one: {} for one in rules}, rule: {setting: "1"}}
+
+
+def test_a_file_with_tables_does_not_drop_the_rule_that_it_names(biograd, folder: Path):
+    (folder / "rules.toml").write_text('rule = "kp"\n' + DOTTED)
+    mistake = biograd("compare --config rules.toml").mistake
+    assert (
+        "rules.toml names the rule 'kp', which none of its tables is for: give it a table [rules.kp]"
+        in mistake
+    )

@@ -46,11 +46,11 @@ def test_a_comparison_is_attacked_and_reported(biograd, compared):
 
 
 @pytest.mark.usefixtures("blank_figures")
-def test_a_program_gets_a_row_a_run_and_the_reports(biograd, compared):
+def test_a_program_gets_a_row_a_run_and_the_report(biograd, compared):
     row = biograd(f"robustness c/bp-seed0 c/shallow-seed0 {QUICK} --json").row
     assert [one["run"] for one in row["rows"]] == ["c/bp-seed0", "c/shallow-seed0"]
     assert [one["source"] for one in row["rows"]] == ["shallow/seed0", "bp/seed0"]
-    assert row["reports"] == ["c/bp-seed0/report.html", "c/shallow-seed0/report.html"]
+    assert row["report"] == "c/robustness/report.html"
     first = row["rows"][0]
     assert {"accuracy", "balanced_accuracy", "logit_scale", "zero_gradients"} == set(first["clean"])
     assert {"attack", "gradient", "epsilon", "accuracy", "balanced_accuracy", "reason"} == set(
@@ -60,6 +60,23 @@ def test_a_program_gets_a_row_a_run_and_the_reports(biograd, compared):
     assert first["test_reads"] == 2
     assert "commit" in first["environment"]
     assert read_measurements("c/bp-seed0") == [first]
+
+
+@pytest.mark.usefixtures("blank_figures")
+@pytest.mark.parametrize(
+    ("runs", "report"),
+    [
+        ("c/bp-seed0 c/shallow-seed1", "c/robustness/report.html"),
+        ("c/bp-seed0 c", "c/report.html"),
+        ("c/bp-seed0 --out both", "both/report.html"),
+    ],
+)
+def test_several_runs_are_in_one_report(biograd, compared, runs, report):
+    ended = biograd(f"robustness {runs} --attacks fgsm --epsilons 0.1 --examples 9")
+    assert ended.out.splitlines()[-1] == report
+    assert [path.as_posix() for path in Path().rglob("report.html")] == [report]
+    page = Path(report).read_text()
+    assert all(rule in page for rule in ("bp", *(["shallow"] if "c/" in report else [])))
 
 
 @pytest.mark.usefixtures("blank_figures")

@@ -120,7 +120,9 @@ def test_a_run_that_has_begun_goes_on_with_its_trackers_and_says_so(shared, stop
 
 def test_runs_of_another_configuration_are_not_mixed_in(shared, tmp_path):
     compare(grid(["bp"], [0], shared), tmp_path)
-    with pytest.raises(UserMistake, match="bp-seed0 holds a run with another epochs; give another folder"):
+    with pytest.raises(
+        UserMistake, match=r"bp-seed0 holds a run with another epochs \(1 there, 2 here\); give another"
+    ):
         compare(grid(["fa", "bp"], [0], {**shared, "epochs": 2}), tmp_path)
     assert folders(tmp_path) == ["bp-seed0"]
 

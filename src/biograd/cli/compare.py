@@ -118,25 +118,41 @@ def settings_by_rule(rules: Sequence[str], typed: Mapping[str, str]) -> dict[str
     """Deal out what was written as ``--rule.fa.scale 0.5``; with one rule, ``--rule.scale`` will do.
 
     Args:
-        rules: the rules that are compared.
+        rules: the rules that are compared, or labels.
         typed: ``{"fa.scale": "0.5"}``.
 
     Raises:
         UserMistake: it is not said whose setting it is, or that rule is not compared.
     """
-    spelled = {rule.replace("-", "_"): rule for rule in rules}
     dealt: dict[str, dict[str, str]] = {rule: {} for rule in rules}
     for key, value in typed.items():
-        owner, _, setting = key.rpartition(".")
-        if not owner and len(rules) > 1:
-            among = ", ".join(rules)
-            raise UserMistake(
-                f"--rule.{key} does not say whose: write --rule.RULE.{key}, RULE one of {among}"
-            )
-        if owner and owner not in spelled:
-            raise UserMistake(f"--rule.{key}: rule {owner!r} is not among those compared: {', '.join(rules)}")
-        dealt[spelled.get(owner, rules[0])][setting] = value
+        rule, setting = _owner(key, rules)
+        dealt[rule][setting] = value
     return dealt
+
+
+def _owner(key: str, rules: Sequence[str]) -> tuple[str, str]:
+    """Whose setting was written, and which; labels and settings may have dots, and the longest label counts.
+
+    Of ``path/to/file.py:Name`` the name alone will do.
+    """
+    spelled = {_as_typed(called): rule for rule in rules for called in (rule, rule.rpartition(":")[2])}
+    owners = [called for called in spelled if key.startswith(f"{called}.")]
+    if owners:
+        longest = max(owners, key=len)
+        return spelled[longest], key[len(longest) + 1 :]
+    if len(rules) == 1:
+        return rules[0], key
+    among = ", ".join(rule.rpartition(":")[2] for rule in rules)
+    owner, dot, _ = key.rpartition(".")
+    if dot:
+        raise UserMistake(f"--rule.{key}: rule {owner!r} is not among those compared: {among}")
+    raise UserMistake(f"--rule.{key} does not say whose: write --rule.RULE.{key}, RULE one of {among}")
+
+
+def _as_typed(label: str) -> str:
+    """A label as flags are read."""
+    return label.replace("-", "_")
 
 
 def _rules(arguments: argparse.Namespace) -> list[str]:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
+from biograd.cli.suggestions import of_setting
 from biograd.errors import UserMistake
 
 _NEGATIVE_NUMBER = re.compile(r"-(\d|\.\d|inf|nan)", re.IGNORECASE)
@@ -151,14 +152,18 @@ def _is_flag(token: str) -> bool:
     return len(token) > 1 and token.startswith("-") and not _NEGATIVE_NUMBER.match(token)
 
 
-def _refuse_unknown_flags(parser: Parser, arguments: Iterable[str]) -> None:
+def _refuse_unknown_flags(parser: Parser, arguments: Sequence[str]) -> None:
     known = parser.flags()
+    sections = parser.get_default("sections") or ()
     for token in arguments:
         if token == "--":
             return
         flag = token.partition("=")[0]
         if _is_flag(token) and flag not in known:
-            raise UserMistake(_unknown_flag(flag, list(known), parser.get_default("sections") or ()))
+            meant = of_setting(flag, arguments, sections)
+            if meant:
+                raise UserMistake(f"unknown flag {flag}: did you mean {' or '.join(meant)}?")
+            raise UserMistake(_unknown_flag(flag, list(known), sections))
 
 
 def _unknown_flag(flag: str, known: Sequence[str], sections: Sequence[str] = ()) -> str:

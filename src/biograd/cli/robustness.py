@@ -1,12 +1,15 @@
 """``biograd robustness RUN…``: accuracy under attack, and whether the attacks can be trusted."""
 
 import argparse
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from biograd.cli.exits import DONE
 from biograd.cli.output import columns, note, print_json
 from biograd.cli.parsing import add_command
+from biograd.cli.runs import figure_folder
 from biograd.cli.values import names, numbers, whole, whole_or_all
 from biograd.errors import UserMistake
 
@@ -28,8 +31,8 @@ given, or of --transfer-from (backpropagation and the same seed first).
 clipping; of other inputs the standard deviation of each feature, without. An example counts as right if it is
 right before and after, so that no curve lies above the clean accuracy.
 
-What is measured goes to RUN/robustness.json, beside what was measured there with other settings, and into
-RUN/report.html.
+What is measured goes to RUN/robustness.json, beside what was measured there with other settings, and into one
+report: RUN/report.html, or of several RUN robustness/report.html in the folder that holds them.
 """
 
 
@@ -74,6 +77,11 @@ def add_parser(subparsers: Any) -> None:
         "--transfer-from", metavar="RUN", help="run, or folder of runs, that transfer is made on"
     )
     parser.add_argument(
+        "--out",
+        metavar="DIR",
+        help="folder of the report (default RUN; of several: robustness/, beside them)",
+    )
+    parser.add_argument(
         "--seed", type=whole(0), metavar="N", help="of examples, starts and square (default 0)"
     )
     parser.add_argument(
@@ -88,14 +96,14 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Attack every run, write the reports, print what was found."""
+    """Attack every run, write the report, print what was found."""
     from biograd import records
-    from biograd.report import write_report
     from biograd.robustness import AttackSettings, candidates, measure_run, require_test
 
     given = {name: getattr(arguments, flag) for name, flag in _SETTINGS.items()}
     given = {name: value for name, value in given.items() if value is not None}
     settings = AttackSettings(**given, examples=arguments.examples)
+    place_of_report = _place_of_report(arguments.runs, arguments.out)
     found = [run for folder in arguments.runs for run in _finished(folder)]
     runs = list({run.folder.resolve(): run for run in found}.values())
     for one in runs:
@@ -107,9 +115,34 @@ def run(arguments: argparse.Namespace) -> int:
             candidates(one, others)
     place = {name: getattr(arguments, name) for name in ("device", "threads", "data_dir")}
     rows = [measure_run(one.folder, settings, transfer_from=sources, **place) for one in runs]
-    pages = [str(write_report(folder)) for folder in dict.fromkeys(arguments.runs)]
-    _print(rows, pages, arguments.json)
+    page = _report(arguments.runs, place_of_report)
+    _print(rows, page, arguments.json)
     return DONE
+
+
+def _place_of_report(folders: Sequence[str], out: str | None) -> Path | None:
+    """Where the report of several folders lies; None for that of one, or of one that holds the others."""
+    if out is not None:
+        return figure_folder(out)
+    common = Path(os.path.commonpath([os.path.abspath(folder) for folder in folders]))
+    if any(common == Path(os.path.abspath(folder)) for folder in folders):
+        return None
+    if common == Path(common.anchor):
+        raise UserMistake(
+            f"{' and '.join(folders)} lie in no folder together: say where the report goes, --out DIR"
+        )
+    return Path(os.path.relpath(common)) / "robustness"
+
+
+def _report(folders: Sequence[str], place: Path | None) -> Path:
+    """One page: of the runs below one folder, or below several in a place of its own."""
+    from biograd import records
+    from biograd.report import page
+
+    if place is None:
+        return page.write_report(min(folders, key=lambda folder: len(os.path.abspath(folder))))
+    runs = {run.folder.resolve(): run for folder in folders for run in records.find_runs(folder)}
+    return page.write_report_of(runs.values(), place, "Robustness")
 
 
 _SETTINGS = {"gradients": "gradient"} | {
@@ -134,9 +167,9 @@ def _finished(folder: str) -> "list[Run]":
     return done
 
 
-def _print(rows: "Sequence[Measurement]", pages: Sequence[str], as_json: bool) -> None:
+def _print(rows: "Sequence[Measurement]", page: Path, as_json: bool) -> None:
     if as_json:
-        print_json({"rows": rows, "reports": pages})
+        print_json({"rows": rows, "report": str(page)})
         return
     from biograd import records
     from biograd.report.robustness import printed
@@ -150,4 +183,4 @@ def _print(rows: "Sequence[Measurement]", pages: Sequence[str], as_json: bool) -
     for row in rows:
         reasons = "; ".join(row["verdict"]["reasons"])
         print(f"{row['run']}: masking {row['verdict']['masking']}{f': {reasons}' if reasons else ''}")
-    print(*pages, sep="\n")
+    print(page)

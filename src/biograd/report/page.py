@@ -62,15 +62,36 @@ def write_and_return(directory: str | os.PathLike[str], title: str | None = None
             f"there is no run in {directory}: train some first, or give the folder that holds them"
         )
     found, mistakes = _study_in(directory)
-    table = Table.of(runs, [*left_out, *mistakes])
+    table, place = Table.of(runs, [*left_out, *mistakes]), unpacked(directory)
+    title = title or (study.heading(found) if found else place.resolve().name) or "runs"
+    return _written(place, directory, title, table, found), table
+
+
+def write_report_of(runs: Iterable[Run], place: Path, title: str) -> Path:
+    """Write the page of runs that lie in several folders.
+
+    Args:
+        runs: what it shows, each once.
+        place: the folder of ``report.html`` and ``figures/``.
+        title: of the page.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        RunFailed: a file cannot be written.
+    """
+    return _written(place, place, title, Table.of(runs), None)
+
+
+def _written(place: Path, directory: Path, title: str, table: Table, found: StudyOutcome | None) -> Path:
+    """Write page and figures; folders of runs are named as they are seen from the directory."""
     sections = _sections(table, table) if found is None else _sections_of_study(table)
-    place = unpacked(directory)
     _write_figures(place / "figures", [drawing for section in sections for drawing in section["drawings"]])
     page = place / "report.html"
-    title = title or (study.heading(found) if found else place.resolve().name) or "runs"
     html = _render(directory, title, table, sections, found)
     atomic_write(page, html.encode("utf-8", "replace"))
-    return page, table
+    return page
 
 
 def _study_in(directory: Path) -> tuple[StudyOutcome | None, list[str]]:
@@ -187,7 +208,7 @@ def _line(directory: Path, cell: Cell, run: Run) -> dict[str, Any]:
         "status": run.status,
         "reason": _reason(run),
         "epochs": f"{run.epochs_done} of {run.config.get('epochs', '?')}",
-        "folder": run.folder.relative_to(directory).as_posix(),
+        "folder": Path(os.path.relpath(run.folder, directory)).as_posix(),
     }
 
 

@@ -1,6 +1,7 @@
 """Several rules and seeds under one budget; a comparison can be stopped at any time and goes on when called again."""
 
 import os
+import reprlib
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -65,14 +66,28 @@ def labels(file: str | os.PathLike[str] | None) -> list[str]:
     """The labels of a file's tables ``[rules.LABEL]``, none without a file.
 
     Raises:
-        UserMistake: the file cannot be read, or a key in it is wrong.
+        UserMistake: the file cannot be read, a key in it is wrong, or it names a rule that has no table.
     """
-    return [] if file is None else list(config_layers.read(file, list(RunConfig.model_fields))[1])
+    if file is None:
+        return []
+    shared, tables = _read(file)
+    rule = shared.get("rule", {}).get("name")
+    if tables and rule is not None and all(table["rule"]["name"] != rule for table in tables.values()):
+        raise UserMistake(
+            f"{file} names the rule {rule!r}, which none of its tables is for: give it a table "
+            f"[{config_layers.TABLES}.{rule}], leave it out, or name the rules that are compared"
+        )
+    return list(tables)
+
+
+def _read(file: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """The layers of a file, what is shared and each table."""
+    return config_layers.read(file, list(RunConfig.model_fields))
 
 
 def _named(rule: str, layer: dict[str, Any], file: str | os.PathLike[str] | None) -> dict[str, Any]:
     """The flags of one rule, with its name unless it is the label of a table, which names the rule itself."""
-    tables = labels(file)
+    tables = [] if file is None else list(_read(file)[1])
     if rule in tables:
         return layer
     try:
@@ -240,6 +255,20 @@ def _check_budget(configs: Sequence[RunConfig]) -> None:
                 )
 
 
+def _differences(there: RunConfig, here: RunConfig) -> str:
+    """What two configurations differ in: ``epochs (5 there, 10 here)``."""
+    was, now = (records.flatten(one.decisive()) for one in (there, here))
+    return ", ".join(
+        f"{name} ({_shown(was, name)} there, {_shown(now, name)} here)"
+        for name in {**was, **now}
+        if was.get(name) != now.get(name)
+    )
+
+
+def _shown(settings: Mapping[str, Any], name: str) -> str:
+    return "its default" if settings.get(name) is None else reprlib.repr(settings[name])
+
+
 def is_finished(place: Path, config: RunConfig) -> bool:
     """Whether the run is there with a result.
 
@@ -252,9 +281,8 @@ def is_finished(place: Path, config: RunConfig) -> bool:
         return False
     there = RunConfig.load(place / records.CONFIG)
     if there.digest() != config.digest():
-        changed = [key for key in RunConfig.model_fields if getattr(there, key) != getattr(config, key)]
         raise UserMistake(
-            f"{place} holds a run with another {', '.join(changed)}; give another folder, or the same settings"
+            f"{place} holds a run with another {_differences(there, config)}; give another folder, or the same settings"
         )
     versions.refuse_changed_files(place, config)
     return records.exists(place / records.RESULT)

@@ -219,8 +219,11 @@ class RunConfig(BaseModel):
 
         Defaults are left out too, so that a setting that a later version adds changes no fingerprint.
         """
-        decisive = self.model_dump(mode="json", exclude_defaults=True, exclude={"data_dir", "label", "track"})
-        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self.decisive(), sort_keys=True).encode()).hexdigest()
+
+    def decisive(self) -> dict[str, Any]:
+        """What the bits of the run depend on and differs from the defaults, as JSON has it; see `digest`."""
+        return self.model_dump(mode="json", exclude_defaults=True, exclude={"data_dir", "label", "track"})
 
     @field_validator(*config_layers.CHOICES, mode="before")
     @classmethod

@@ -62,6 +62,12 @@ def place(file: str | os.PathLike[str], label: str) -> str:
 
 def _table(label: str, table: Mapping[str, Any], file: str, known: Sequence[str]) -> Layer:
     where = place(file, label)
+    for key, value in table.items():
+        if isinstance(value, Mapping) and not difflib.get_close_matches(
+            key.replace("-", "_"), known, cutoff=0.6
+        ):
+            quoted = f'[{TABLES}."{label}.{key}"]'
+            raise UserMistake(f"{where} has a table {key!r}: a label with a dot is quoted, {quoted}")
     for key, reason in _NOT_IN_A_TABLE.items():
         if key in table:
             raise UserMistake(f"{where} has {key}, which it cannot set: {reason}")
