@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from biograd.records import read_json, write_json
 from biograd.report import figures
 from biograd.report.alignment import alignment
-from biograd.report.curves import Band, band, curve
+from biograd.report.curves import Band, band, curve, plot_band
 from biograd.report.drawing import draw, label_of, readable, slug
 from biograd.report.palette import DARK, FAMILIES, GRID, INK, PAPER, QUIET, Drawn, looks, looks_apart, series
 from biograd.report.table import Table
@@ -212,6 +212,13 @@ def test_a_band_is_mean_and_sample_sd_where_every_run_has_a_value():
     assert one.x == [1.0, 2.0]
     assert one.mean == pytest.approx([0.6, 0.65])
     assert one.sd == pytest.approx([statistics.stdev([0.5, 0.7]), statistics.stdev([0.6, 0.7])])
+
+
+def test_a_band_ends_where_the_quantity_does():
+    axes = Figure().subplots()
+    plot_band(axes, Band([1.0, 2.0], [1.0, 90.0], [5.0, 20.0]), {"color": INK}, (0.0, 100.0))
+    heights = axes.collections[0].get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == (0.0, 100.0)
 
 
 def test_one_seed_has_no_band():

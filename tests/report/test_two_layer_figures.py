@@ -2,6 +2,7 @@ import json
 import re
 
 import pytest
+from matplotlib.figure import Figure
 
 from biograd.records import pack
 from biograd.records.schema import checked
@@ -126,6 +127,19 @@ def test_alignment_leaves_out_what_diverged_and_says_the_range_of_trials():
     assert missing(drawing, "400") == []
     assert missing(drawing, "800") == ["800"]
     assert "3 to 8 trials a point" in drawing.caption
+
+
+@pytest.mark.parametrize("names", [["linear"], ["linear", "relu"], ["linear", "relu", "tanh"]], ids=len)
+def test_the_legend_is_whole_whatever_the_number_of_panels(names, monkeypatch):
+    def save(figure, *_, **__):
+        figure.draw_without_rendering()
+        (legend,) = figure.legends
+        shown, room = legend.get_window_extent(), figure.bbox
+        assert shown.x0 >= room.x0
+        assert shown.x1 <= room.x1
+
+    monkeypatch.setattr(Figure, "savefig", save)
+    alignment_by_width([cell(activation=name) for name in names])
 
 
 def test_convergence_has_loss_alignment_and_distances_and_what_is_predicted():

@@ -24,6 +24,7 @@ def alignment_by_width(rows: Sequence[AlignmentRow]) -> Drawing:
     """
     rows = [row for row in rows if row["cosine_mean"] is not None]
     names = list(dict.fromkeys(row["activation"] for row in rows))
+    beside = 3 if len(names) >= 3 else 1  # entries of the legend in a line
 
     def paint(figure: Figure) -> None:
         panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
@@ -35,13 +36,13 @@ def alignment_by_width(rows: Sequence[AlignmentRow]) -> Drawing:
             Line2D([], [], color=QUIET, linestyle=":", linewidth=1.2),
         ]
         labels = ["ours, mean ± sd", "published, mean ± sd of 50 trials", "n/p, expected without λ if linear"]
-        figure.legend(handles, labels, loc="outside upper left", ncols=3, handlelength=2.2)
+        figure.legend(handles, labels, loc="outside upper left", ncols=beside, handlelength=2.2)
 
     caption = (
         "Cosine of the angle between feedback weights b and second-layer weights β when training stopped, of two-layer "
         f"networks of p hidden neurons, {_trials(rows)} trials a point. Song, Xu and Lafferty 2021."
     )
-    size = (max(WIDTH * len(names) / 3, 3.4), 3.2)
+    size = (max(WIDTH * len(names) / 3, 3.4), 3.2 if beside == 3 else 3.55)
     return draw("alignment-by-width", "Alignment by width", caption, size, paint)
 
 

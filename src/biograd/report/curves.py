@@ -1,5 +1,6 @@
 """Curves over seeds: from rows to a mean with its spread, and to a line with its band."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -42,11 +43,14 @@ def band(curves: Iterable[Curve]) -> Band:
     return Band(shared, means, sds if len(curves) > 1 else None)
 
 
-def plot_band(axes: Axes, curve: Band, style: Mapping[str, Any]) -> None:
-    """A line, and its spread as a band."""
+def plot_band(
+    axes: Axes, curve: Band, style: Mapping[str, Any], limits: tuple[float, float] = (-math.inf, math.inf)
+) -> None:
+    """A line, and its spread as a band, as far as the quantity can go."""
+    least, most = limits
     every = max(1, len(curve.x) // 8)
     axes.plot(curve.x, curve.mean, linewidth=1.4, markersize=3.6, markevery=every, markeredgewidth=0, **style)
     if curve.sd is not None:
-        low = [mean - sd for mean, sd in zip(curve.mean, curve.sd, strict=True)]
-        high = [mean + sd for mean, sd in zip(curve.mean, curve.sd, strict=True)]
+        low = [max(least, mean - sd) for mean, sd in zip(curve.mean, curve.sd, strict=True)]
+        high = [min(most, mean + sd) for mean, sd in zip(curve.mean, curve.sd, strict=True)]
         axes.fill_between(curve.x, low, high, color=style["color"], alpha=0.18, linewidth=0)

@@ -1,5 +1,6 @@
 """The figures of a report: learning curves, accuracy and cost, over seeds."""
 
+import math
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
@@ -67,7 +68,8 @@ def _plot_cell(axes: Axes, cell: Cell, style: Style, quantity: str, scale: float
     curves = {id(run): curve(run.metrics, "epoch", quantity, scale) for run in cell.runs}
     done = [curves[id(run)] for run in cell.with_status("done") if curves[id(run)]]
     if done:
-        plot_band(axes, band(done), style)
+        limits = (0.0, 100.0) if quantity.endswith("accuracy") else (0.0, math.inf)
+        plot_band(axes, band(done), style, limits)
     for run in cell.runs:
         if run.status != "done" and curves[id(run)]:
             _plot_stopped(axes, run, curves[id(run)], style["color"])

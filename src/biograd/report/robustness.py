@@ -111,7 +111,7 @@ def _draw(comparison: Comparison, quantity: str) -> Drawing:
             for one in comparison.members:
                 band = one.band(*panel, quantity)
                 if band is not None:
-                    plot_band(axes, band, one.style)
+                    plot_band(axes, band, one.style, (0.0, 100.0))
             axes.set_title(PANELS[panel], fontsize=7.5)
             axes.tick_params(labelbottom=True)
         for axes in places[len(panels) :]:
