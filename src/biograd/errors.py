@@ -1,5 +1,27 @@
 """What can go wrong, in one family, so that a command knows a user's mistake from a fault."""
 
+import reprlib
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 80
+_SHORT.maxlong, _SHORT.maxlevel = 40, 3
+
+
+def brief(value: object) -> str:
+    """A value as messages show it, on one line: of what is long, a beginning and an end.
+
+    Example:
+        >>> brief("fa"), brief(list(range(100)))
+        ("'fa'", '[0, 1, 2, 3, 4, 5, ...]')
+    """
+    return cut_short(_SHORT.repr(value), 160)
+
+
+def cut_short(text: str, longest: int = 300) -> str:
+    """A text on one line, without its middle where it is longer than so many signs."""
+    line = " ".join(text.split())
+    return line if len(line) <= longest else f"{line[: longest * 2 // 3]} … {line[-longest // 3 :]}"
+
 
 class BiogradError(Exception):
     """The root of every error that biograd raises itself."""

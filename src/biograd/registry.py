@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
-from biograd.errors import UserMistake
+from biograd.errors import UserMistake, brief
 from biograd.user_files import file_of, imported, is_users_own
 
 
@@ -96,4 +96,4 @@ class Registry:
         by_case = {one.lower(): one for one in known}
         near = difflib.get_close_matches(name.lower(), by_case, n=1, cutoff=0.5)
         hint = f"did you mean {by_case[near[0]]!r}? " if near else ""
-        return f"unknown {self.kind} {name!r}: {hint}Known: {', '.join(known)}; or give path/to/file.py:Name"
+        return f"unknown {self.kind} {brief(name)}: {hint}Known: {', '.join(known)}; or give path/to/file.py:Name"

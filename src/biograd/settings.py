@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, TypeVar
 
-from biograd.errors import UserMistake
+from biograd.errors import UserMistake, brief
 
 if typing.TYPE_CHECKING:
     from pydantic import BaseModel
@@ -124,7 +124,7 @@ def validate(constructor: Callable[..., Any], given: Mapping[str, Any], owner: s
     unknown = [name for name in given if name not in known]
     if unknown:
         names = ", ".join(known) or "none"
-        raise UserMistake(f"{owner} has no setting {unknown[0]!r}; its settings: {names}")
+        raise UserMistake(f"{owner} has no setting {brief(unknown[0])}; its settings: {names}")
     given = _with_strategies(constructor, given, owner)
     try:
         model = settings_model(constructor)(**{**_defaults(known), **given})
@@ -161,7 +161,7 @@ def _in_one_spelling(given: Mapping[str, Any], owner: str) -> dict[str, Any]:
     keys = [name.replace("-", "_") for name in given]
     twice = next((key for key in keys if keys.count(key) > 1), None)
     if twice is not None:
-        raise UserMistake(f"{owner}: setting {twice!r} is given twice, with - and with _")
+        raise UserMistake(f"{owner}: setting {brief(twice)} is given twice, with - and with _")
     whole: dict[str, Any] = {}
     for key, value in sorted(zip(keys, given.values(), strict=True), key=lambda pair: "." in pair[0]):
         name, dot, inner = key.partition(".")
@@ -179,7 +179,7 @@ def _named(strategy: Any, setting: str, owner: str) -> dict[str, Any]:
         own = {name: value for name, value in strategy.items() if name != "settings"}
         return {str(n).replace("-", "_"): v for n, v in {**own, **strategy.get("settings", {})}.items()}
     raise UserMistake(
-        f"{owner}: setting {setting!r} got {strategy!r}: expected a name, or a table of a name and its settings"
+        f"{owner}: setting {setting!r} got {brief(strategy)}: expected a name, or a table of a name and its settings"
     )
 
 
@@ -203,7 +203,7 @@ def _made(value: Any, setting: str, hint: Any, default: Any, owner: str) -> Any:
         own = {**_named(default, setting, owner), **own}
     name = own.pop("name", None)
     if not isinstance(name, str) or name not in kinds:
-        got = f"{', '.join(own)} without a name" if own and name is None else repr(name)
+        got = f"{', '.join(own)} without a name" if own and name is None else brief(name)
         expected = [*kinds, *(["none"] if _takes_none(hint) else [])]
         raise UserMistake(f"{owner}: setting {setting!r} got {got}: expected {', '.join(expected)}")
     return kinds[name](**validate(kinds[name], own, f"{owner}: {setting} {name!r}"))
@@ -292,7 +292,7 @@ def _explain(error: Any, owner: str) -> str:
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "missing":
         return f"{owner} needs the setting {where!r}"
-    return f"{owner}: setting {where!r} got {first['input']!r}: {first['msg'][:1].lower()}{first['msg'][1:]}"
+    return f"{owner}: setting {where!r} got {brief(first['input'])}: {first['msg'][:1].lower()}{first['msg'][1:]}"
 
 
 _SIGNS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤", "min_length": "length ≥"}

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from biograd.errors import BiogradError, UserMistake
+from biograd.errors import BiogradError, UserMistake, cut_short
 
 SEPARATOR = ".py:"
 """Between the file and what is named in it: ``path/to/file.py:Name``."""
@@ -114,7 +114,7 @@ def failed(what: str, error: BaseException, advice: str = "") -> UserMistake:
         advice: what the line adds.
     """
     first = next(iter(str(error).strip().splitlines()), "")
-    reason = f"{type(error).__name__}: {first}".removesuffix(": ")
+    reason = f"{type(error).__name__}: {cut_short(first)}".removesuffix(": ")
     message = f"{what}: {reason}{f'; {advice}' if advice else ''}"
     return UserMistake(message, lines_of(error))
 

@@ -13,7 +13,7 @@ from biograd.cli.parsing import add_command
 from biograd.cli.run_flags import SECTIONS, SEVERAL, add_run_flags, given
 from biograd.cli.train import SETTINGS_HELP
 from biograd.cli.values import names, whole
-from biograd.errors import UserMistake
+from biograd.errors import UserMistake, brief
 
 if TYPE_CHECKING:
     from biograd.executor import Executor
@@ -146,7 +146,7 @@ def _owner(key: str, rules: Sequence[str]) -> tuple[str, str]:
     among = ", ".join(rule.rpartition(":")[2] for rule in rules)
     owner, dot, _ = key.rpartition(".")
     if dot:
-        raise UserMistake(f"--rule.{key}: rule {owner!r} is not among those compared: {among}")
+        raise UserMistake(f"--rule.{key}: rule {brief(owner)} is not among those compared: {among}")
     raise UserMistake(f"--rule.{key} does not say whose: write --rule.RULE.{key}, RULE one of {among}")
 
 

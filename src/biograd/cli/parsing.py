@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 from biograd.cli.suggestions import of_setting
-from biograd.errors import UserMistake
+from biograd.errors import UserMistake, brief, cut_short
 
 _NEGATIVE_NUMBER = re.compile(r"-(\d|\.\d|inf|nan)", re.IGNORECASE)
 _REWORDED = [
@@ -169,6 +169,7 @@ def _refuse_unknown_flags(parser: Parser, arguments: Sequence[str]) -> None:
 def _unknown_flag(flag: str, known: Sequence[str], sections: Sequence[str] = ()) -> str:
     """One line on a flag that there is not, with the nearest of those that there are."""
     near = difflib.get_close_matches(flag, known, n=1, cutoff=0.7)
+    flag = cut_short(flag, 80)
     if near:
         return f"unknown flag {flag}: did you mean {near[0]}?"
     if sections:
@@ -199,5 +200,5 @@ def _parse_without_command(
     near = difflib.get_close_matches(command, list(parser.commands()), n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise UserMistake(
-        f"unknown command {command!r}: {hint}Commands: {', '.join(parser.commands())}; --help says more"
+        f"unknown command {brief(command)}: {hint}Commands: {', '.join(parser.commands())}; --help says more"
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from biograd.cli.parsing import Settings
-from biograd.errors import UserMistake
+from biograd.errors import UserMistake, brief
 
 SECTIONS = ("rule", "net", "data", "optimizer", "feedback_optimizer", "schedule", "penalty")
 """What takes a name, and settings of its own: ``--rule fa --rule.scale 0.5``."""
@@ -173,7 +173,7 @@ def several(typed: Iterable[str], settings: Mapping[str, str], section: str) -> 
     labels = [name.rpartition(":")[2] for name in names]
     twice = next((label for label in labels if labels.count(label) > 1), None)
     if twice is not None:
-        raise UserMistake(f"--{section}: {twice!r} is named twice")
+        raise UserMistake(f"--{section}: {brief(twice)} is named twice")
     found = {label: {"name": name} for label, name in zip(labels, names, strict=True)}
     spelled = {label.replace("-", "_"): label for label in labels}  # as flags are read
     for key, value in settings.items():

@@ -3,6 +3,8 @@
 import argparse
 from collections.abc import Callable
 
+from biograd.errors import brief
+
 
 def whole(least: int) -> Callable[[str], int]:
     """A converter to whole numbers from ``least`` up.
@@ -18,7 +20,7 @@ def whole(least: int) -> Callable[[str], int]:
         except ValueError:
             number = least - 1
         if number < least:
-            raise argparse.ArgumentTypeError(f"expected a whole number ≥ {least}, got {text!r}")
+            raise argparse.ArgumentTypeError(f"expected a whole number ≥ {least}, got {brief(text)}")
         return number
 
     return convert
@@ -38,10 +40,10 @@ def _separated(text: str, kind: str) -> list[str]:
     """What stands between commas; ``kind`` is what it is called where it is wrong."""
     given = [name.strip() for name in text.split(",")]
     if not all(given):
-        raise argparse.ArgumentTypeError(f"expected {kind} separated by commas, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected {kind} separated by commas, got {brief(text)}")
     twice = next((name for name in given if given.count(name) > 1), None)
     if twice is not None:
-        raise argparse.ArgumentTypeError(f"{twice!r} is given twice, in {text!r}")
+        raise argparse.ArgumentTypeError(f"{brief(twice)} is given twice, in {brief(text)}")
     return given
 
 
@@ -69,7 +71,7 @@ def numbers(text: str) -> list[float]:
     try:
         return [float(number) for number in _separated(text, "numbers")]
     except ValueError:
-        raise argparse.ArgumentTypeError(f"expected numbers separated by commas, got {text!r}") from None
+        raise argparse.ArgumentTypeError(f"expected numbers separated by commas, got {brief(text)}") from None
 
 
 def whole_or_all(least: int) -> Callable[[str], int | None]:

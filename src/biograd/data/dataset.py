@@ -4,7 +4,7 @@ import difflib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from biograd.errors import UserMistake
+from biograd.errors import UserMistake, brief
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -104,5 +104,5 @@ class DataSet:
         known = ", ".join(self.classes)
         last = len(self.classes) - 1
         raise UserMistake(
-            f"{self.name} has no class {text!r}: {hint}Its classes: {known}; or an index, 0 to {last}"
+            f"{self.name} has no class {brief(text)}: {hint}Its classes: {known}; or an index, 0 to {last}"
         )

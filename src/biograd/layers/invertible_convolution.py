@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from biograd.errors import NotFinite, UserMistake
+from biograd.errors import NotFinite, UserMistake, brief
 from biograd.layers.local.arguments import check_layer
 from biograd.layers.local.geometry import Pair, pair
 from biograd.layers.weight_layout import OUTPUTS_FIRST
@@ -61,7 +61,9 @@ class InvertibleConv2d(nn.Conv2d):
         dtype: torch.dtype | None = None,
     ) -> None:
         if isinstance(padding, str) or min(pair(padding)) < 0:
-            raise UserMistake(f"InvertibleConv2d: padding must be numbers of at least 0, got {padding!r}")
+            raise UserMistake(
+                f"InvertibleConv2d: padding must be numbers of at least 0, got {brief(padding)}"
+            )
         kernel = pair(kernel_size)
         check_layer(
             "InvertibleConv2d", in_channels, in_channels, 1, {"kernel_size": kernel, "stride": stride}

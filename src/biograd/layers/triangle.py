@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from biograd.errors import UserMistake
+from biograd.errors import UserMistake, brief
 
 
 class Triangle(nn.Module):
@@ -29,7 +29,7 @@ class Triangle(nn.Module):
     def __init__(self, power: float = 1.0) -> None:
         super().__init__()
         if not power > 0:
-            raise UserMistake(f"Triangle: power must be above 0, got {power!r}")
+            raise UserMistake(f"Triangle: power must be above 0, got {brief(power)}")
         self.power = power
 
     def forward(self, input: Tensor) -> Tensor:

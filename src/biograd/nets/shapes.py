@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from biograd.errors import UserMistake
+from biograd.errors import UserMistake, brief
 
 
 def check_sizes(net: str, input_shape: Sequence[int], outputs: int) -> None:
@@ -23,7 +23,7 @@ def check_sizes(net: str, input_shape: Sequence[int], outputs: int) -> None:
             f"or (3, 32, 32); got {_spell(input_shape)}"
         )
     if not _is_size(outputs):
-        raise UserMistake(f"{net}: outputs must be a whole number of at least 1, got {outputs!r}")
+        raise UserMistake(f"{net}: outputs must be a whole number of at least 1, got {brief(outputs)}")
 
 
 def check_image(

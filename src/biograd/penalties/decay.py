@@ -7,7 +7,7 @@ from annotated_types import Gt, MinLen
 from torch import nn
 
 from biograd.credit.wrappers import unwrap
-from biograd.errors import UserMistake
+from biograd.errors import UserMistake, brief
 from biograd.penalties.base import Penalty, add_to_gradient, parameters_of
 from biograd.settings import checked_settings
 
@@ -43,7 +43,7 @@ class Decay(Penalty):
         for pattern in weights:
             if not any(fnmatchcase(name, pattern) for name in shapes):
                 raise UserMistake(
-                    f"decay: {pattern!r} fits no weight of the net: those are {', '.join(shapes) or 'none'}"
+                    f"decay: {brief(pattern)} fits no weight of the net: those are {', '.join(shapes) or 'none'}"
                 )
         self._strength = strength
         self._shapes = {

@@ -8,11 +8,12 @@ they are, and shown where a page lists all that there is.
 """
 
 import functools
-import reprlib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from annotated_types import Ge, Gt, Le, Lt
+
+from biograd.errors import brief
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -113,12 +114,12 @@ def _told(error: "ErrorDetails") -> str:
     expected = error["msg"].removeprefix("Input should be ").partition(",")[0]
     expected = expected.replace("a valid integer", "an integer").replace("a valid", "a")
     bound = "a number " if expected.startswith(("less", "greater")) else ""
-    return f"{place} is {reprlib.repr(error['input'])}, expected {bound}{expected}"
+    return f"{place} is {brief(error['input'])}, expected {bound}{expected}"
 
 
 def _short(key: str) -> str:
     """A key as messages show it, whatever signs it holds."""
-    return key if key.isidentifier() or key.isdecimal() else reprlib.repr(key)
+    return key if key.isidentifier() or key.isdecimal() else brief(key)
 
 
 def _items(value: dict[Any, Any] | list[Any]) -> Iterable[object]:

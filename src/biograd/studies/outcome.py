@@ -88,14 +88,13 @@ def _difference(measured: float | None, published: Published | None) -> float | 
 
 def _fewer_epochs(cells: Sequence[StudyCell], runs: Runs) -> Epochs:
     """How much the run was trained that had the least of the full budget's epochs, empty where all have all of them."""
-    trained: list[Epochs] = [
-        {"epochs": run.config["epochs"], "of_epochs": cell.full_epochs}
+    trained = [
+        (run.config.get("epochs", cell.full_epochs), cell.full_epochs)
         for cell in cells
         for run in runs[cell.name]
-        if "epochs" in run.config
     ]
-    fewer = [one for one in trained if one["epochs"] < one["of_epochs"]]
-    return min(fewer, key=lambda one: one["epochs"] / one["of_epochs"], default={})
+    epochs, of_epochs = min(trained, key=lambda one: one[0] / one[1])
+    return {"epochs": epochs, "of_epochs": of_epochs} if epochs < of_epochs else {}
 
 
 def _verdict(study: Study, claim: Claim, runs: Runs, budget: BudgetName) -> ClaimRow:

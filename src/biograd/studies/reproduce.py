@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from biograd import records
-from biograd.errors import UserMistake
+from biograd.errors import UserMistake, brief
 from biograd.executor import Executor
 from biograd.records import CONFIG, STUDY, Run, StudyOutcome, read_study
 from biograd.studies import outcome
@@ -84,7 +84,7 @@ def chosen(study: Study, budget: BudgetName, pattern: str) -> list[StudyCell]:
         raise UserMistake(f"the {budget} budget leaves out {fitting[0].name!r}: --budget full trains it")
     near = difflib.get_close_matches(pattern, [cell.name for cell in study.cells], n=4, cutoff=0.0)
     raise UserMistake(
-        f"no cell of {study.name} fits {pattern!r}; the nearest are {', '.join(near)} (* stands for anything)"
+        f"no cell of {study.name} fits {brief(pattern)}; the nearest are {', '.join(near)} (* stands for anything)"
     )
 
 

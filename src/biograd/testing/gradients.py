@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from biograd.errors import brief
 from biograd.testing.snapshots import differing, gradients
 from biograd.testing.subject import Subject, Trial, contract_check, require
 
@@ -22,7 +23,9 @@ def check_returns_loss_and_output(subject: Subject) -> None:
     attached = [name for name, value in credit._asdict().items() if value.requires_grad]
     require(not attached, f"{', '.join(attached)} must be detached, or the graph outlives the step")
     require(torch.equal(credit.output, expected), "output is not bit for bit what net(x) gives")
-    require(torch.equal(credit.loss, loss), f"loss is {credit.loss!r}, loss_fn(net(x), y) is {loss!r}")
+    require(
+        torch.equal(credit.loss, loss), f"loss is {brief(credit.loss)}, loss_fn(net(x), y) is {brief(loss)}"
+    )
 
 
 @contract_check
@@ -175,5 +178,5 @@ def check_takes_any_batch_size(subject: Subject) -> None:
         try:
             output = trial.teach(x, y).output
         except Exception as error:
-            raise AssertionError(f"a batch of {size} after others raises {error!r}") from error
+            raise AssertionError(f"a batch of {size} after others raises {brief(error)}") from error
         require(len(output) == size, f"{size} inputs gave {len(output)} outputs")

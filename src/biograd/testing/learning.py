@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import torch
 
+from biograd.errors import brief
 from biograd.settings import describe
 from biograd.testing.snapshots import parameters
 from biograd.testing.subject import Subject, Trial, contract_check, require
@@ -54,7 +55,7 @@ def check_advises_on_optimizers(subject: Subject) -> None:
     groups = [dict(group) for group in optimizer.param_groups]
     warnings = trial.rule.check_optimizer(optimizer, 100)
     is_list = isinstance(warnings, list) and all(isinstance(line, str) for line in warnings)
-    require(is_list, f"check_optimizer must return a list of lines, got {warnings!r}")
+    require(is_list, f"check_optimizer must return a list of lines, got {brief(warnings)}")
     require(
         groups == [dict(group) for group in optimizer.param_groups], "check_optimizer changed the optimiser"
     )

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from biograd.errors import brief
 from biograd.rules.base import Rule
 from biograd.testing.snapshots import differing, gradients, state
 from biograd.testing.subject import Subject, Trial, contract_check, require
@@ -104,7 +105,7 @@ def _check_moved(trial: Trial) -> None:
     try:
         loss = trial.train(2)[-1]
     except Exception as error:
-        raise AssertionError(f"after a move to {place} the rule raises {error!r}") from error
+        raise AssertionError(f"after a move to {place} the rule raises {brief(error)}") from error
     require(math.isfinite(loss), f"after a move to {place} the loss is {loss}")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from biograd.errors import UnsupportedNet
+from biograd.errors import UnsupportedNet, brief
 from biograd.rules.examples import Task
 from biograd.testing.snapshots import Traces, buffers, differing, gradients
 from biograd.testing.subject import Subject, Trial, contract_check, make_net, require
@@ -140,7 +140,7 @@ def _is_refused(trial: Trial) -> bool:
         require(not filled, f"refused another net, but filled .grad of {', '.join(filled)}")
         return True
     except Exception as error:
-        message = f"a net that the rule was not made for must raise UnsupportedNet; got {error!r}"
+        message = f"a net that the rule was not made for must raise UnsupportedNet; got {brief(error)}"
         raise AssertionError(message) from error
     return False
 

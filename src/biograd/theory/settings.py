@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from biograd.errors import UserMistake
+from biograd.errors import UserMistake, brief
 from biograd.theory import activations
 from biograd.theory.activations import Activation
 from biograd.theory.schedules import SCHEDULES
@@ -142,7 +142,7 @@ class SimulationSettings:
 
 def _refuse_unknown(what: str, given: str, known: Sequence[str]) -> None:
     if given not in known:
-        raise UserMistake(f"unknown {what} {given!r}: choose one of {', '.join(known)}")
+        raise UserMistake(f"unknown {what} {brief(given)}: choose one of {', '.join(known)}")
 
 
 def _refuse_below(what: str, given: int | None, least: int) -> None:

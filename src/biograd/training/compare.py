@@ -1,7 +1,6 @@
 """Several rules and seeds under one budget; a comparison can be stopped at any time and goes on when called again."""
 
 import os
-import reprlib
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from biograd import records
-from biograd.errors import RunFailed, UnsupportedNet, UserMistake
+from biograd.errors import RunFailed, UnsupportedNet, UserMistake, brief, cut_short
 from biograd.executor import Executor, Local, results
 from biograd.progress import shown
 from biograd.records import Result
@@ -47,7 +46,7 @@ def grid(
     settings = shared.pop("rule", {})
     if settings and len(rules) > 1:
         raise UserMistake(
-            f"settings of a rule ({settings}) cannot hold for {len(rules)} rules; put them in a file"
+            f"settings of a rule ({brief(settings)}) cannot hold for {len(rules)} rules; put them in a file"
         )
     layers = {rule: _named(rule, {**shared, "rule": settings}, file) for rule in rules}
     configs = [RunConfig.from_sources(layer, file, rule) for rule, layer in layers.items()]
@@ -99,8 +98,8 @@ def _named(rule: str, layer: dict[str, Any], file: str | os.PathLike[str] | None
 
 
 def _refuse_twice(kind: str, values: list[Any]) -> None:
-    if not values or len(set(values)) < len(values):
-        raise UserMistake(f"a comparison needs at least one {kind}, and none twice; got {values}")
+    if not values or any(values.count(value) > 1 for value in values):
+        raise UserMistake(f"a comparison needs at least one {kind}, and none twice; got {brief(values)}")
 
 
 def compare(
@@ -224,7 +223,7 @@ def _check(places: Mapping[Path, RunConfig], announce: Callable[[Estimate], obje
         start, setup = time.perf_counter(), _tried(config)
         if announce is not None:
             paces[kind] = pace(setup, time.perf_counter() - start)
-    if paces:
+    if announce is not None and paces:
         announce(estimate(waiting, {place: paces[kind] for place, kind in kinds.items()}))
 
 
@@ -249,9 +248,11 @@ def _check_budget(configs: Sequence[RunConfig]) -> None:
         for key in BUDGET:
             first, here = getattr(configs[0], key), getattr(config, key)
             if here != first:
+                titles = f"rules {configs[0].title!r} and {config.title!r}"
+                values = f"{cut_short(str(first), 80)} and {cut_short(str(here), 80)}"
                 raise UserMistake(
-                    f"rules {configs[0].title!r} and {config.title!r} would not be compared under one "
-                    f"budget: {key} is {first} and {here}; set {key} for all of them, or make them cells of a study"
+                    f"{titles} would not be compared under one budget: {key} is {values}; set {key} for all of "
+                    "them, or make them cells of a study"
                 )
 
 
@@ -266,7 +267,7 @@ def _differences(there: RunConfig, here: RunConfig) -> str:
 
 
 def _shown(settings: Mapping[str, Any], name: str) -> str:
-    return "its default" if settings.get(name) is None else reprlib.repr(settings[name])
+    return "its default" if settings.get(name) is None else brief(settings[name])
 
 
 def is_finished(place: Path, config: RunConfig) -> bool:

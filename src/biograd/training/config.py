@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from biograd import data, nets, penalties, records, rules, user_files
-from biograd.errors import UserMistake
+from biograd.errors import UserMistake, brief
 from biograd.settings import spelled, validate
 from biograd.training import config_layers, losses, observers, optimizers, schedules
 from biograd.training.precision import Precision
@@ -375,7 +375,7 @@ def _mistake(error: ValidationError) -> UserMistake:
     if first["type"] == "extra_forbidden":
         return UserMistake(config_layers.unknown(key, "the configuration", list(RunConfig.model_fields)))
     message = first["msg"].removeprefix("Value error, ")
-    return UserMistake(f"{key} got {first['input']!r}: {message[:1].lower()}{message[1:]}")
+    return UserMistake(f"{key} got {brief(first['input'])}: {message[:1].lower()}{message[1:]}")
 
 
 def _known(key: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from biograd import records
-from biograd.errors import UserMistake
+from biograd.errors import UserMistake, brief, cut_short
 
 CHOICES = ("rule", "data", "net", "optimizer", "feedback_optimizer", "schedule", "penalty")
 """The keys that hold a name and its settings; in a layer, flat: ``{"name": "fa", "scale": 0.5}``."""
@@ -47,7 +47,7 @@ def read(file: str | os.PathLike[str], known: Sequence[str]) -> tuple[Layer, dic
     tables = content.pop(TABLES, {})
     if not isinstance(tables, Mapping) or not all(isinstance(table, Mapping) for table in tables.values()):
         raise UserMistake(
-            f"{file}: expected a table for each rule under {TABLES}, [{TABLES}.LABEL]; got {tables!r}"
+            f"{file}: expected a table for each rule under {TABLES}, [{TABLES}.LABEL]; got {brief(tables)}"
         )
     if tables and "label" in content:
         raise UserMistake(f"{file}: label cannot hold for several rules; the name of each table is its label")
@@ -67,7 +67,7 @@ def _table(label: str, table: Mapping[str, Any], file: str, known: Sequence[str]
             key.replace("-", "_"), known, cutoff=0.6
         ):
             quoted = f'[{TABLES}."{label}.{key}"]'
-            raise UserMistake(f"{where} has a table {key!r}: a label with a dot is quoted, {quoted}")
+            raise UserMistake(f"{where} has a table {brief(key)}: a label with a dot is quoted, {quoted}")
     for key, reason in _NOT_IN_A_TABLE.items():
         if key in table:
             raise UserMistake(f"{where} has {key}, which it cannot set: {reason}")
@@ -187,7 +187,7 @@ def flat(value: Any) -> Layer:
     if hasattr(value, "settings"):
         value = {"name": value.name, "settings": value.settings}
     if not isinstance(value, Mapping):
-        raise UserMistake(f"expected a name or a table with a name, got {value!r}")
+        raise UserMistake(f"expected a name or a table with a name, got {brief(value)}")
     settings = {key: item for key, item in value.items() if key != "settings"}
     if isinstance(value.get("settings", {}), Mapping):
         settings |= value.get("settings", {})
@@ -213,7 +213,7 @@ def several(value: Any) -> dict[str, Layer]:
     if isinstance(value, str):
         value = [name.strip() for name in value.split(",") if name.strip()]
     if not isinstance(value, Sequence):
-        raise UserMistake(f"expected names, or tables with a name, got {value!r}")
+        raise UserMistake(f"expected names, or tables with a name, got {brief(value)}")
     found: dict[str, Layer] = {}
     for one in map(flat, value):
         label = str(one.get("name", "")).rpartition(":")[2]
@@ -233,7 +233,9 @@ def nested(value: Any) -> dict[str, Any]:
     settings = flat(value)
     name = settings.pop("name", None)
     if not isinstance(name, str):
-        raise UserMistake(f'the settings {", ".join(settings)} have no name to go with: expected name = "…"')
+        raise UserMistake(
+            f'the settings {cut_short(", ".join(settings))} have no name to go with: expected name = "…"'
+        )
     return {"name": name, "settings": settings}
 
 
@@ -241,7 +243,7 @@ def unknown(key: str, source: str, known: Sequence[str]) -> str:
     """What to say of a key that no configuration has."""
     near = difflib.get_close_matches(key, [*known, "lr"], n=1, cutoff=0.6)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"{source} has an unknown key {key!r}: {hint}Known: {', '.join([*known, 'lr'])}"
+    return f"{source} has an unknown key {brief(key)}: {hint}Known: {', '.join([*known, 'lr'])}"
 
 
 def _with_rate(given: Layer, source: str) -> Layer:
@@ -249,6 +251,6 @@ def _with_rate(given: Layer, source: str) -> Layer:
     if "lr" not in given:
         return given
     rate, optimizer = given.pop("lr"), given.get("optimizer", {})
-    if optimizer.get("lr", rate) != rate:
+    if "lr" in optimizer and optimizer["lr"] != rate:
         raise UserMistake(f"{source}: lr is {rate} and optimizer.lr is {optimizer['lr']}; give one of them")
     return {**given, "optimizer": {**optimizer, "lr": rate}}

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from biograd.errors import brief
+
 
 def pack(state: Any) -> tuple[Any, dict[str, Tensor]]:
     """Part a nested state into what JSON can hold and its tensors, on the CPU.
@@ -48,13 +50,13 @@ def _part(value: Any, shelf: "_Shelf") -> Any:
         return [_part(item, shelf) for item in value]
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    raise TypeError(f"a checkpoint cannot hold a {type(value).__name__}: {value!r}")
+    raise TypeError(f"a checkpoint cannot hold a {type(value).__name__}: {brief(value)}")
 
 
 def _key(key: Any) -> str | int:
     if isinstance(key, str | int) and not isinstance(key, bool):
         return key
-    raise TypeError(f"a checkpoint cannot hold a key of type {type(key).__name__}: {key!r}")
+    raise TypeError(f"a checkpoint cannot hold a key of type {type(key).__name__}: {brief(key)}")
 
 
 class _Shelf:

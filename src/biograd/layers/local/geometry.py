@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor
 
-from biograd.errors import UserMistake
+from biograd.errors import UserMistake, brief
 
 Pair = int | tuple[int, int]
 Padding = Pair | Literal["same", "valid"]
@@ -92,7 +92,7 @@ def _four_sides(
         height, width = (step * (size - 1) for size, step in zip(kernel, dilation, strict=True))
         return width // 2, width - width // 2, height // 2, height - height // 2
     if isinstance(padding, str):
-        raise UserMistake(f"padding {padding!r} is unknown; give one or two numbers, 'same' or 'valid'")
+        raise UserMistake(f"padding {brief(padding)} is unknown; give one or two numbers, 'same' or 'valid'")
     height, width = pair(padding)
     if min(height, width) < 0:
         raise UserMistake(f"padding must be at least 0, got {padding}")

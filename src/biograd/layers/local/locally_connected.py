@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from biograd.errors import UserMistake
+from biograd.errors import UserMistake, brief
 from biograd.layers.local.arguments import check_layer
 from biograd.layers.local.function import locally_connected2d
 from biograd.layers.local.geometry import Padding, Pair, make_geometry, pair
@@ -120,7 +120,7 @@ class LocallyConnected2d(nn.Module):
         check_layer("LocallyConnected2d", self.in_channels, self.out_channels, self.groups, pairs)
         if self.padding_mode not in ("zeros", "reflect", "replicate", "circular"):
             raise UserMistake(
-                f"LocallyConnected2d: padding_mode {self.padding_mode!r} is unknown; "
+                f"LocallyConnected2d: padding_mode {brief(self.padding_mode)} is unknown; "
                 "known: zeros, reflect, replicate, circular"
             )
 

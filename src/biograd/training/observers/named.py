@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from biograd.errors import UserMistake
+from biograd.errors import UserMistake, cut_short
 from biograd.training import user_code
 from biograd.training.observers.base import Moment, Observer, RunBegins, RunLeft, StatefulObserver
 from biograd.training.packing import pack
@@ -110,7 +110,7 @@ class Tracker(Observer):
 
 def _reason(error: Exception) -> str:
     first = next(iter(str(error).strip().splitlines()), "")
-    return first if isinstance(error, UserMistake) else f"{type(error).__name__}: {first}"
+    return first if isinstance(error, UserMistake) else f"{type(error).__name__}: {cut_short(first)}"
 
 
 def _state(observer: Observer) -> Mapping[str, Any]:
