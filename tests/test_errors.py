@@ -53,8 +53,8 @@ PLACES = {
     "observers": lambda value: RunConfig.from_sources({**TASK, "observe": value}),
     "a device": lambda value: RunConfig.from_sources({**TASK, "device": value}),
     "a class": lambda value: data.load("iris").one_vs_rest(str(value)),
-    "seeds": lambda value: grid(["bp"], [0] * 5000, TASK),
-    "a rule's settings for several": lambda value: grid(["bp", "fa"], 1, {**TASK, "rule": {"scale": value}}),
+    "seeds": lambda value: grid(["bp"], [0] * 5000, {"data": "iris", "net": "mlp"}),
+    "a rule's settings for several": lambda value: grid(["bp", "fa"], 1, {"rule": {"scale": value}}),
 }
 
 

@@ -178,6 +178,8 @@ def test_settings_go_to_the_rule_that_a_file_names(shared, tmp_path):
     file.write_text("[rule]\nname = 'fa'\nscale = 0.5\n")
     settings = {config.rule.name: config.rule.settings for config in grid(["fa", "dfa"], [0], shared, file)}
     assert settings == {"fa": {"scale": 0.5}, "dfa": {}}
+    with pytest.raises(UserMistake, match="flags name the rule 'kp': name it among the rules"):
+        grid(["fa"], [0], {**shared, "rule": "kp"})
     with pytest.raises(UserMistake, match="cannot hold for 2 rules"):
         grid(["fa", "dfa"], [0], {**shared, "rule": {"scale": 2}})
     assert grid(["fa"], [0], {**shared, "rule": {"scale": 2}})[0].rule.settings == {"scale": 2.0}

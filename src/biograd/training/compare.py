@@ -43,7 +43,9 @@ def grid(
     """
     rules, shared = list(labels(file) if rules is None else rules), dict(flags or {})
     _refuse_twice("rule", rules)
-    settings = shared.pop("rule", {})
+    settings = config_layers.flat(shared.pop("rule", {}))
+    if "name" in settings:
+        raise UserMistake(f"flags name the rule {brief(settings['name'])}: name it among the rules")
     if settings and len(rules) > 1:
         raise UserMistake(
             f"settings of a rule ({brief(settings)}) cannot hold for {len(rules)} rules; put them in a file"
