@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from biograd import rules
+from biograd import nets, rules
 from biograd.errors import UserMistake
 from biograd.registry import Registry
 from biograd.rules.backpropagation import Backpropagation
@@ -175,3 +175,20 @@ def test_a_file_that_cannot_be_imported_says_why_and_may_be_mended(tmp_path, reg
         registry.find(f"{file}:Halved")
     file.write_text(RULE)
     assert registry.find(f"{file}:Halved").__name__ == "Halved"
+
+
+def test_a_class_stands_for_itself(net):
+    assert isinstance(rules.create(Backpropagation, net), Backpropagation)
+    with pytest.raises(UserMistake, match="rule Backpropagation has no setting 'share'"):
+        rules.create(Backpropagation, net, share=2)
+    assert isinstance(nets.create(lambda shape, outputs: nn.Linear(shape[0], outputs), (3,), 2), nn.Linear)
+
+
+def test_what_is_neither_a_name_nor_a_class_is_a_mistake(net):
+    with pytest.raises(UserMistake, match="rule 3 is of type int; expected a class or function"):
+        rules.create(3, net)
+
+
+def test_a_file_without_a_name_is_told(registry):
+    with pytest.raises(UserMistake, match=r"rule 'mine\.py' is a file: say what of it, mine\.py:NAME"):
+        registry.find("mine.py")

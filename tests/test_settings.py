@@ -94,17 +94,17 @@ def test_values_within_their_ranges_come_back_as_they_are_and_nothing_else_does(
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("scale", 0.0, "setting 'scale' got 0.0: input should be greater than 0"),
-        ("scale", "wide", "setting 'scale' got 'wide': input should be a valid number"),
-        ("scale", float("nan"), "setting 'scale' got nan: input should be a finite number"),
-        ("scale", float("inf"), "setting 'scale' got inf: input should be a finite number"),
-        ("kind", "cauchy", "setting 'kind' got 'cauchy': input should be 'uniform' or 'normal'"),
-        ("widths", "64,0", "setting 'widths.1' got '0': input should be greater than 0"),
-        ("widths", "64,x", "setting 'widths.1' got 'x': input should be a valid integer"),
-        ("weight_decay", 2.0, "setting 'weight_decay' got 2.0: input should be less than or equal to 1"),
-        ("bias", "perhaps", "setting 'bias' got 'perhaps': input should be a valid boolean"),
-        ("seed", -1, "setting 'seed' got -1: input should be greater than or equal to 0"),
-        ("seed", 1.5, "setting 'seed' got 1.5: input should be a valid integer"),
+        ("scale", 0.0, "setting 'scale' got 0.0: expected a number greater than 0"),
+        ("scale", "wide", "setting 'scale' got 'wide': expected a number"),
+        ("scale", float("nan"), "setting 'scale' got nan: expected a finite number"),
+        ("scale", float("inf"), "setting 'scale' got inf: expected a finite number"),
+        ("kind", "cauchy", "setting 'kind' got 'cauchy': expected 'uniform' or 'normal'"),
+        ("widths", "64,0", "setting 'widths.1' got '0': expected a number greater than 0"),
+        ("widths", "64,x", "setting 'widths.1' got 'x': expected a whole number"),
+        ("weight_decay", 2.0, "setting 'weight_decay' got 2.0: expected a number less than or equal to 1"),
+        ("bias", "perhaps", "setting 'bias' got 'perhaps': expected true or false"),
+        ("seed", -1, "setting 'seed' got -1: expected a number greater than or equal to 0"),
+        ("seed", 1.5, "setting 'seed' got 1.5: expected a whole number"),
     ],
 )
 def test_a_value_of_the_wrong_type_or_out_of_range_is_a_mistake_in_one_line(name, value, message):

@@ -76,7 +76,7 @@ def test_a_strategy_within_a_strategy_is_chosen_and_set_by_two_dots():
             "rule 'r': setting 'form' got 3: expected a name, or a table of a name and its settings",
         ),
         ({"form": None}, "rule 'r': setting 'form' got None: expected fixed, nested"),
-        ({"form.rate": 0}, "rule 'r': form 'fixed': setting 'rate' got 0: input should be greater than 0"),
+        ({"form.rate": 0}, "rule 'r': form 'fixed': setting 'rate' got 0: expected a number greater than 0"),
         (
             {"form": "nested", "form.rate": 1},
             "rule 'r': form 'nested' has no setting 'rate'; its settings: inner",

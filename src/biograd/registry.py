@@ -47,21 +47,29 @@ class Registry:
             for module, _, attribute in (p.partition(":") for p in self._built_in.values())
         ]
 
-    def find(self, name: str) -> Callable[..., Any]:
-        """The constructor that ``name`` stands for.
+    def find(self, name: str | Callable[..., Any]) -> Callable[..., Any]:
+        """The constructor that ``name`` stands for; one that is given stands for itself.
 
         Raises:
             UserMistake: the name is unknown, or what it stands for cannot be imported or called.
         """
+        if not isinstance(name, str):
+            return self._callable(self.called(name), name)
         if name in self._built_in:
             module, attribute = self._built_in[name].split(":")
             return getattr(importlib.import_module(module), attribute)
         if is_users_own(name):
-            return self._callable(name, self._from_file(name))
+            return self._callable(f"{self.kind} {name!r}", self._from_file(name))
         installed = self._installed()
         if name in installed:
-            return self._callable(name, self._load(installed[name]))
+            return self._callable(self.called(name), self._load(installed[name]))
         raise UserMistake(self._unknown(name))
+
+    def called(self, name: str | Callable[..., Any]) -> str:
+        """What messages call a name, or a constructor in its place: ``rule 'fa'``, ``rule Mine``."""
+        return (
+            f"{self.kind} {brief(name) if isinstance(name, str) else getattr(name, '__name__', brief(name))}"
+        )
 
     def _installed(self) -> dict[str, Any]:
         return {point.name: point for point in entry_points(group=self._group)}
@@ -77,9 +85,7 @@ class Registry:
 
     def _callable(self, name: str, found: Any) -> Callable[..., Any]:
         if not callable(found):
-            raise UserMistake(
-                f"{self.kind} {name!r} is of type {type(found).__name__}; expected a class or function"
-            )
+            raise UserMistake(f"{name} is of type {type(found).__name__}; expected a class or function")
         return found
 
     def _from_file(self, name: str) -> Callable[..., Any]:
@@ -92,8 +98,10 @@ class Registry:
         return getattr(module, attribute)
 
     def _unknown(self, name: str) -> str:
+        if name.endswith(".py"):
+            return f"{self.kind} {name!r} is a file: say what of it, {name}:NAME"
         known = self.names()
         by_case = {one.lower(): one for one in known}
         near = difflib.get_close_matches(name.lower(), by_case, n=1, cutoff=0.5)
         hint = f"did you mean {by_case[near[0]]!r}? " if near else ""
-        return f"unknown {self.kind} {brief(name)}: {hint}Known: {', '.join(known)}; or give path/to/file.py:Name"
+        return f"unknown {self.called(name)}: {hint}Known: {', '.join(known)}; or give path/to/file.py:Name"

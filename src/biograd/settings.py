@@ -3,6 +3,7 @@
 import builtins
 import functools
 import inspect
+import re
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -292,7 +293,32 @@ def _explain(error: Any, owner: str) -> str:
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "missing":
         return f"{owner} needs the setting {where!r}"
-    return f"{owner}: setting {where!r} got {brief(first['input'])}: {first['msg'][:1].lower()}{first['msg'][1:]}"
+    return f"{owner}: setting {where!r} got {brief(first['input'])}: {in_words(first['msg'])}"
+
+
+def in_words(message: str) -> str:
+    """What pydantic says of a value, as the other messages have it.
+
+    Example:
+        >>> in_words("Input should be a valid boolean, unable to interpret input")
+        'expected true or false'
+        >>> in_words("Input should be greater than 0")
+        'expected a number greater than 0'
+    """
+    for pattern, words in _IN_WORDS:
+        message = re.sub(pattern, words, message)
+    return f"{message[:1].lower()}{message[1:]}"
+
+
+_IN_WORDS = (
+    (r"^Value error, ", ""),
+    (r"^Input should be ", "expected "),
+    (r"a valid boolean.*", "true or false"),
+    (r"a valid integer.*", "a whole number"),
+    (r"a valid number.*", "a number"),
+    (r"a valid string.*", "text"),
+    (r"^expected (greater|less) ", r"expected a number \1 "),
+)
 
 
 _SIGNS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤", "min_length": "length ≥"}

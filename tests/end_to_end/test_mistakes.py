@@ -42,7 +42,7 @@ MISTAKES = {
     f"{TRAIN} --rule.scal 2": "rule 'fa' has no setting 'scal'; its settings: scale",
     f"{TRAIN} --net.width 2": "net 'mlp' has no setting 'width'; its settings: widths",
     f"{TRAIN} --rule.scale big": "'scale' got 'big'",
-    f"{TRAIN} --rule.scale -1": "'scale' got '-1': input should be greater than 0",
+    f"{TRAIN} --rule.scale -1": "'scale' got '-1': expected a number greater than 0",
     f"{TRAIN} --net.widths 8,0": "greater than 0",
     f"{TRAIN} --optimizer.momentum 0.9": "optimizer 'adam' has no setting 'momentum'",
     # sizes and numbers
@@ -168,3 +168,9 @@ def test_a_corrupted_configuration_is_told(biograd, finished: Path):
     (finished / "config.json").write_text("{")
     for command in ("resume run", "report run"):
         assert "config.json: not valid JSON" in biograd(command).mistake
+
+
+def test_a_garbled_last_line_of_a_finished_run_is_told(biograd, finished: Path):
+    with (finished / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 2, "st')
+    assert "metrics.jsonl line 2: not valid JSON; restore the file" in biograd("report run").mistake

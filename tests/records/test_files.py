@@ -175,6 +175,13 @@ def test_a_torn_last_line_is_left_out(tmp_path, torn):
     assert read_lines(path) == [{"epoch": 1}]
 
 
+def test_in_a_file_that_is_whole_no_line_is_torn(tmp_path):
+    path = tmp_path / "m.jsonl"
+    path.write_text('{"epoch": 1}\n{"epoch": 2')
+    with pytest.raises(UserMistake, match=r"m\.jsonl line 2: not valid JSON; restore the file"):
+        read_lines(path, is_whole=True)
+
+
 def test_a_last_line_that_misses_only_its_newline_counts(tmp_path):
     path = tmp_path / "m.jsonl"
     path.write_text('{"epoch": 1}\n{"epoch": 2}')

@@ -105,7 +105,5 @@ def test_the_default_is_recorded_and_changes_no_fingerprint(make_config):
 
 
 def test_one_that_there_is_not_is_one_line(make_config):
-    with pytest.raises(
-        UserMistake, match="loss got 'mse': input should be 'cross-entropy' or 'squared-error'"
-    ):
+    with pytest.raises(UserMistake, match="loss got 'mse': expected 'cross-entropy' or 'squared-error'"):
         make_config(loss="mse")

@@ -295,3 +295,8 @@ def test_a_run_whose_observer_has_changed_is_not_resumed(make_config, stop_after
     mine.write_text(mine.read_text() + "\n")
     with pytest.raises(UserMistake, match=r"mine\.py has changed since the run in .*run began"):
         resume(tmp_path / "run")
+
+
+def test_settings_alone_switch_no_tracker_on(make_config):
+    with pytest.raises(UserMistake, match=r"mlflow\.uri needs mlflow to be named too: --track mlflow"):
+        make_config(track={"mlflow": {"uri": "sqlite:///a.db"}})

@@ -72,7 +72,7 @@ TRAINING = (
     ),
     Flag("epochs", "N", "passes over the training part", "≥ 1", "10"),
     Flag("batch-size", "N", "examples a step", "≥ 1", "100"),
-    Flag("lr", "RATE", "learning rate", "> 0", "0.001"),
+    Flag("lr", "RATE", "learning rate; optimizers but adam have defaults of their own", "> 0", "0.001"),
     Flag(
         "optimizer",
         "NAME",

@@ -1,7 +1,7 @@
 """Ordinary modules by short name; they know nothing of learning rules."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from biograd.registry import Registry
@@ -48,12 +48,17 @@ def names() -> list[str]:
 
 
 def create(
-    name: str, input_shape: tuple[int, ...], outputs: int, *, seed: int | None = None, **settings: Any
+    name: "str | Callable[..., nn.Module]",
+    input_shape: tuple[int, ...],
+    outputs: int,
+    *,
+    seed: int | None = None,
+    **settings: Any,
 ) -> "nn.Module":
     """Make a net by its short name.
 
     Args:
-        name: one of `names()`, or ``path/to/file.py:Name``: a callable ``Name(input_shape, outputs, *, …)``.
+        name: one of `names()`, ``path/to/file.py:Name``, or itself a callable ``Name(input_shape, outputs, *, …)``.
         input_shape: shape of one example, ``(features,)`` or ``(channels, height, width)``.
         outputs: number of output units.
         seed: draws the initial weights from a generator state of its own and leaves the global one
@@ -64,7 +69,7 @@ def create(
         UserMistake: an unknown name, a bad setting, or an input shape that the net cannot take.
     """
     constructor = REGISTRY.find(name)
-    checked = validate(constructor, settings, f"net {name!r}")
+    checked = validate(constructor, settings, REGISTRY.called(name))
     if seed is None:
         return constructor(input_shape, outputs, **checked)
     with _seeded(seed):

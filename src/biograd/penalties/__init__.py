@@ -1,5 +1,6 @@
 """What training adds to the gradient of a loss: penalties on weights, under any rule."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from biograd.errors import UserMistake
@@ -27,11 +28,11 @@ def names() -> list[str]:
     return REGISTRY.names()
 
 
-def create(name: str, net: "nn.Module", **settings: Any) -> "Penalty":
+def create(name: "str | Callable[..., Penalty]", net: "nn.Module", **settings: Any) -> "Penalty":
     """Make a penalty by its short name for a net.
 
     Args:
-        name: one of `names()`, or ``path/to/file.py:ClassName``.
+        name: one of `names()`, ``path/to/file.py:ClassName``, or the class itself.
         net: the net whose weights it is for; it is read, not changed or kept.
         **settings: the keyword-only parameters of the penalty.
 
@@ -51,11 +52,13 @@ def create(name: str, net: "nn.Module", **settings: Any) -> "Penalty":
     from biograd.penalties.base import Penalty
 
     constructor = REGISTRY.find(name)
-    penalty = constructor(net, **validate(constructor, settings, f"penalty {name!r}"))
+    penalty = constructor(net, **validate(constructor, settings, REGISTRY.called(name)))
     if not isinstance(penalty, Penalty):
-        raise UserMistake(f"penalty {name!r} makes a {type(penalty).__name__}, expected a biograd.Penalty")
+        raise UserMistake(
+            f"{REGISTRY.called(name)} makes a {type(penalty).__name__}, expected a biograd.Penalty"
+        )
     if any(True for _ in penalty.parameters()):
         raise UserMistake(
-            f"penalty {name!r} has parameters, which no optimiser would move: hold its state in buffers"
+            f"{REGISTRY.called(name)} has parameters, which no optimiser would move: hold its state in buffers"
         )
     return penalty

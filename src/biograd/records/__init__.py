@@ -22,7 +22,6 @@ from biograd.records.files import (
     read_lines,
     remove_leftovers,
     replacing,
-    sha256,
     truncate_lines,
     write_json,
 )
@@ -90,7 +89,6 @@ __all__ = [
     "remove_leftovers",
     "replacing",
     "search",
-    "sha256",
     "summarize",
     "truncate_lines",
     "unpack",

@@ -1,7 +1,6 @@
 """Files that stay whole whenever the process dies: replaced in one step, or appended line by line."""
 
 import contextlib
-import hashlib
 import json
 import math
 import os
@@ -86,18 +85,6 @@ def read_json(path: str | os.PathLike[str]) -> Json:
         raise UserMistake(f"{path}: {error}; restore the file or remove the run's folder") from None
 
 
-def sha256(path: str | os.PathLike[str]) -> str:
-    """The SHA-256 of a file's content, in hexadecimal.
-
-    Raises:
-        UserMistake: the file cannot be read.
-    """
-    try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    except OSError as error:
-        raise UserMistake(f"cannot read {path}: {error.strerror}") from None
-
-
 def append_line(path: str | os.PathLike[str], row: Mapping[str, Any], *, durable: bool = False) -> None:
     """Append ``row`` as one line of JSON; NaN and infinity become null.
 
@@ -129,15 +116,19 @@ def append_line(path: str | os.PathLike[str], row: Mapping[str, Any], *, durable
         raise _not_written(path, error) from error
 
 
-def read_lines(path: str | os.PathLike[str]) -> list[Json]:
+def read_lines(path: str | os.PathLike[str], *, is_whole: bool = False) -> list[Json]:
     """The rows of a file that `append_line` wrote, packed since or not; none when there is no file.
 
     The last line may be torn, by a kill in the middle of writing it, and is then left out.
 
+    Args:
+        path: the file.
+        is_whole: nobody was killed while writing it, so that a torn line is damaged too.
+
     Raises:
         UserMistake: any other line is not a JSON object; the message names the file and the line.
     """
-    return [row for _, row in _lines(Path(path))]
+    return [row for _, row in _lines(Path(path), is_whole)]
 
 
 def truncate_lines(path: str | os.PathLike[str], keep: Callable[[Json], bool]) -> None:
@@ -161,7 +152,7 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> None:
         leftover.unlink(missing_ok=True)
 
 
-def _lines(path: Path) -> list[tuple[bytes, Json]]:
+def _lines(path: Path, is_whole: bool = False) -> list[tuple[bytes, Json]]:
     try:
         raw = read_bytes(path).split(b"\n")
     except FileNotFoundError:
@@ -174,7 +165,7 @@ def _lines(path: Path) -> list[tuple[bytes, Json]]:
         try:
             rows.append((line, _parse(line)))
         except ValueError as error:
-            if number == numbered[-1][0]:
+            if number == numbered[-1][0] and not is_whole:
                 break
             message = f"{path} line {number}: {error}; restore the file or remove the run's folder"
             raise UserMistake(message) from None

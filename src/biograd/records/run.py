@@ -195,4 +195,6 @@ def _contents(folder: Path) -> dict[str, object]:
     single = {
         name: if_there(read_json, folder / name, None) for name in (CONFIG, ENVIRONMENT, RESULT, ROBUSTNESS)
     }
-    return {**single, **{name: read_lines(folder / name) for name in (METRICS, DIAGNOSTICS)}}
+    is_over = single[RESULT] is not None
+    lines = {name: read_lines(folder / name, is_whole=is_over) for name in (METRICS, DIAGNOSTICS)}
+    return {**single, **lines}

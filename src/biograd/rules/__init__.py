@@ -1,5 +1,6 @@
 """Learning rules: one file a rule, each named as its paper names it."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from biograd.errors import UserMistake
@@ -83,12 +84,16 @@ _DECLARED = (
 
 
 def create(
-    name: str, net: "torch.nn.Module", *, sample: "torch.Tensor | None" = None, **settings: Any
+    name: "str | Callable[..., Rule]",
+    net: "torch.nn.Module",
+    *,
+    sample: "torch.Tensor | None" = None,
+    **settings: Any,
 ) -> "Rule":
     """Make a rule by its short name for a net.
 
     Args:
-        name: one of `names()`, or ``path/to/file.py:ClassName``.
+        name: one of `names()`, ``path/to/file.py:ClassName``, or the class itself.
         net: the net that the rule will teach; it is read, not changed or kept.
         sample: one input, batch of one, for rules that need the shapes inside the net.
         **settings: the keyword-only parameters of the rule.
@@ -109,7 +114,7 @@ def create(
     from biograd.rules.base import Rule
 
     constructor = REGISTRY.find(name)
-    rule = constructor(net, sample, **validate(constructor, settings, f"rule {name!r}"))
+    rule = constructor(net, sample, **validate(constructor, settings, REGISTRY.called(name)))
     if not isinstance(rule, Rule):
-        raise UserMistake(f"rule {name!r} makes a {type(rule).__name__}, expected a biograd.Rule")
+        raise UserMistake(f"{REGISTRY.called(name)} makes a {type(rule).__name__}, expected a biograd.Rule")
     return rule

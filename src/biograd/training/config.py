@@ -22,7 +22,7 @@ from pydantic import (
 
 from biograd import data, nets, penalties, records, rules, user_files
 from biograd.errors import UserMistake, brief
-from biograd.settings import spelled, validate
+from biograd.settings import in_words, spelled, validate
 from biograd.training import config_layers, losses, observers, optimizers, schedules
 from biograd.training.precision import Precision
 
@@ -237,11 +237,13 @@ class RunConfig(BaseModel):
 
     @field_validator(*config_layers.SEVERAL, mode="before")
     @classmethod
-    def _from_several(cls, value: Any) -> Any:
+    def _from_several(cls, value: Any, info: Any) -> Any:
         by_label = config_layers.several(value)
-        return tuple(
-            Choice(**config_layers.nested({"name": label, **one})) for label, one in by_label.items()
-        )
+        for label, one in by_label.items():
+            if "name" not in one:
+                settings = ", ".join(f"{label}.{setting}" for setting in one)
+                raise UserMistake(f"{settings} needs {label} to be named too: --{info.field_name} {label}")
+        return tuple(Choice(**config_layers.nested(one)) for one in by_label.values())
 
     @field_validator(*config_layers.SEVERAL, mode="after")
     @classmethod
@@ -374,8 +376,7 @@ def _mistake(error: ValidationError) -> UserMistake:
         )
     if first["type"] == "extra_forbidden":
         return UserMistake(config_layers.unknown(key, "the configuration", list(RunConfig.model_fields)))
-    message = first["msg"].removeprefix("Value error, ")
-    return UserMistake(f"{key} got {brief(first['input'])}: {message[:1].lower()}{message[1:]}")
+    return UserMistake(f"{key} got {brief(first['input'])}: {in_words(first['msg'])}")
 
 
 def _known(key: str) -> str:
