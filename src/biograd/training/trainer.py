@@ -108,7 +108,7 @@ class Trainer:
             most: seconds of steps; two more come before, which are not counted.
         """
         number, training = 0, self.setup.training
-        with self._average:
+        with self._gradients:
             self.setup.rule.begin_epoch(0)
             for number, (x, y) in enumerate(_without_end(training), start=1):
                 counted = self.clock.running() if number > 2 else contextlib.nullcontext()
