@@ -240,10 +240,11 @@ class RunConfig(BaseModel):
     def _from_several(cls, value: Any, info: Any) -> Any:
         by_label = config_layers.several(value)
         for label, one in by_label.items():
-            if "name" not in one:
+            if one and "name" not in one:
                 settings = ", ".join(f"{label}.{setting}" for setting in one)
                 raise UserMistake(f"{settings} needs {label} to be named too: --{info.field_name} {label}")
-        return tuple(Choice(**config_layers.nested(one)) for one in by_label.values())
+        named = [{"name": label, **one} for label, one in by_label.items()]
+        return tuple(Choice(**config_layers.nested(one)) for one in named)
 
     @field_validator(*config_layers.SEVERAL, mode="after")
     @classmethod
