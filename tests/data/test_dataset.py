@@ -44,6 +44,14 @@ def test_a_near_miss_is_answered_with_the_nearest():
         animals().one_vs_rest("doog")
 
 
-def test_a_split_needs_one_target_an_example():
-    with pytest.raises(ValueError, match="one target an example"):
-        Split(torch.zeros(3, 2), torch.zeros(2))
+@pytest.mark.parametrize("cls", ["9" * 5000, "x" * 10_000])
+def test_a_class_whose_name_is_a_book_is_refused_like_any_other(cls):
+    with pytest.raises(UserMistake, match="animals has no class"):
+        animals().one_vs_rest(cls)
+
+
+def test_a_class_without_an_example_to_learn_from_is_refused():
+    lonely = Split(torch.zeros(2, 2), torch.tensor([0, 1]))
+    task = DataSet("animals", lonely, animals().test, CLASSES, Preprocessing((0.0,), (1.0,)))
+    with pytest.raises(UserMistake, match="animals, training part: it has no example of class '3'"):
+        task.one_vs_rest("3")

@@ -6,6 +6,7 @@ Listing names and what the cache holds loads no PyTorch; it comes with the first
 import importlib
 import inspect
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,7 +15,7 @@ from biograd.data.batches import Batches, cut
 from biograd.data.card import Card
 from biograd.data.dataset import DataSet, Preprocessing, Split
 from biograd.data.files import check_directory, data_directory, find_folder, held_bytes, missing_files
-from biograd.errors import UserMistake
+from biograd.errors import DataUnavailable, UserMistake
 from biograd.registry import Registry
 from biograd.settings import Setting, validate
 from biograd.settings import describe as describe_settings
@@ -91,7 +92,7 @@ def load(
         **settings: the keyword-only parameters of the data set.
 
     Raises:
-        UserMistake: an unknown name or a bad setting.
+        UserMistake: an unknown name or a bad setting, or a set that cannot be trained on; see `DataSet`.
         DataUnavailable: no such folder, files that are not the official ones, or a download that failed.
 
     Example:
@@ -102,10 +103,20 @@ def load(
     checked = validate(loader, settings, f"data {name!r}")
     if directory is not None:
         check_directory(Path(directory).expanduser(), "the data directory")
-    loaded = loader(directory, download, seed, **checked)
+    loaded = _loaded(name, lambda: loader(directory, download, seed, **checked))
     if not isinstance(loaded, DataSet):
         raise UserMistake(f"data {name!r} gave a {type(loaded).__name__}, expected a biograd.data.DataSet")
     return loaded
+
+
+def _loaded(name: str, load: Callable[[], Any]) -> Any:
+    """What a loader gives; of what it made that cannot be trained on, the line says whose it is."""
+    try:
+        return load()
+    except DataUnavailable:  # names its folder
+        raise
+    except UserMistake as mistake:
+        raise UserMistake(f"data {name!r}: {mistake}") from None
 
 
 @dataclass(frozen=True)

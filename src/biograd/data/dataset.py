@@ -18,17 +18,18 @@ class Split:
         inputs: (n, …) uint8, to be scaled to [0, 1], or float32, as they are; the axis after the first
             is the channel, or the feature.
         targets: (n,) int64, the class of each example.
+
+    Raises:
+        UserMistake: they are of other types or shapes.
     """
 
     inputs: "Tensor"
     targets: "Tensor"
 
     def __post_init__(self) -> None:
-        if len(self.inputs) != len(self.targets) or self.targets.ndim != 1:
-            raise ValueError(
-                f"a split needs one target an example, got inputs {tuple(self.inputs.shape)} "
-                f"and targets {tuple(self.targets.shape)}"
-            )
+        from biograd.data.checks import check_split  # here, so that names of sets come without PyTorch
+
+        check_split(self)
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -39,17 +40,25 @@ class Preprocessing:
     """How inputs are prepared: (x − mean) / std per channel, x scaled to [0, 1] where it is uint8.
 
     Args:
-        mean: one number a channel, or one for all.
+        mean: one finite number a channel, or one for all.
         std: the same; positive.
         crop_padding: in training, images are padded by so many black pixels on every side and cropped
             back to their size at random; 0 for none.
         flip: in training, half of the images, drawn at random, are mirrored left to right.
+
+    Raises:
+        UserMistake: a number is out of range.
     """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
     crop_padding: int = 0
     flip: bool = False
+
+    def __post_init__(self) -> None:
+        from biograd.data.checks import check_preprocessing
+
+        check_preprocessing(self)
 
     @property
     def is_random(self) -> bool:
@@ -59,13 +68,25 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class DataSet:
-    """A classification task: a training part, a test part, and how its inputs are prepared."""
+    """A classification task: a training part, a test part, and how its inputs are prepared.
+
+    All of it is looked at here, once, so that no step of a training meets a label that is no class.
+
+    Raises:
+        UserMistake: a part is empty, or holds a label that is no class or an input that is not finite, or what is
+            given does not fit together; the line names the set, the part and the first such example.
+    """
 
     name: str
     train: Split
     test: Split
     classes: tuple[str, ...]
     preprocessing: Preprocessing
+
+    def __post_init__(self) -> None:
+        from biograd.data.checks import check_set
+
+        check_set(self)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -84,9 +105,13 @@ class DataSet:
             cls: the name of a class (upper and lower case are the same) or else its index, also as text.
 
         Raises:
-            UserMistake: there is no such class.
+            UserMistake: there is no such class, or no example of it to learn from.
         """
         index = self._class_index(cls)
+        if not (self.train.targets == index).any():
+            raise UserMistake(
+                f"{self.name}, training part: it has no example of class {self.classes[index]!r} to tell from the rest"
+            )
         train, test = (
             replace(part, targets=(part.targets == index).long()) for part in (self.train, self.test)
         )
@@ -97,7 +122,7 @@ class DataSet:
         lowered = [name.lower() for name in self.classes]
         if isinstance(cls, str) and text.lower() in lowered:
             return lowered.index(text.lower())
-        if text.isdecimal() and int(text) < len(self.classes):
+        if text.isdecimal() and len(text) < 10 and int(text) < len(self.classes):
             return int(text)
         near = difflib.get_close_matches(text.lower(), lowered, n=1)
         hint = f"did you mean {self.classes[lowered.index(near[0])]!r}? " if near else ""

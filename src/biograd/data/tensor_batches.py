@@ -7,6 +7,7 @@ from torch import Tensor
 
 from biograd.data.augment import crop_and_flip
 from biograd.data.batches import cut
+from biograd.data.checks import check_fit, check_values
 from biograd.data.dataset import Preprocessing, Split
 from biograd.data.seeded import seeded
 from biograd.errors import UserMistake
@@ -36,7 +37,8 @@ class TensorBatches:
         train: shuffle and augment.
 
     Raises:
-        UserMistake: the batch size is not positive, or the preprocessing does not fit the inputs.
+        UserMistake: the batch size is not positive, the preprocessing does not fit the inputs, or an example has a
+            negative label or an input that is not finite.
 
     Example:
         >>> split = Split(torch.tensor([[0.0], [2.0], [4.0]]), torch.tensor([0, 1, 0]))
@@ -58,7 +60,8 @@ class TensorBatches:
     ) -> None:
         if batch_size < 1:
             raise UserMistake(f"a batch holds at least 1 example, got a batch size of {batch_size}")
-        _check_fit(split.inputs, preprocessing)
+        check_fit(split.inputs, preprocessing, "batches")
+        check_values(split, "batches")
         self.batch_size = batch_size
         self.seed = seed
         self.train = train
@@ -77,8 +80,8 @@ class TensorBatches:
 
     @property
     def classes(self) -> int:
-        """How many classes the examples name: one more than the largest target."""
-        return int(self._targets.max()) + 1
+        """How many classes the examples name: one more than the largest target, 0 without examples."""
+        return int(self._targets.max()) + 1 if len(self._targets) else 0
 
     def examples(self, number: int) -> int:
         """How many examples the batch of this number has, over all processes."""
@@ -140,20 +143,3 @@ def _affine(inputs: Tensor, preprocessing: Preprocessing) -> tuple[Tensor, Tenso
     mean, std = (torch.tensor(numbers).view(shape) for numbers in (preprocessing.mean, preprocessing.std))
     largest = 255.0 if inputs.dtype == torch.uint8 else 1.0
     return (1 / (largest * std)).to(inputs.device), (-mean / std).to(inputs.device)
-
-
-def _check_fit(inputs: Tensor, preprocessing: Preprocessing) -> None:
-    shape = tuple(inputs.shape[1:])
-    if inputs.dtype not in (torch.uint8, torch.float32) or not shape:
-        raise UserMistake(f"inputs are (n, …) uint8 or float32, got {tuple(inputs.shape)} {inputs.dtype}")
-    for name, numbers in (("mean", preprocessing.mean), ("std", preprocessing.std)):
-        if len(numbers) not in (1, shape[0]):
-            raise UserMistake(
-                f"preprocessing has {len(numbers)} numbers as {name} for inputs of shape {shape}"
-            )
-    if min(preprocessing.std) <= 0 or preprocessing.crop_padding < 0:
-        raise UserMistake(f"standard deviations are positive and padding not negative, got {preprocessing}")
-    if preprocessing.is_random and len(shape) != 3:
-        raise UserMistake(
-            f"crops and flips need images (channels, height, width), got inputs of shape {shape}"
-        )

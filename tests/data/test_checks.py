@@ -1,0 +1,145 @@
+"""What no step of a training could take is refused when the data is loaded, in one line that names the example."""
+
+import math
+
+import pytest
+import torch
+
+from biograd.data import DataSet, Preprocessing, Split, TensorBatches, load
+from biograd.errors import UserMistake
+
+PLAIN = Preprocessing((0.0,), (1.0,))
+
+
+def split(targets=(0, 1, 2), inputs=None):
+    return Split(torch.zeros(len(targets), 2) if inputs is None else inputs, torch.tensor(targets).long())
+
+
+def made(train=None, test=None, classes=("a", "b", "c"), preprocessing=PLAIN):
+    parts = (split() if part is None else part for part in (train, test))
+    return DataSet("mine", *parts, classes, preprocessing)
+
+
+def at(place, value):
+    """Inputs of three examples, one of whose numbers is another."""
+    inputs = torch.zeros(3, 2)
+    inputs[place] = value
+    return inputs
+
+
+@pytest.mark.parametrize(
+    ("targets", "example", "label"), [((0, 3, 9), 1, 3), ((0, -1, 1), 1, -1), ((0, 1, -100), 2, -100)]
+)
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_a_label_that_is_no_class_is_named_with_its_example(part, targets, example, label):
+    with pytest.raises(UserMistake) as caught:
+        made(**{part: split(targets)})
+    place = f"mine, {'training' if part == 'train' else 'test'} part"
+    expected = f"the label of example {example} is {label}, expected 0 to 2, one of its 3 classes"
+    assert str(caught.value) == f"{place}: {expected}"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_an_input_that_is_not_finite_is_named_with_its_example(value):
+    with pytest.raises(UserMistake) as caught:
+        made(test=split(inputs=at((1, 1), value)))
+    assert str(caught.value) == f"mine, test part: an input of example 1 is {value}, expected finite numbers"
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_an_empty_part_is_refused(part):
+    with pytest.raises(UserMistake, match=r"part: it is empty, expected at least one example$"):
+        made(**{part: split(())})
+
+
+@pytest.mark.parametrize("classes", [(), ("only",)])
+def test_fewer_than_two_classes_are_nothing_to_tell_apart(classes):
+    with pytest.raises(UserMistake, match=f"mine has {len(classes)} classes, expected at least 2"):
+        made(split((0, 0, 0)), split((0, 0, 0)), classes)
+
+
+@pytest.mark.parametrize("classes", ["ab", (0, 1, 2), (None, "b", "c")])
+def test_classes_are_names(classes):
+    with pytest.raises(UserMistake, match="expected a tuple of their names"):
+        made(classes=classes)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "targets", "why"),
+    [
+        (
+            torch.zeros(3, 2),
+            torch.zeros(2).long(),
+            r"one target an example, got inputs \(3, 2\) and targets \(2,\)",
+        ),
+        (torch.zeros(3, 2), torch.zeros(3, 1).long(), "one target an example"),
+        (torch.zeros(()), torch.zeros(0).long(), "one target an example"),
+        (
+            torch.zeros(3, 2),
+            torch.zeros(3),
+            r"targets are torch.float32, expected classes as torch.int64: use .long",
+        ),
+        (torch.zeros(3, 2), torch.zeros(3).to(torch.uint8), "targets are torch.uint8"),
+        (
+            torch.zeros(3, 2).numpy(),
+            torch.zeros(3).long(),
+            "inputs are a ndarray, expected a dense torch.Tensor",
+        ),
+        (torch.zeros(3, 2), [0, 1, 2], "targets are a list"),
+        (torch.zeros(3, 2).to_sparse(), torch.zeros(3).long(), "inputs are a torch.sparse_coo tensor"),
+    ],
+)
+def test_a_split_is_tensors_with_one_class_an_example(inputs, targets, why):
+    with pytest.raises(UserMistake, match=why):
+        Split(inputs, targets)
+
+
+@pytest.mark.parametrize("inputs", [torch.zeros(3, 2).double(), torch.zeros(3), torch.zeros(3, 0)])
+def test_inputs_are_bytes_or_float32_and_have_features(inputs):
+    with pytest.raises(UserMistake, match=r"mine, training part: inputs are \(n, …\) uint8 or float32, got"):
+        made(split(inputs=inputs), split(inputs=inputs))
+
+
+@pytest.mark.parametrize("inputs", [torch.zeros(3, 3), torch.zeros(3, 2, dtype=torch.uint8)])
+def test_both_parts_hold_examples_of_one_kind(inputs):
+    with pytest.raises(UserMistake, match=r"mine, test part: an example is .* in the training part"):
+        made(test=split(inputs=inputs))
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        {"mean": (math.nan,)},
+        {"mean": ()},
+        {"mean": 0.5},
+        {"std": (0.0,)},
+        {"std": (-1.0,)},
+        {"std": (math.nan,)},
+        {"std": ("1",)},
+        {"crop_padding": -1},
+        {"crop_padding": 0.5},
+    ],
+)
+def test_preprocessing_is_of_numbers_that_prepare_an_input(numbers):
+    with pytest.raises(UserMistake):
+        Preprocessing(**{"mean": (0.0,), "std": (1.0,), **numbers})
+
+
+def test_batches_made_without_a_set_are_looked_at_too():
+    for wrong in (split((0, -1, 1)), split(inputs=at((2, 0), math.inf))):
+        with pytest.raises(UserMistake, match=r"batches: .* example"):
+            TensorBatches(wrong, PLAIN, batch_size=2, seed=0, device="cpu", train=True)
+
+
+def test_a_batch_may_be_larger_than_the_set():
+    batches = TensorBatches(split(), PLAIN, batch_size=2**70, seed=0, device="cpu", train=True)
+    assert [len(y) for _, y in batches.epoch(0)] == [3]
+
+
+def test_a_set_of_ones_own_is_named_by_its_file(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import torch\nfrom biograd.data import Split\n"
+        "def broken(directory, download, seed):\n    return Split(torch.zeros(3, 2), torch.zeros(3))\n"
+    )
+    with pytest.raises(UserMistake, match=r"data '.*mine.py:broken': targets are torch.float32"):
+        load(f"{tmp_path / 'mine.py'}:broken")
