@@ -3,11 +3,14 @@
 Loading it executes nothing. It is put in place by one rename, so that a kill leaves the last one or this one.
 """
 
+import contextlib
+import copy
 import json
 import os
+import reprlib
 import zlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,31 +20,16 @@ import torch
 from torch import Tensor, nn
 
 from biograd import records
-from biograd.errors import CheckpointError
+from biograd.errors import BiogradError, CheckpointError
+from biograd.records.schema import checked
+from biograd.training import checkpoint_schema, schedules
+from biograd.training.checkpoint_schema import FORMAT, Position
 from biograd.training.packing import pack, unpack
 from biograd.training.run_setup import RunSetup
 from biograd.training.schedules import Schedule
 
-_FORMAT = 1
-
-
-@dataclass
-class Position:
-    """Where a run is.
-
-    Attributes:
-        epoch: epochs finished.
-        batch: batches taken of the epoch that has begun.
-        step: optimiser steps taken in all.
-        seconds: seconds of training so far.
-        stopped: who has asked to stop when the epoch is over, and why.
-    """
-
-    epoch: int = 0
-    batch: int = 0
-    step: int = 0
-    seconds: float = 0.0
-    stopped: str | None = None
+_MOVED_BY_A_SCHEDULE = {"lr"}
+_MOVED_IN_A_SCHEDULE = {"last_epoch", "_step_count", "_last_lr", "_get_lr_called_within_step", "_is_initial"}
 
 
 def save(path: str | os.PathLike[str], state: Mapping[str, Any], fingerprint: str = "") -> None:
@@ -56,7 +44,7 @@ def save(path: str | os.PathLike[str], state: Mapping[str, Any], fingerprint: st
         RunFailed: it cannot be written (a full disk, say); the file that was there is intact.
     """
     skeleton, tensors = pack(state)
-    text = json.dumps({"format": _FORMAT, "fingerprint": fingerprint, "state": skeleton})
+    text = json.dumps({"format": FORMAT, "fingerprint": fingerprint, "state": skeleton})
     header = {"biograd": text, "crc32": str(_checksum(text, tensors))}
     with records.replacing(path) as temporary:
         _write(temporary, tensors, header)
@@ -69,14 +57,29 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
         CheckpointError: there is no such file, it is no checkpoint, or it is damaged.
     """
     header, tensors = _read(Path(path))
-    if header.get("crc32") != str(_checksum(header.get("biograd", ""), tensors)):
+    text = header.get("biograd", "")
+    if header.get("crc32") != str(_checksum(text, tensors)):
         raise _damaged(path, "its content does not match its checksum")
-    content = json.loads(header["biograd"])
-    if content["format"] != _FORMAT:
-        raise CheckpointError(
-            f"{path} has format {content['format']}, this version of biograd reads {_FORMAT}"
-        )
-    return unpack(content["state"], tensors), content["fingerprint"]
+    content = _content(path, text)
+    try:
+        return unpack(content["state"], tensors), content["fingerprint"]
+    except ValueError as error:
+        raise _damaged(path, str(error)) from None
+
+
+def _content(path: str | os.PathLike[str], text: str) -> checkpoint_schema.Header:
+    """The JSON of the header, of the format that this version reads."""
+    try:
+        value = json.loads(text)
+        if isinstance(value, dict) and value.get("format", FORMAT) != FORMAT:
+            raise CheckpointError(
+                f"{path} has format {reprlib.repr(value['format'])}, this version of biograd reads {FORMAT}"
+            )
+        return checked(checkpoint_schema.Header, value)
+    except CheckpointError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, f"its header holds no state: {error}") from None
 
 
 def load_weights(path: str | os.PathLike[str], net: nn.Module) -> None:
@@ -85,8 +88,17 @@ def load_weights(path: str | os.PathLike[str], net: nn.Module) -> None:
     Raises:
         CheckpointError: the file is missing or damaged, or of another net.
     """
-    state, _ = load(path)
-    fill(net, state["net"], f"{path}: net")
+    fill(net, weights(path)[0]["net"], f"{path}: net")
+
+
+def weights(path: str | os.PathLike[str]) -> tuple[checkpoint_schema.Weights, str]:
+    """What of a checkpoint a finished run is made of again, and the fingerprint of its configuration.
+
+    Raises:
+        CheckpointError: the file is missing or damaged, or holds no net.
+    """
+    state, fingerprint = load(path)
+    return checkpoint_schema.check(checkpoint_schema.Weights, state, str(path)), fingerprint
 
 
 def capture(setup: RunSetup, position: Position) -> dict[str, Any]:
@@ -102,19 +114,67 @@ def capture(setup: RunSetup, position: Position) -> dict[str, Any]:
 
 
 def restore(state: Mapping[str, Any], setup: RunSetup) -> Position:
-    """Put back what `capture` gave.
+    """Put back what `capture` gave, all of it or nothing.
 
     Raises:
-        CheckpointError: the state is of other setup.
+        CheckpointError: the state is of other setup, which is left as it was.
     """
-    fill(setup.net, state["net"], "net")
-    fill(setup.rule, state["rule"], "rule")
-    fill(setup.penalty, state.get("penalty", {}), "penalty")
+    position = _checked(state, setup)
+    with _all_or_nothing(setup):
+        _fill(state, setup)
+    return position
+
+
+def _checked(state: Mapping[str, Any], setup: RunSetup) -> Position:
+    """Look at everything before anything is filled."""
+    content: checkpoint_schema.State = checkpoint_schema.check(checkpoint_schema.State, dict(state))
+    position = checkpoint_schema.check_position(content["position"], setup.config.epochs, len(setup.training))
+    for name, module in _modules(setup).items():
+        checkpoint_schema.check_module(module, state.get(name, {}), name)
+    is_ours = setup.config.schedule.name in schedules.REGISTRY.built_in()
+    for name, optimizer in _optimizers(setup).items():
+        moved = _MOVED_BY_A_SCHEDULE if is_ours else None
+        checkpoint_schema.check_optimizer(optimizer, _part(state, name), moved)
+    for name, (scheduler, interval, _) in _schedules(setup).items():
+        moved = _MOVED_IN_A_SCHEDULE if is_ours else None
+        moves = position.step if interval == "step" else position.epoch
+        checkpoint_schema.check_schedule(scheduler, _part(state, name), moves, moved)
+    return position
+
+
+def _fill(state: Mapping[str, Any], setup: RunSetup) -> None:
+    for name, module in _modules(setup).items():
+        fill(module, state.get(name, {}), name)
     for name, optimizer in _optimizers(setup).items():
         fill_optimizer(optimizer, state[name])
     for name, schedule in _schedules(setup).items():
         schedule.scheduler.load_state_dict(state[name])
-    return Position(**state["position"])
+
+
+@contextlib.contextmanager
+def _all_or_nothing(setup: RunSetup) -> Iterator[None]:
+    """Put everything back as it was when a part refuses its state: a rule, say, whose state has a form of its own."""
+    before = copy.deepcopy(capture(setup, Position()))
+    try:
+        yield
+    except Exception as error:
+        _fill(before, setup)
+        if isinstance(error, BiogradError | MemoryError | torch.OutOfMemoryError):
+            raise
+        first = next(iter(str(error).splitlines()), "")
+        raise CheckpointError(
+            f"the checkpoint is damaged or of another run: {type(error).__name__}: {first}"
+        ) from error
+
+
+def _part(state: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    if name not in state:
+        raise CheckpointError(f"the checkpoint is of another run: it holds nothing of the {name}")
+    return state[name]
+
+
+def _modules(setup: RunSetup) -> dict[str, nn.Module]:
+    return {"net": setup.net, "rule": setup.rule, "penalty": setup.penalty}
 
 
 def _optimizers(setup: RunSetup) -> dict[str, torch.optim.Optimizer]:
@@ -136,24 +196,10 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], owner: str) -> None:
     """Load a module's state, or say what does not fit.
 
     Raises:
-        CheckpointError: a name or a shape differs.
+        CheckpointError: a name, a shape or a type differs.
     """
-    here = module.state_dict()
-    for name in [*here, *state]:
-        saved, expected = _held(state, name), _held(here, name)
-        if saved != expected:
-            raise CheckpointError(
-                f"{owner}: the checkpoint is of another one: it holds {saved} for {name!r}, expected {expected}; use "
-                "the configuration, and the version of biograd, that it was made with"
-            )
+    checkpoint_schema.check_module(module, state, owner)
     module.load_state_dict(state)
-
-
-def _held(state: Mapping[str, Any], name: str) -> object:
-    """What a state holds under a name, for messages; of what is no weight its presence alone."""
-    if name not in state:
-        return "nothing"
-    return "a state" if name.endswith("_extra_state") else tuple(state[name].shape)
 
 
 def fill_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
@@ -162,10 +208,8 @@ def fill_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -
     Raises:
         CheckpointError: it is of another optimiser, or of other parameters.
     """
-    try:
-        optimizer.load_state_dict(dict(state))
-    except (ValueError, KeyError) as error:
-        raise CheckpointError(f"the checkpoint is of another optimizer: {error}") from None
+    checkpoint_schema.check_optimizer(optimizer, state, None)
+    optimizer.load_state_dict(dict(state))
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     for place, entries in state["state"].items():
         held = optimizer.state[parameters[place]]
@@ -192,7 +236,13 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
             return file.metadata() or {}, tensors
     except OSError as error:
         raise CheckpointError(f"cannot read the checkpoint {path}: {error}") from None
-    except (safetensors.SafetensorError, ValueError) as error:
+    except (
+        safetensors.SafetensorError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+    ) as error:  # a type we lack
         raise _damaged(path, str(error)) from None
 
 

@@ -129,7 +129,10 @@ def _go_back(trainer: Trainer, path: Path) -> None:
                 f"{file} was made with another configuration than {path / records.CONFIG} has; "
                 "put the old one back, or remove the checkpoint to start from the beginning"
             )
-        trainer.restore(state)
+        try:
+            trainer.restore(state)
+        except CheckpointError as error:
+            raise CheckpointError(f"{file}: {error}") from error
         folder.require_rows(path, trainer.position.epoch)
     if trainer.ranks.first:
         folder.cut(path, trainer.position.epoch, trainer.position.step)

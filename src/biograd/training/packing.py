@@ -1,5 +1,6 @@
 """Nested states (dicts, lists, tuples, scalars, tensors) as JSON beside named tensors, and back."""
 
+import reprlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +8,10 @@ import torch
 from torch import Tensor
 
 from biograd.errors import brief
+from biograd.records.schema import is_nested_deeper
+
+DEEPEST = 192
+"""Levels of JSON in each other; a level of a state takes three."""
 
 
 def pack(state: Any) -> tuple[Any, dict[str, Tensor]]:
@@ -22,21 +27,51 @@ def pack(state: Any) -> tuple[Any, dict[str, Tensor]]:
         ({'dict': [['step', 1], ['betas', {'tuple': [0.9, 0.99]}], [0, {'tensor': '0'}]]}, {'0': tensor([0., 0.])})
     """
     shelf = _Shelf()
-    return _part(state, shelf), shelf.tensors
+    skeleton = _part(state, shelf)
+    if is_nested_deeper(skeleton, DEEPEST):
+        raise TypeError(f"a checkpoint cannot hold what is nested more than {DEEPEST // 3} levels deep")
+    return skeleton, shelf.tensors
 
 
 def unpack(skeleton: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """What `pack` was given; each place of a tensor that was kept once gets the same tensor."""
-    if isinstance(skeleton, list):
-        return [unpack(item, tensors) for item in skeleton]
-    if not isinstance(skeleton, dict):
-        return skeleton
-    ((kind, content),) = skeleton.items()
-    if kind == "tensor":
-        return tensors[content]
-    if kind == "tuple":
-        return tuple(unpack(item, tensors) for item in content)
-    return {key: unpack(item, tensors) for key, item in content}
+    """What `pack` was given; each place of a tensor that was kept once gets the same tensor.
+
+    Raises:
+        ValueError: `pack` gave no such skeleton, or not with these tensors.
+    """
+    if is_nested_deeper(skeleton, DEEPEST):
+        raise ValueError(f"its parts lie in each other more than {DEEPEST} levels deep")
+    used: set[str] = set()
+    state = _whole(skeleton, tensors, used)
+    if unused := sorted(set(tensors) - used):
+        raise ValueError(f"no part of it has the tensor {reprlib.repr(unused[0])}")
+    return state
+
+
+def _whole(skeleton: Any, tensors: Mapping[str, Tensor], used: set[str]) -> Any:
+    match skeleton:
+        case list():
+            return [_whole(item, tensors, used) for item in skeleton]
+        case {"tensor": str(name)} if len(skeleton) == 1 and name in tensors:
+            used.add(name)
+            return tensors[name]
+        case {"tuple": list(items)} if len(skeleton) == 1:
+            return tuple(_whole(item, tensors, used) for item in items)
+        case {"dict": list(items)} if len(skeleton) == 1 and all(map(_is_entry, items)):
+            entries = {key: _whole(item, tensors, used) for key, item in items}
+            if len(entries) == len(items):
+                return entries
+    if isinstance(skeleton, dict):
+        raise ValueError(f"it has a part that is none, {reprlib.repr(skeleton)}")
+    return skeleton
+
+
+def _is_entry(item: Any) -> bool:
+    return isinstance(item, list) and len(item) == 2 and _is_key(item[0])
+
+
+def _is_key(key: Any) -> bool:
+    return isinstance(key, str | int) and not isinstance(key, bool)
 
 
 def _part(value: Any, shelf: "_Shelf") -> Any:
@@ -54,7 +89,7 @@ def _part(value: Any, shelf: "_Shelf") -> Any:
 
 
 def _key(key: Any) -> str | int:
-    if isinstance(key, str | int) and not isinstance(key, bool):
+    if _is_key(key):
         return key
     raise TypeError(f"a checkpoint cannot hold a key of type {type(key).__name__}: {brief(key)}")
 

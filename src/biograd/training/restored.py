@@ -13,6 +13,7 @@ from biograd.data import DataSet, Split, TensorBatches
 from biograd.errors import CheckpointError, UserMistake
 from biograd.rules.base import Rule
 from biograd.training import checkpoint, examples, folder, precision, versions
+from biograd.training.checkpoint_schema import Weights
 from biograd.training.config import RunConfig
 from biograd.training.run_setup import find_device, make_net, make_rule
 
@@ -81,7 +82,7 @@ def restored(
     path = Path(run)
     config = configuration(path, device=device, data_dir=data_dir)
     file = path / records.CHECKPOINT
-    state, fingerprint = checkpoint.load(file)
+    state, fingerprint = checkpoint.weights(file)
     if fingerprint != RunConfig.load(path / records.CONFIG).digest():
         raise CheckpointError(f"{file} was made with another configuration than the run's")
     versions.refuse_changed_files(path, config)
@@ -107,7 +108,7 @@ def configuration(
     return RunConfig(**RunConfig.load(path / records.CONFIG).to_json() | given)
 
 
-def _made(path: Path, config: RunConfig, state: dict[str, dict[str, Tensor]]) -> Restored:
+def _made(path: Path, config: RunConfig, state: Weights) -> Restored:
     whole = examples.load_data(config)
     versions.refuse_changed_examples(path, examples.digest(config, whole))
     place, dataset = find_device(config), examples.as_task(config, whole)
@@ -118,7 +119,7 @@ def _made(path: Path, config: RunConfig, state: dict[str, dict[str, Tensor]]) ->
     ).sample()
     rule = make_rule(config, net, precision.cast(sample, config.precision)).to(place)
     checkpoint.fill(net, state["net"], f"{path}: net")
-    checkpoint.fill(rule, state["rule"], f"{path}: rule")
+    checkpoint.fill(rule, state.get("rule", {}), f"{path}: rule")
     return Restored(path, config, place, dataset, net, rule)
 
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from biograd.data import Batches
 from biograd.errors import CheckpointError, NotFinite
 from biograd.records import EpochRow
-from biograd.training import checkpoint
-from biograd.training.checkpoint import Position
+from biograd.training import checkpoint, checkpoint_schema
+from biograd.training.checkpoint_schema import Position
 from biograd.training.distributed import GradientSum, Ranks
 from biograd.training.evaluation import evaluate
 from biograd.training.observers.base import (
@@ -155,17 +155,14 @@ class Trainer:
         Raises:
             CheckpointError: it is of other setup, or of another number of processes.
         """
-        count = len(state["sums"])
-        if count != self.ranks.size:
-            raise CheckpointError(
-                f"{self.folder} was trained by {count} processes, not {self.ranks.size}: resume it with as "
-                "many (torchrun --nproc-per-node), so that it gets the same bits"
-            )
+        whole: checkpoint_schema.State = checkpoint_schema.check(checkpoint_schema.State, state)
+        sums, random = self._of_processes(whole)
         self.position = checkpoint.restore(state, self.setup)
         self.clock.seconds = self.position.seconds
-        self._tally.restore(state["sums"][self.ranks.rank])
-        mine = {name: states[self.ranks.rank] for name, states in state["random"].items()}
-        restore_random_state(mine, self.setup.device)
+        self._tally.restore(sums[self.ranks.rank])
+        restore_random_state(
+            {name: states[self.ranks.rank] for name, states in random.items()}, self.setup.device
+        )
         saved = dict(state.get("observers", {}))  # none in a run that was begun before observers had a state
         for one in self.observers:
             if isinstance(one, Participant | Tracker) and one.name in saved:
@@ -175,6 +172,23 @@ class Trainer:
                 f"the run goes on without the observer {name!r}, whose state its checkpoint holds"
                 for name in saved
             ]
+
+    def _of_processes(self, state: checkpoint_schema.State) -> tuple[list[Tensor], dict[str, list[Tensor]]]:
+        """The sums and random numbers of every process.
+
+        Raises:
+            CheckpointError: they are of another number of processes, or none.
+        """
+        sums, random = state.get("sums", []), state.get("random", {})
+        if len(sums) != self.ranks.size:
+            raise CheckpointError(
+                f"{self.folder} was trained by {len(sums)} processes, not {self.ranks.size}: resume it with as "
+                "many (torchrun --nproc-per-node), so that it gets the same bits"
+            )
+        checkpoint_schema.check_sums(sums, self._tally.sums())
+        here = {name: [value] * self.ranks.size for name, value in random_state(self.setup.device).items()}
+        checkpoint_schema.require_alike(here, random, "random")
+        return sums, random
 
     def _observed(self) -> dict[str, Any]:
         """The states of observers that have one, by name."""
