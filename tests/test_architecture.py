@@ -15,9 +15,10 @@ SOURCE = Path(biograd.__file__).parent
 MODULES = sorted(SOURCE.rglob("*.py"))
 DOCS = SOURCE.parents[1] / "docs"
 
-FOUNDATION = {"errors", "user_files", "registry", "settings", "executor", "progress"}
+FOUNDATION = {"printable", "errors", "user_files", "registry", "settings", "executor", "progress"}
 ARROWS = {
-    "errors": set(),
+    "printable": set(),
+    "errors": {"printable"},
     "user_files": {"errors"},
     "registry": {"user_files"},
     "settings": {"errors"},

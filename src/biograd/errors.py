@@ -2,6 +2,8 @@
 
 import reprlib
 
+from biograd.printable import cut_short, one_line
+
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 80
 _SHORT.maxlong, _SHORT.maxlevel = 40, 3
@@ -17,14 +19,11 @@ def brief(value: object) -> str:
     return cut_short(_SHORT.repr(value), 160)
 
 
-def cut_short(text: str, longest: int = 300) -> str:
-    """A text on one line, without its middle where it is longer than so many signs."""
-    line = " ".join(text.split())
-    return line if len(line) <= longest else f"{line[: longest * 2 // 3]} … {line[-longest // 3 :]}"
-
-
 class BiogradError(Exception):
-    """The root of every error that biograd raises itself."""
+    """The root of every error that biograd raises itself; its message is one line, whatever value it quotes."""
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class UserMistake(BiogradError, ValueError):

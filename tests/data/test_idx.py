@@ -58,8 +58,10 @@ GOOD = idx_bytes(np.arange(12).reshape(3, 4))
         (b"\0\0\x0d\2" + GOOD[4:], "it starts with '00 00 0d 02'"),
         (b"\0\0\x08\0", "its header is cut short"),
         (GOOD[:9], "its header is cut short"),
+        (b"\0\0\x08\2" + b"\xff" * 8, "its header says [4294967295, 4294967295], more than 8 dimensions or"),
+        (b"\0\0\x08\x41" + bytes(4 * 65), "its header says 65 dimensions, more than 8 dimensions or"),
         (GOOD[:-1], "it holds 11 bytes of data where its header says [3, 4]"),
-        (GOOD + b"x", "it holds 13 bytes of data where its header says [3, 4]"),
+        (GOOD + b"x", "it holds more than 12 bytes of data where its header says [3, 4]"),
     ],
 )
 def test_a_broken_file_is_refused_with_the_reason(tmp_path, content, why):

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 
 from biograd.errors import BiogradError, UserMistake
+from biograd.printable import one_line
 from biograd.user_files import told
 
 DONE, FAILED, MISTAKE = 0, 1, 2
@@ -59,7 +60,7 @@ def _warnings_on_one_line(program: str) -> Iterator[None]:
     shown: set[str] = set()
 
     def show(message: Warning | str, *_: object) -> None:
-        line = " ".join(str(message).split())
+        line = one_line(str(message))
         if line not in shown:
             print(f"{program}: warning: {line}", file=sys.stderr)
         shown.add(line)
@@ -72,7 +73,7 @@ def _warnings_on_one_line(program: str) -> Iterator[None]:
 
 def _say(program: str, error: BaseException, code: int, message: str | None = None) -> int:
     line = "; ".join([message or _describe(error), *getattr(error, "__notes__", [])])
-    print(f"{program}: {' '.join(line.split())}", file=sys.stderr)
+    print(f"{program}: {one_line(line)}", file=sys.stderr)
     if isinstance(error, UserMistake):
         print(error.lines, end="", file=sys.stderr)
     return code

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from biograd.data.card import Card
 from biograd.data.dataset import DataSet, Preprocessing, Split
 from biograd.data.download import official_folder
+from biograd.data.files import reading
 from biograd.errors import DataUnavailable
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def read_pickle(path: Path) -> dict[str, Any]:
         DataUnavailable: it is no such pickle, is cut short, or asks for anything else.
     """
     try:
-        with path.open("rb") as file:
+        with reading(path), path.open("rb") as file:
             content = _ArrayUnpickler(file, encoding="bytes").load()
     except _MALFORMED as error:
         raise _broken(path, str(error) or type(error).__name__) from None

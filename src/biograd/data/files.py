@@ -1,6 +1,9 @@
 """Where data lies: which folder is meant, and which official files are in it. Nothing is fetched here."""
 
+import contextlib
+import gzip
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from biograd.data.card import Source
@@ -40,6 +43,21 @@ def check_directory(path: Path, what: str) -> Path:
     if not path.is_dir():
         raise DataUnavailable(f"{what} {path} is a file: name the folder that holds the data")
     return path
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Name the file that cannot be read.
+
+    Raises:
+        DataUnavailable: the file system refuses, or the disk fails.
+    """
+    try:
+        yield
+    except gzip.BadGzipFile:  # the file was read, and is none
+        raise
+    except OSError as error:
+        raise DataUnavailable(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def find_folder(root: Path, source: Source) -> Path:

@@ -4,12 +4,12 @@ import gzip
 import math
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from biograd.data.card import Card
 from biograd.data.dataset import DataSet, Preprocessing, Split
 from biograd.data.download import official_folder
-from biograd.data.files import held_file
+from biograd.data.files import held_file, reading
 from biograd.errors import DataUnavailable
 
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ IDX_FILES = (
     "t10k-images-idx3-ubyte.gz",
     "t10k-labels-idx1-ubyte.gz",
 )
+
+MOST, LARGEST = 8, 2**30
+"""Dimensions and bytes that are read of a file; the largest of those that are known has 3 and 47 million."""
 
 
 def load_idx_set(
@@ -56,28 +59,32 @@ def read_idx(path: Path) -> "np.ndarray":
     """
     import numpy as np
 
-    content = _content(path)
-    if len(content) < 4 or content[:3] != b"\0\0\x08":
-        raise _broken(
-            path, f"it starts with {content[:4].hex(' ')!r}, not with an IDX header of unsigned bytes"
-        )
-    start = 4 + 4 * content[3]
-    if content[3] == 0 or len(content) < start:
-        raise _broken(path, "its header is cut short")
-    sizes = [int(size) for size in np.frombuffer(content, ">u4", content[3], offset=4)]
-    if len(content) - start != math.prod(sizes):
-        raise _broken(path, f"it holds {len(content) - start} bytes of data where its header says {sizes}")
-    return np.frombuffer(content, np.uint8, offset=start).reshape(sizes).copy()
-
-
-def _content(path: Path) -> bytes:
-    if path.suffix != ".gz":
-        return path.read_bytes()
     try:
-        with gzip.open(path) as file:
-            return file.read()
+        with reading(path), gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            sizes = _sizes(path, file)
+            size = math.prod(sizes)
+            content = file.read(size + 1)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise _broken(path, f"it cannot be unpacked: {error}") from None
+    if len(content) != size:
+        held = f"more than {size}" if len(content) > size else f"{len(content)}"
+        raise _broken(path, f"it holds {held} bytes of data where its header says {sizes}")
+    return np.frombuffer(content, np.uint8).reshape(sizes).copy()
+
+
+def _sizes(path: Path, file: IO[bytes]) -> list[int]:
+    """What the header says; nothing is read of a file that says more than can be."""
+    start = file.read(4)
+    if len(start) < 4 or start[:3] != b"\0\0\x08":
+        raise _broken(path, f"it starts with {start.hex(' ')!r}, not with an IDX header of unsigned bytes")
+    sizes = file.read(4 * start[3])
+    if start[3] == 0 or len(sizes) < 4 * start[3]:
+        raise _broken(path, "its header is cut short")
+    found = [int.from_bytes(sizes[place : place + 4], "big") for place in range(0, len(sizes), 4)]
+    if len(found) > MOST or math.prod(found) > LARGEST:
+        said = f"{len(found)} dimensions" if len(found) > MOST else f"{found}"
+        raise _broken(path, f"its header says {said}, more than {MOST} dimensions or {LARGEST:,} bytes")
+    return found
 
 
 def _read_split(folder: Path, part: str, card: Card) -> Split:

@@ -26,11 +26,6 @@ def short(name: str) -> str:
     return name.rpartition(".py:")[2]
 
 
-def printable(text: str) -> str:
-    """Text of a record as a figure, a page or a terminal can show it: a sign in place of what has none."""
-    return text if text.isprintable() else "".join(sign if sign.isprintable() else "�" for sign in text)
-
-
 def percent(spread: Spread) -> str:
     """A fraction over seeds in percent; one seed shows no spread and says so.
 

@@ -14,8 +14,9 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from biograd.printable import printable
 from biograd.records import Cell, atomic_write
-from biograd.report.cells import brief_name_of, printable
+from biograd.report.cells import brief_name_of
 from biograd.report.palette import GRID, INK, PAPER, QUIET
 from biograd.report.table import Style
 

@@ -4,7 +4,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import biograd
-from biograd.report.cells import printable
+from biograd.printable import printable
 from biograd.report.drawing import Drawing
 from biograd.report.palette import DARK
 from biograd.report.svg import inline, variable

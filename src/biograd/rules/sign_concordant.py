@@ -20,7 +20,7 @@ from biograd.rules.parts.feedback_weights import (
     draw_like,
     root_mean_square,
 )
-from biograd.rules.parts.random_stream import RandomStream, keyed_generators
+from biograd.rules.parts.random_stream import RandomStream, counts, keyed_generators
 from biograd.settings import checked_settings
 
 
@@ -158,7 +158,7 @@ class BatchwiseRandomSignConcordant(FeedbackRule):
 
     def set_extra_state(self, state: Tensor) -> None:
         """Go on from the state of `get_extra_state`."""
-        self._seed, self._batches = (int(value) for value in state)
+        self._seed, self._batches = counts(state, 2)
 
 
 def _scales(weights: Mapping[str, Tensor], scale: float) -> WeightTable:

@@ -14,7 +14,7 @@ from biograd.credit.operations import Linear, Operation
 from biograd.rules.base import ErrorWeights
 from biograd.rules.feedback_rule import FeedbackRule
 from biograd.rules.parts.feedback_weights import Distribution, ExactNames, Seed, WeightTable, draw_beside
-from biograd.rules.parts.random_stream import RandomStream
+from biograd.rules.parts.random_stream import RandomStream, counts
 from biograd.settings import checked_settings
 
 Fraction = Annotated[float, Gt(0), Le(1)]
@@ -102,7 +102,7 @@ class WeightMirror(FeedbackRule):
 
     def set_extra_state(self, state: Tensor) -> None:
         """Go on from the state of `get_extra_state`."""
-        self._steps, self._mirrored = (int(value) for value in state)
+        self._steps, self._mirrored = counts(state, 2)
 
     @torch.no_grad()
     def _mirror(self, weights: Mapping[str, nn.Parameter], calls: list[TaughtCall]) -> None:

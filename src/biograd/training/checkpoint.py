@@ -45,7 +45,7 @@ def save(path: str | os.PathLike[str], state: Mapping[str, Any], fingerprint: st
     """
     skeleton, tensors = pack(state)
     text = json.dumps({"format": FORMAT, "fingerprint": fingerprint, "state": skeleton})
-    header = {"biograd": text, "crc32": str(_checksum(text, tensors))}
+    header = {"biograd": text, "crc32": str(checksum(text, tensors))}
     with records.replacing(path) as temporary:
         _write(temporary, tensors, header)
 
@@ -58,7 +58,7 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
     """
     header, tensors = _read(Path(path))
     text = header.get("biograd", "")
-    if header.get("crc32") != str(_checksum(text, tensors)):
+    if header.get("crc32") != str(checksum(text, tensors)):
         raise _damaged(path, "its content does not match its checksum")
     content = _content(path, text)
     try:
@@ -148,7 +148,8 @@ def _fill(state: Mapping[str, Any], setup: RunSetup) -> None:
     for name, optimizer in _optimizers(setup).items():
         fill_optimizer(optimizer, state[name])
     for name, schedule in _schedules(setup).items():
-        schedule.scheduler.load_state_dict(state[name])
+        with refusing(name):
+            schedule.scheduler.load_state_dict(state[name])
 
 
 @contextlib.contextmanager
@@ -157,14 +158,22 @@ def _all_or_nothing(setup: RunSetup) -> Iterator[None]:
     before = copy.deepcopy(capture(setup, Position()))
     try:
         yield
-    except Exception as error:
+    except CheckpointError:
         _fill(before, setup)
-        if isinstance(error, BiogradError | MemoryError | torch.OutOfMemoryError):
-            raise
+        raise
+
+
+@contextlib.contextmanager
+def refusing(owner: str) -> Iterator[None]:
+    """Say in one line what a part raises that is given a state: a rule, say, whose state has a form of its own."""
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
         first = next(iter(str(error).splitlines()), "")
-        raise CheckpointError(
-            f"the checkpoint is damaged or of another run: {type(error).__name__}: {first}"
-        ) from error
+        reason = first if isinstance(error, BiogradError) else f"{type(error).__name__}: {first}"
+        raise CheckpointError(f"{owner}: the checkpoint is damaged or of another run: {reason}") from error
 
 
 def _part(state: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -199,7 +208,8 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], owner: str) -> None:
         CheckpointError: a name, a shape or a type differs.
     """
     checkpoint_schema.check_module(module, state, owner)
-    module.load_state_dict(state)
+    with refusing(owner):
+        module.load_state_dict(state)
 
 
 def fill_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
@@ -209,7 +219,8 @@ def fill_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -
         CheckpointError: it is of another optimiser, or of other parameters.
     """
     checkpoint_schema.check_optimizer(optimizer, state, None)
-    optimizer.load_state_dict(dict(state))
+    with refusing("optimizer"):
+        optimizer.load_state_dict(dict(state))
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     for place, entries in state["state"].items():
         held = optimizer.state[parameters[place]]
@@ -252,7 +263,7 @@ def _damaged(path: str | os.PathLike[str], why: str) -> CheckpointError:
     )
 
 
-def _checksum(text: str, tensors: Mapping[str, Tensor]) -> int:
+def checksum(text: str, tensors: Mapping[str, Tensor]) -> int:
     """Over the JSON and each tensor's name, type, shape and content."""
     value = zlib.crc32(text.encode())
     for name, tensor in sorted(tensors.items()):

@@ -82,6 +82,7 @@ class State(TypedDict):
     """The states of observers that have one, by name."""
 
 
+@row
 class OfOptimizer(TypedDict):
     """What ``torch.optim.Optimizer.state_dict`` gives."""
 

@@ -157,12 +157,12 @@ class Trainer:
         """
         whole: checkpoint_schema.State = checkpoint_schema.check(checkpoint_schema.State, state)
         sums, random = self._of_processes(whole)
+        mine = {name: states[self.ranks.rank] for name, states in random.items()}
+        with checkpoint.refusing("random"):
+            restore_random_state(mine, self.setup.device)
         self.position = checkpoint.restore(state, self.setup)
         self.clock.seconds = self.position.seconds
         self._tally.restore(sums[self.ranks.rank])
-        restore_random_state(
-            {name: states[self.ranks.rank] for name, states in random.items()}, self.setup.device
-        )
         saved = dict(state.get("observers", {}))  # none in a run that was begun before observers had a state
         for one in self.observers:
             if isinstance(one, Participant | Tracker) and one.name in saved:

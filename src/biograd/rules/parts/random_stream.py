@@ -1,10 +1,13 @@
 """Random numbers of a rule's own: a function of its seed and of how often it drew, and part of its state."""
 
+import reprlib
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from biograd.errors import UserMistake
 
 
 class RandomStream(nn.Module):
@@ -47,7 +50,20 @@ class RandomStream(nn.Module):
 
     def set_extra_state(self, state: Tensor) -> None:
         """Go on from the state of `get_extra_state`."""
-        self._seed, self._draws = (int(value) for value in state)
+        self._seed, self._draws = counts(state, 2)
+
+
+def counts(state: Tensor, number: int) -> list[int]:
+    """So many whole numbers from 0 on, as the state of a rule that counts holds them.
+
+    Raises:
+        UserMistake: it holds anything else.
+    """
+    if tuple(state.shape) != (number,) or state.dtype != torch.int64 or (state < 0).any():
+        raise UserMistake(
+            f"a state of a rule is {reprlib.repr(state.tolist())}, expected {number} counts from 0 on"
+        )
+    return [int(value) for value in state]
 
 
 def keyed_generator(device: torch.device | str, *key: int) -> torch.Generator:
