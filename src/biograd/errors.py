@@ -1,5 +1,7 @@
 """What can go wrong, in one family, so that a command knows a user's mistake from a fault."""
 
+import errno
+import os
 import reprlib
 
 from biograd.printable import cut_short, one_line
@@ -55,6 +57,30 @@ class CheckpointError(UserMistake):
 
 class RunFailed(BiogradError):
     """A run could not be finished (it diverged, or the disk is full); the command line exits with 1."""
+
+
+_NOT_THERE = {errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO}
+
+
+def unreadable(path: str | os.PathLike[str], error: OSError, expected: str) -> BiogradError:
+    """What to raise of a file that cannot be read.
+
+    Args:
+        path: of the file.
+        error: what the system raised.
+        expected: what it should have been.
+
+    Returns:
+        A mistake, where there is no such file; a failure, where the disk or the file system refuses.
+    """
+    if error.errno in _NOT_THERE:
+        return UserMistake(f"cannot read {path}: {error.strerror}; expected {expected}")
+    return RunFailed(f"cannot read {path}: {error.strerror or error}")
+
+
+def unwritable(path: str | os.PathLike[str], error: OSError) -> "RunFailed":
+    """What to raise of a file that cannot be written, and of which nothing is half written."""
+    return RunFailed(f"cannot write {path}: {error.strerror or error}; what was there is as it was")
 
 
 class NotFinite(RunFailed):

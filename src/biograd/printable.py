@@ -7,7 +7,7 @@ def printable(text: str) -> str:
     r"""Text with a sign in place of what has none, such as control characters and halves of surrogate pairs.
 
     Example:
-        >>> printable("fa\\x1b[31m")
+        >>> printable("fa\x1b[31m")
         'fa�[31m'
     """
     return text if text.isprintable() else "".join(sign if sign.isprintable() else "�" for sign in text)
@@ -17,7 +17,7 @@ def one_line(text: str) -> str:
     r"""Text as one line that can be read at a glance, whatever a user's value brought into it.
 
     Example:
-        >>> one_line("a\\nb"), len(one_line("x" * 10_000))
+        >>> one_line("a\nb"), len(one_line("x" * 10_000))
         ('a b', 400)
     """
     return _cut(printable(" ".join(_cut(word, _LONGEST_WORD) for word in text.split())), _LONGEST)

@@ -230,9 +230,9 @@ def _one_joined(words: list[str], rng: random.Random, word: str) -> None:
 _TYPED = [
     "", " ", "-", "--", "---", "-1", "nan", "inf", "-inf", "1e999", "0", "0.5", "9" * 400, "9" * 5000, "0x10", "1_0",
     "\x00", "a\x00b", "\x1b[31m", "\n", "\ud800", "é", "٣", "²", "\u202e", HOSTILE, "{}", "[]", "%s", "$HOME", "~",
-    "~nobody/x", "..", "/", "/dev/null", "/dev/full", "/root/none", "x" * 300, "x" * 100_000, ",", ",,", "a,", "--rule.",
-    "--.x", "--rule.scale.x", "--rule.form.x=1", "--net.widths=", "mine.py:", ":", ".py:", "none.py:None", "bp", "fa", "iris",
-    "mlp", "--json", "--help",
+    "~nobody/x", "..", "/", "/dev/null", "/dev/full", "/root/none", "x" * 300, "x" * 100_000, ",", ",,", "a,",
+    "--rule.", "--.x", "--rule.scale.x", "--rule.form.x=1", "--net.widths=", "mine.py:", ":", ".py:", "none.py:None",
+    "bp", "fa", "iris", "mlp", "--json", "--help",
 ]  # fmt: skip
 
 

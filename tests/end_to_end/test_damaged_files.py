@@ -10,6 +10,7 @@ import os
 import resource
 import shutil
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -122,6 +123,7 @@ def _little_memory():
 def stopped(tmp_path_factory) -> Path:
     """Runs that were stopped in their second epoch, by name."""
     folder = tmp_path_factory.mktemp("stopped")
+    warnings.simplefilter("ignore")  # pytest puts the filters back after each test
     for name, flags in RUNS.items():
         small = {"data": "iris", "net": {"name": "mlp", "widths": "4,4"}, "epochs": 2, "batch_size": 30}
         config = RunConfig.from_sources({**small, "checkpoint_every": 1, "device": "cpu", **flags})
@@ -134,6 +136,7 @@ def stopped(tmp_path_factory) -> Path:
 def done(tmp_path_factory) -> Path:
     """A finished run."""
     folder = tmp_path_factory.mktemp("done") / "done"
+    warnings.simplefilter("ignore")
     training.train(
         RunConfig.from_sources(
             {

@@ -78,7 +78,7 @@ MISTAKES = {
     "compare --rules bp,fa --data iris --net mine.py:Checkpointed": "activation checkpointing",
     "train --rule fa --data iris --net convnet": "convnet",
     # configuration files
-    f"{TRAIN} --config nowhere.toml": "cannot read the configuration file nowhere.toml",
+    f"{TRAIN} --config nowhere.toml": "cannot read nowhere.toml: No such file or directory; expected a config",
     f"{TRAIN} --config mine.py": "mine.py is not valid TOML",
     f"{TRAIN} --config .": "Is a directory",
     f"{TRAIN} --config unknown-key.toml": "unknown-key.toml has an unknown key 'epoch': did you mean 'epochs'?",

@@ -62,8 +62,10 @@ def parse(parser: Parser, arguments: Sequence[str]) -> argparse.Namespace:
         arguments: what was typed after the program's name.
 
     Raises:
-        UserMistake: an unknown command or flag (the nearest is suggested), or a bad value.
+        UserMistake: an unknown command or flag (the nearest is suggested), a bad value, or a NUL in a word.
     """
+    if wrong := next((word for word in arguments if "\0" in word), None):
+        raise UserMistake(f"{wrong!r} holds a sign that no file, name or number does")
     chosen, words = parser, 0
     while commands := chosen.commands():
         command = next(iter(arguments[words:]), None)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from biograd.cli.output import print_json
-from biograd.errors import RunFailed, UserMistake
+from biograd.errors import RunFailed, UserMistake, unwritable
 
 if TYPE_CHECKING:
     from biograd.records import Result
@@ -160,9 +160,13 @@ def _task(config: "RunConfig") -> str:
 def _made(folder: Path) -> Path:
     for number in count(1):
         candidate = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
-        with contextlib.suppress(FileExistsError):
+        try:
             candidate.mkdir(parents=True)
-            return candidate
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise unwritable(candidate, error) from error
+        return candidate
     raise AssertionError("unreachable: the numbers do not end")
 
 

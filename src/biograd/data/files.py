@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from biograd.data.card import Source
-from biograd.errors import DataUnavailable
+from biograd.errors import DataUnavailable, unreadable
 
 VARIABLE = "BIOGRAD_DATA"
 
@@ -50,14 +50,15 @@ def reading(path: Path) -> Iterator[None]:
     """Name the file that cannot be read.
 
     Raises:
-        DataUnavailable: the file system refuses, or the disk fails.
+        UserMistake: there is no such file.
+        RunFailed: the disk or the file system refuses.
     """
     try:
         yield
     except gzip.BadGzipFile:  # the file was read, and is none
         raise
     except OSError as error:
-        raise DataUnavailable(f"cannot read {path}: {error.strerror or error}") from error
+        raise unreadable(path, error, "a data set's official file") from error
 
 
 def find_folder(root: Path, source: Source) -> Path:

@@ -1,10 +1,11 @@
 """IDX files, the format of MNIST and of the sets made after it."""
 
 import gzip
+import io
 import math
 import zlib
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from biograd.data.card import Card
 from biograd.data.dataset import DataSet, Preprocessing, Split
@@ -72,7 +73,7 @@ def read_idx(path: Path) -> "np.ndarray":
     return np.frombuffer(content, np.uint8).reshape(sizes).copy()
 
 
-def _sizes(path: Path, file: IO[bytes]) -> list[int]:
+def _sizes(path: Path, file: io.BufferedIOBase) -> list[int]:
     """What the header says; nothing is read of a file that says more than can be."""
     start = file.read(4)
     if len(start) < 4 or start[:3] != b"\0\0\x08":
@@ -81,7 +82,7 @@ def _sizes(path: Path, file: IO[bytes]) -> list[int]:
     if start[3] == 0 or len(sizes) < 4 * start[3]:
         raise _broken(path, "its header is cut short")
     found = [int.from_bytes(sizes[place : place + 4], "big") for place in range(0, len(sizes), 4)]
-    if len(found) > MOST or math.prod(found) > LARGEST:
+    if len(found) > MOST or math.prod(max(size, 1) for size in found) > LARGEST:
         said = f"{len(found)} dimensions" if len(found) > MOST else f"{found}"
         raise _broken(path, f"its header says {said}, more than {MOST} dimensions or {LARGEST:,} bytes")
     return found

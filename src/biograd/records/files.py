@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from biograd.errors import RunFailed, UserMistake
+from biograd.errors import UserMistake, unreadable, unwritable
 from biograd.records.places import read_bytes, refuse_packed
 from biograd.records.schema import Json, is_nested_deeper
 
@@ -44,7 +44,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         _sync(temporary)
         os.replace(temporary, path)
     except OSError as error:
-        raise _not_written(path, error) from error
+        raise unwritable(path, error) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -76,13 +76,26 @@ def read_json(path: str | os.PathLike[str]) -> Json:
 
     Raises:
         UserMistake: there is no such file, or it holds no JSON object.
+        RunFailed: the disk or the file system refuses.
     """
     try:
-        return _parse(read_bytes(path))
+        return parse(read_bytes(path))
     except OSError as error:
-        raise UserMistake(f"cannot read {path}: {error.strerror}; expected a run's record") from None
+        raise unreadable(path, error, "a run's record") from None
     except ValueError as error:
         raise UserMistake(f"{path}: {error}; restore the file or remove the run's folder") from None
+
+
+def make_folder(path: str | os.PathLike[str]) -> None:
+    """Make a folder, and those that it lies in, where there is none.
+
+    Raises:
+        RunFailed: it cannot be made.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(path, error) from error
 
 
 def append_line(path: str | os.PathLike[str], row: Mapping[str, Any], *, durable: bool = False) -> None:
@@ -113,7 +126,7 @@ def append_line(path: str | os.PathLike[str], row: Mapping[str, Any], *, durable
             if durable:
                 os.fsync(file.fileno())
     except OSError as error:
-        raise _not_written(path, error) from error
+        raise unwritable(path, error) from error
 
 
 def read_lines(path: str | os.PathLike[str], *, is_whole: bool = False) -> list[Json]:
@@ -158,12 +171,12 @@ def _lines(path: Path, is_whole: bool = False) -> list[tuple[bytes, Json]]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise UserMistake(f"cannot read {path}: {error.strerror}; expected lines of JSON") from None
+        raise unreadable(path, error, "lines of JSON") from None
     numbered = [(number, line) for number, line in enumerate(raw, start=1) if line.strip()]
     rows = []
     for number, line in numbered:
         try:
-            rows.append((line, _parse(line)))
+            rows.append((line, parse(line)))
         except ValueError as error:
             if number == numbered[-1][0] and not is_whole:
                 break
@@ -172,13 +185,17 @@ def _lines(path: Path, is_whole: bool = False) -> list[tuple[bytes, Json]]:
     return rows
 
 
-def _parse(text: bytes) -> Json:
+def parse(text: bytes) -> Json:
     """A JSON object, in which NaN and infinity, if something else wrote them, read as null.
 
-    What is nested so deeply that it would end in a `RecursionError` somewhere behind is refused here.
+    Raises:
+        ValueError: it is none, an object in it has a key twice, or it is nested so deeply that it would end in a
+            `RecursionError` somewhere behind.
     """
     try:
-        value = json.loads(text, parse_constant=lambda _: None)
+        value = json.loads(text, parse_constant=lambda _: None, object_pairs_hook=_each_key_once)
+    except _Twice as error:
+        raise ValueError(str(error)) from None
     except (ValueError, RecursionError):
         raise ValueError("not valid JSON") from None
     if not isinstance(value, dict):
@@ -186,6 +203,17 @@ def _parse(text: bytes) -> Json:
     if is_nested_deeper(value, DEEPEST):
         raise ValueError(f"objects and lists lie in each other more than {DEEPEST} levels deep")
     return value
+
+
+class _Twice(ValueError):
+    """A key that an object has two values under."""
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> Json:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise _Twice("an object has a key twice, so that it does not say which value is meant")
+    return found
 
 
 def _plain(value: Any) -> Any:
@@ -211,7 +239,3 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _not_written(path: str | os.PathLike[str], error: OSError) -> RunFailed:
-    return RunFailed(f"cannot write {path}: {error.strerror or error}; what was there is as it was")

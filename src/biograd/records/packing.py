@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from biograd.errors import RunFailed, UserMistake
+from biograd.errors import UserMistake, unreadable
 from biograd.records import packed
-from biograd.records.files import atomic_write
+from biograd.records.files import atomic_write, make_folder
 from biograd.records.places import read_packed, unpacked
 
 
@@ -90,7 +90,7 @@ def unpack(file: str | os.PathLike[str], folder: str | os.PathLike[str] | None =
     folder = unpacked(file) if folder is None else Path(folder)
     missing = [name for name in content if not _is_there(folder, name, content[name])]
     for name in missing:
-        _make_folder((folder / name).parent)
+        make_folder((folder / name).parent)
         atomic_write(folder / name, content[name])
     return folder, len(content)
 
@@ -108,7 +108,14 @@ def _read(folder: Path) -> tuple[dict[str, bytes], dict[str, int]]:
             "the folders in it"
         )
     left_out = Counter(path.name for path in files if path not in records)
-    return {name: path.read_bytes() for path, name in records.items()}, dict(left_out.most_common())
+    return {name: _content(path) for path, name in records.items()}, dict(left_out.most_common())
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise unreadable(path, error, "a record") from error
 
 
 def _files(folder: Path) -> dict[Path, str]:
@@ -158,16 +165,9 @@ def _is_there(folder: Path, name: str, content: bytes) -> bool:
     there = next(place for place in (path, *path.parents) if place.exists())
     if there != path and there.is_dir():
         return False
-    if not there.is_file() or there != path or path.read_bytes() != content:
+    if not there.is_file() or there != path or _content(path) != content:
         raise UserMistake(f"{there} is there with other content: give another folder, or move it away")
     return True
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunFailed(f"cannot write {folder}: {error.strerror}") from error
 
 
 def _beside(folder: Path) -> Path:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from biograd.errors import UserMistake
+from biograd.errors import UserMistake, unreadable
 from biograd.records import packed
 
 KEPT_OPEN = 16
@@ -149,7 +149,7 @@ def _records(file: Path) -> Mapping[str, bytes]:
         status = file.stat()
         return _opened(file, status.st_ino, status.st_size, status.st_mtime_ns)
     except OSError as error:
-        raise UserMistake(f"cannot read {file}: {error.strerror}; expected a packed file") from None
+        raise unreadable(file, error, "a packed file") from None
     except ValueError as error:
         raise UserMistake(
             f"{file} is no packed file, or damaged: {error}; restore it, or pack the runs again"

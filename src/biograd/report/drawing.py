@@ -15,7 +15,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from biograd.printable import printable
-from biograd.records import Cell, atomic_write
+from biograd.records import Cell, atomic_write, make_folder
 from biograd.report.cells import brief_name_of
 from biograd.report.palette import GRID, INK, PAPER, QUIET
 from biograd.report.table import Style
@@ -70,7 +70,7 @@ class Drawing:
 
     def save(self, folder: Path) -> Path:
         """Write both files into a folder, which is made where there is none; the SVG file's path."""
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         atomic_write(folder / f"{self.name}.pdf", self.pdf)
         atomic_write(folder / f"{self.name}.svg", self.svg)
         return folder / f"{self.name}.svg"

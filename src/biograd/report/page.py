@@ -11,8 +11,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from biograd.errors import RunFailed, UserMistake
-from biograd.records import Cell, Run, StudyOutcome, atomic_write, read_study, search, unpacked
+from biograd.errors import UserMistake
+from biograd.records import Cell, Run, StudyOutcome, atomic_write, make_folder, read_study, search, unpacked
 from biograd.report import figures, study, tables
 from biograd.report.alignment import alignment
 from biograd.report.cells import name_of, short
@@ -143,10 +143,7 @@ def _named_apart(drawing: Drawing, taken: set[str]) -> Drawing:
 
 
 def _write_figures(folder: Path, drawings: Iterable[Drawing]) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunFailed(f"cannot write {folder}: {error.strerror}") from error
+    make_folder(folder)
     for drawing in drawings:
         atomic_write(folder / f"{drawing.name}.svg", drawing.svg)
         atomic_write(folder / f"{drawing.name}.pdf", drawing.pdf)

@@ -14,7 +14,7 @@ import torch
 
 from biograd.errors import UserMistake
 from biograd.executor import Executor, Local
-from biograd.records import Environment, environment, exists, read_row, refuse_packed, write_json
+from biograd.records import Environment, environment, exists, make_folder, read_row, refuse_packed, write_json
 from biograd.records.schema import Json
 from biograd.records.theory import SimulationRecord, TrialOutcome
 from biograd.theory.settings import SimulationSettings
@@ -108,7 +108,7 @@ def run(
     tell(done)
     if len(found) < len(set(simulations)):
         refuse_packed(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     with _one_thread():
         here, parts = (
             environment(),

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from biograd import records
-from biograd.errors import BiogradError, CheckpointError
+from biograd.errors import BiogradError, CheckpointError, UserMistake, unreadable
 from biograd.records.schema import checked
 from biograd.training import checkpoint_schema, schedules
 from biograd.training.checkpoint_schema import FORMAT, Position
@@ -55,6 +55,7 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
 
     Raises:
         CheckpointError: there is no such file, it is no checkpoint, or it is damaged.
+        RunFailed: the disk or the file system refuses.
     """
     header, tensors = _read(Path(path))
     text = header.get("biograd", "")
@@ -241,20 +242,32 @@ def _write(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> No
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     try:
+        _read_through(path)
         with safetensors.safe_open(path, framework="pt") as file:
             # Clones: tensors in memory that the file is mapped to would be neither aligned nor ours.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
             return file.metadata() or {}, tensors
     except OSError as error:
-        raise CheckpointError(f"cannot read the checkpoint {path}: {error}") from None
-    except (
-        safetensors.SafetensorError,
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-    ) as error:  # a type we lack
+        wrong = unreadable(path, error, "a checkpoint")
+        raise CheckpointError(str(wrong)) if isinstance(wrong, UserMistake) else wrong from None
+    except _NONE as error:
         raise _damaged(path, str(error)) from None
+
+
+_NONE = (
+    safetensors.SafetensorError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+)  # the last of types we lack
+
+
+def _read_through(path: Path) -> None:
+    """Read a file once before it is mapped: where the disk fails this raises, and a mapped file ends the process."""
+    with path.open("rb", buffering=0) as file:
+        while file.read(1 << 24):
+            pass
 
 
 def _damaged(path: str | os.PathLike[str], why: str) -> CheckpointError:

@@ -1,7 +1,6 @@
 """Flags and files as layers of one nested mapping, merged key by key."""
 
 import difflib
-import json
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from biograd import records
-from biograd.errors import UserMistake, brief, cut_short
+from biograd.errors import UserMistake, brief, cut_short, unreadable
 
 CHOICES = ("rule", "data", "net", "optimizer", "feedback_optimizer", "schedule", "penalty")
 """The keys that hold a name and its settings; in a layer, flat: ``{"name": "fa", "scale": 0.5}``."""
@@ -80,16 +79,13 @@ def _table(label: str, table: Mapping[str, Any], file: str, known: Sequence[str]
 
 def _content(path: Path) -> dict[str, Any]:
     try:
-        text = records.read_bytes(path).decode()
-        content = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        raw = records.read_bytes(path)
+        return records.parse(raw) if path.suffix == ".json" else tomllib.loads(raw.decode())
     except OSError as error:
-        raise UserMistake(f"cannot read the configuration file {path}: {error.strerror}") from None
+        raise unreadable(path, error, "a configuration file") from None
     except (ValueError, RecursionError) as error:
         expected = "JSON" if path.suffix == ".json" else "TOML"
         raise UserMistake(f"{path} is not valid {expected}: {error}") from None
-    if not isinstance(content, dict):
-        raise UserMistake(f"{path}: expected a JSON object, got {type(content).__name__}")
-    return content
 
 
 def layer(content: Mapping[str, Any], source: str, known: Sequence[str]) -> Layer:

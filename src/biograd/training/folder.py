@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from biograd import records
-from biograd.errors import CheckpointError, UserMistake
+from biograd.errors import CheckpointError, UserMistake, unwritable
 from biograd.records import (
     CHECKPOINT,
     CONFIG,
@@ -47,7 +47,7 @@ def fresh(folder: Path) -> Iterator[None]:
     Raises:
         UserMistake: the folder is not empty, or another process trains in it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    records.make_folder(folder)
     with _locked(folder):
         _refuse_content(folder)
         records.remove_leftovers(folder)
@@ -150,8 +150,11 @@ def sync_diagnostics(folder: Path) -> None:
     """Wait until the measured rows are on the disk, so that no checkpoint is ahead of them."""
     path = folder / DIAGNOSTICS
     if path.exists():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
+        try:
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise unwritable(path, error) from error
 
 
 def _environment(setup: RunSetup) -> Environment:
@@ -175,11 +178,14 @@ def _refuse_content(folder: Path) -> None:
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Hold a lock that the system lets go of when the process dies, however it dies."""
-    with open(folder / _LOCK, "ab") as file:
+    with contextlib.ExitStack() as held:
         try:
+            file = held.enter_context(open(folder / _LOCK, "ab"))
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserMistake(
                 f"another process trains in {folder}: wait for it, or give another folder"
             ) from None
+        except OSError as error:
+            raise unwritable(folder / _LOCK, error) from error
         yield
