@@ -353,7 +353,7 @@ _VALUES = {
 }
 _KEYS = {
     "missing": _drop,
-    "twice": _twice,
+    "key twice": _twice,
     "renamed": _rename("other"),
     "renamed to a script": _rename(HOSTILE),
     "renamed to a surrogate": _rename("\udc80"),
