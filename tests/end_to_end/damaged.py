@@ -63,7 +63,7 @@ def states(path: Path, seed: int) -> Iterator[tuple[str, bytes]]:
     """Checkpoints without end that are whole files with the right checksum, and hold what no run leaves."""
     rng = random.Random(seed)
     with safetensors.safe_open(path, framework="pt") as file:
-        whole = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        whole = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         text = file.metadata()["biograd"]
     while True:
         for how, damage in [*_VALUES.items(), *_KEYS.items()]:

@@ -74,19 +74,8 @@ lr = 0.1
 """
 PENALTY = {"name": "orthogonality", "strength": 0.1}
 RUNS = {
-    "kp": {
-        "rule": "kp",
-        "optimizer": {"name": "sgd", "momentum": 0.9},
-        "penalty": PENALTY,
-    },
-    "wm": {"rule": "wm", "schedule": {"name": "step", "at": "1"}},
-    "dtp": {"rule": {"name": "dtp", "schedule": "alternating"}, "optimizer": "adagrad"},
+    "kp": {"rule": "kp", "optimizer": {"name": "sgd", "momentum": 0.9}, "penalty": PENALTY},
     "brsf": {"rule": "brsf", "optimizer": "nadam", "schedule": "none"},
-    "gait-prop": {
-        "rule": "gait-prop",
-        "net": {"name": "square"},
-        "penalty": PENALTY,
-    },
 }
 
 
