@@ -298,3 +298,39 @@ def test_any_words_are_a_command_or_refused(done, tmp_path, biograd, monkeypatch
         in_one_line(biograd(*words, "")) if len(words) == 1 else in_one_line(biograd(*words))
 
     tried(((words,) for words in damaged.typed(COMMANDS, SEED)), ended)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"WORLD_SIZE": "x"},
+        {"WORLD_SIZE": "-2"},
+        {"WORLD_SIZE": "2"},
+        {"WORLD_SIZE": "2", "RANK": "first"},
+        {"WORLD_SIZE": "2", "RANK": "0", "MASTER_PORT": "9" * 5000},
+        {"WORLD_SIZE": "2", "RANK": "0", "MASTER_PORT": "29500"},
+    ],
+    ids=str,
+)
+def test_an_environment_that_torchrun_did_not_make_is_refused(variables, tmp_path, biograd, monkeypatch):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    out = tmp_path / "run"
+    assert "torchrun" in biograd(f"train --rule fa {SMALL} --out {out}").mistake
+    assert not out.exists()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_records_of_simulations_of_any_content_are_read_or_refused(tmp_path, biograd):
+    small = "--activation relu --examples 4 --features 5 --width 6 --steps 3 --trials 1"
+    command = f"theory alignment {small} --out {tmp_path}"
+    assert biograd(command).code == 0
+    (file,) = tmp_path.glob("*.json")
+    whole = file.read_bytes()
+
+    def read(name: Path, how: str, content: bytes | None) -> None:
+        file.write_bytes(whole if content is None else content)
+        in_one_line(biograd(command))
+        file.write_bytes(whole)
+
+    tried(damaged.damaged(tmp_path, [Path(file.name)], SEED), read)

@@ -14,6 +14,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from biograd.errors import UserMistake
+
 
 @dataclass(frozen=True)
 class Ranks:
@@ -80,11 +82,14 @@ def joined(device: torch.device) -> Iterator[Ranks]:
 
     A process group that exists already is used and left as it is. CUDA devices are taken by local rank,
     and talk through NCCL; everything else through Gloo.
+
+    Raises:
+        UserMistake: what ``torchrun`` sets in the environment is there in part, or wrong.
     """
-    started = not dist.is_initialized() and int(os.environ.get("WORLD_SIZE", "1")) > 1
+    started = not dist.is_initialized() and _of_torchrun("WORLD_SIZE", 1) > 1
     if started:
         device = _local(device)
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        _join("nccl" if device.type == "cuda" else "gloo")
     if not dist.is_initialized():
         yield Ranks(device)
         return
@@ -100,10 +105,30 @@ def is_first() -> bool:
     return dist.get_rank() == 0 if dist.is_initialized() else os.environ.get("RANK", "0") == "0"
 
 
+def _join(backend: str) -> None:
+    for name in ("RANK", "MASTER_PORT"):
+        _of_torchrun(name)
+    try:
+        dist.init_process_group(backend)
+    except ValueError as error:  # a name is missing, or a number out of range
+        raise UserMistake(f"{str(error).splitlines()[0]}; start the processes with torchrun") from None
+
+
+def _of_torchrun(name: str, otherwise: int | None = None) -> int:
+    """A number that ``torchrun`` sets in the environment of each process."""
+    value = os.environ.get(name, otherwise)
+    if value is None or not str(value).isdecimal() or len(str(value)) > 9:
+        raise UserMistake(
+            f"${name} is {value!r}, expected the number that torchrun sets: start the processes with torchrun, "
+            "or unset $WORLD_SIZE to train in this one alone"
+        )
+    return int(value)
+
+
 def _local(device: torch.device) -> torch.device:
     if device.type != "cuda" or device.index is not None:
         return device
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    device = torch.device("cuda", _of_torchrun("LOCAL_RANK", 0))
     torch.cuda.set_device(device)
     return device
 
