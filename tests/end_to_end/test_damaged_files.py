@@ -24,7 +24,7 @@ from biograd.training import RunConfig
 from biograd.training.observers.base import Observer, StepTaken
 from biograd.training.trainer import Trainer
 
-COUNT = int(os.environ.get("BIOGRAD_DAMAGED", "12"))
+COUNT = int(os.environ.get("BIOGRAD_DAMAGED", "8"))
 APART = 1 if COUNT >= 100 else 5
 SEED = 11
 LARGEST = 2**30

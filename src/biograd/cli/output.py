@@ -8,6 +8,8 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from biograd.printable import one_line, printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -38,7 +40,7 @@ def without_nan(value: Any) -> Any:
 
 def note(message: str) -> None:
     """A line beside the result, for whoever watches: it goes to standard error."""
-    print(message, file=sys.stderr)
+    print(one_line(message), file=sys.stderr)
 
 
 def print_table(table: "Table") -> None:
@@ -71,6 +73,7 @@ def columns(rows: Sequence[Sequence[str]], indent: str = "  ") -> str:
     """
     if not rows:
         return ""
+    rows = [[printable(cell.replace("\n", " ")) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
     return "\n".join(_wrapped(row, widths, indent) for row in rows)
 

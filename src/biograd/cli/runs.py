@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from biograd.cli.output import print_json
 from biograd.errors import RunFailed, UserMistake, unwritable
+from biograd.printable import printable
 
 if TYPE_CHECKING:
     from biograd.records import Result
@@ -117,18 +118,18 @@ def announce(result: "Result", as_json: bool) -> None:
     if as_json:
         print_json(result)
         return
-    print(
-        f"{result.get('label', result['rule'])} on {result['data']} with {result['net']}, seed {result['seed']}: ",
-        end="",
+    label, data, net = (
+        printable(name) for name in (result.get("label", result["rule"]), result["data"], result["net"])
     )
+    print(f"{label} on {data} with {net}, seed {result['seed']}: ", end="")
     print(f"epochs {result['epochs']}, steps {result['steps']}, {result['seconds']:.1f} s")
     if stopped := result.get("stopped"):
-        print(f"  stopped by {stopped}")
+        print(f"  stopped by {printable(stopped)}")
     _announce_part("train", result["train_accuracy"], result["train_loss"])
     balanced = result.get("validation_balanced_accuracy"), result.get("test_balanced_accuracy")
     _announce_part("validation", result["validation_accuracy"], result["validation_loss"], balanced[0])
     _announce_part("test", result["test_accuracy"], result["test_loss"], balanced[1])
-    print(result["run"])
+    print(printable(result["run"]))
 
 
 def _announce_part(

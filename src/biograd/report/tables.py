@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from biograd.printable import printable
 from biograd.records import Cell, Spread
 from biograd.report.cells import brief_name_of, percent, seconds_text, short, state_of
 from biograd.report.table import Table, Task
@@ -114,14 +115,15 @@ def terminal_table(
     from rich.text import Text
 
     table = RichTable(
-        title=None if title is None else Text(title), caption=None if caption is None else Text(caption)
+        title=None if title is None else Text(printable(title)),
+        caption=None if caption is None else Text(caption),
     )
     table.box, table.pad_edge, table.padding = box.SIMPLE_HEAD, False, (0, 1, 0, 0)
     for column in columns:
         heading = Text(column.title.replace(" accuracy", "\naccuracy"))
         table.add_column(heading, justify="right" if column.numeric else "left", overflow="fold")
     for row in in_rows(columns):
-        table.add_row(*(Text(entry.text) for entry in row))
+        table.add_row(*(Text(printable(entry.text)) for entry in row))
     return table
 
 
@@ -226,4 +228,4 @@ def _markdown_text(text: str) -> str:
     """Text that cannot end its cell or turn into markup."""
     for sign in "\\`*_[]<>|":
         text = text.replace(sign, f"\\{sign}")
-    return " ".join(text.split())
+    return printable(" ".join(text.split()))
