@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from biograd.credit import unwrap
+from biograd.credit.full_precision import full_precision
 from biograd.credit.isolation import isolated
 from biograd.rules.base import Rule
 
@@ -18,7 +19,8 @@ def reconstruction_losses(net: nn.Module, rule: Rule, x: Tensor) -> dict[str, fl
 
     over the examples of the batch, as `Rule.reconstruction_losses` gives it. At least 0, which is an inverse; at 1 the
     decoder is no better than one that always gives zero. It is relative, so that layers of any width and activity can
-    be compared. It is measured on activity without noise; what a decoder is trained to lower may differ.
+    be compared. It is measured on activity without noise, and without autocast; what a decoder is trained to lower may
+    differ.
 
     Cost: one forward of the net and of each decoder, and a copy of the rule's state. Net, rule and random
     numbers are left as they were (see `biograd.diagnostics.updates`).
@@ -35,6 +37,6 @@ def reconstruction_losses(net: nn.Module, rule: Rule, x: Tensor) -> dict[str, fl
     net, rule = unwrap(net), copy.deepcopy(rule)
     if rule.reconstruction_losses is None:
         return {}
-    with isolated(net, devices_of=x), torch.no_grad():
+    with isolated(net, devices_of=x), torch.no_grad(), full_precision(x):
         found = rule.reconstruction_losses(net, x.detach().clone())
     return {name: value if math.isfinite(value) else math.nan for name, value in found.items()}

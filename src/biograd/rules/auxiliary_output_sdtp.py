@@ -57,6 +57,7 @@ class AuxiliaryOutputSDTP(BlockRule):
     forward_passes: ClassVar[int] = 2
     needs: ClassVar[str] = "classes; decoders: mirrored layers, or your own"
     sends_targets: ClassVar[bool] = True
+    takes_differences: ClassVar[bool] = True
     examples: ClassVar[Examples] = replace(CHAINS, learning_rate=0.003)
 
     @checked_settings

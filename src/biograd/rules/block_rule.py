@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from biograd.credit.chain.blocks import Block
 from biograd.credit.chain.ledger import Ledger, Root
 from biograd.credit.chain.lesson import Layout, Lesson, Way, plainly, signal_at_input
+from biograd.credit.full_precision import widened
 from biograd.credit.isolation import isolated
 from biograd.credit.weighting import Weight
 from biograd.rules.base import Credit, Loss, Nets, Rule, no_path_to_input
@@ -39,6 +40,11 @@ class BlockRule(Rule):
     sends_targets: ClassVar[bool] = False
     """Whether the signals are differences from targets, which diagnostics show."""
 
+    takes_differences: ClassVar[bool] = False
+    """Whether signals, or lessons of its own, are made of differences between nearly equal numbers. Under autocast
+    these are taken in float32: the batch runs once more without it, and the rule is given what that run left. The net's
+    output, and the graphs that teach its weights, are those of the run under autocast."""
+
     own_lessons: ClassVar[Callable[..., Iterable[Root]] | None] = None
     """``own_lessons(lesson)``: what the backward begins at for the rule's own parameters, tensors with their
     derivatives. None where nothing of the rule's learns."""
@@ -67,21 +73,22 @@ class BlockRule(Rule):
         self.entry.look(self, lesson.outputs[-1], y, loss_fn)
         if turns.hidden or turns.output:
             ledger.add(lesson.penalty, torch.ones_like(lesson.loss), has_examples=False)
-        if turns.hidden:
-            with torch.no_grad():
-                signals = self.teaching_signals(lesson)
-            ledger.extend(map(Root, lesson.hidden, signals), lesson.importance)
-        if turns.output:
-            ledger.add(lesson.outputs[-1], lesson.output_error)
-        if self.own_lessons is not None and turns.own:
-            ledger.extend(self.own_lessons(lesson), lesson.counted)
-        ledger.settle()
-        return Credit(lesson.loss, lesson.outputs[-1].detach())
+        with lesson.precision:
+            if turns.hidden:
+                with torch.no_grad():
+                    signals = self.teaching_signals(lesson)
+                ledger.extend(map(Root, lesson.taught[:-1], signals), lesson.importance)
+            if turns.output:
+                ledger.add(lesson.taught[-1], lesson.output_error)
+            if self.own_lessons is not None and turns.own:
+                ledger.extend(self.own_lessons(lesson), lesson.counted)
+            ledger.settle()
+        return Credit(lesson.loss, lesson.taught[-1].detach())
 
     def carry_to_input(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Tensor:
         """See `Rule.input_gradient`: the first block's teaching signal, through the first block."""
         lesson = self._run(net, x, y, loss_fn)
-        with torch.no_grad():
+        with lesson.precision, torch.no_grad():
             signal, *_ = [*self.teaching_signals(lesson), lesson.output_error]
         if signal is None:
             raise no_path_to_input(self)
@@ -100,11 +107,11 @@ class BlockRule(Rule):
             return {}
         with isolated(net, self, loss_fn, devices_of=x), torch.enable_grad():
             lesson = self._run(net, x, y, loss_fn)
-            with torch.no_grad():
+            with lesson.precision, torch.no_grad():
                 signals = self.teaching_signals(lesson)
         found = {}
         for block, h, signal in zip(lesson.chain[:-1], lesson.hidden, signals, strict=True):
-            h = h.detach()
+            h = widened(h.detach())
             found[block.name] = (h, h if signal is None else h - signal * (len(x) / 2))
         return found
 
@@ -120,5 +127,7 @@ class BlockRule(Rule):
         chain = self.chain(net)
         learns = self.teaches_hidden_layers
         return Lesson.of(
-            chain, x, y, loss_fn, self._way, lambda block: record and (learns or block is chain[-1])
+            *(chain, x, y, loss_fn, self._way),
+            lambda block: record and (learns or block is chain[-1]),
+            in_full=self.takes_differences,
         )

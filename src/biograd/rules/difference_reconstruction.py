@@ -60,6 +60,7 @@ class DifferenceReconstruction(BlockRule):
     forward_passes: ClassVar[Literal["depth"]] = "depth"
     needs: ClassVar[str] = "decoders: mirrored layers, or your own"
     sends_targets: ClassVar[bool] = True
+    takes_differences: ClassVar[bool] = True
 
     @checked_settings
     def __init__(

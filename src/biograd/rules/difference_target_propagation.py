@@ -50,6 +50,7 @@ class DifferenceTargetPropagation(BlockRule):
     forward_passes: ClassVar[int] = 2
     needs: ClassVar[str] = "decoders: mirrored layers, or your own"
     sends_targets: ClassVar[bool] = True
+    takes_differences: ClassVar[bool] = True
 
     @checked_settings
     def __init__(

@@ -64,6 +64,7 @@ class DirectDifferenceTargetPropagation(BlockRule):
     error_weights: ClassVar[ErrorWeights] = "learned"
     forward_passes: ClassVar[Literal["depth"]] = "depth"
     sends_targets: ClassVar[bool] = True
+    takes_differences: ClassVar[bool] = True
     default_training: ClassVar[Mapping[str, Any]] = {"feedback_optimizer": {"name": "adam", "lr": 3e-3}}
 
     @checked_settings

@@ -118,6 +118,7 @@ class IncrementalTargetPropagation(BlockRule):
     error_weights: ClassVar[ErrorWeights] = "all"
     needs: ClassVar[str] = "nonlinearities that can be inverted"
     sends_targets: ClassVar[bool] = True
+    takes_differences: ClassVar[bool] = True
     examples: ClassVar[Examples] = replace(INVERTIBLE, draws=False)
 
     @checked_settings

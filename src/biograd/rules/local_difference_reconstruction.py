@@ -67,6 +67,7 @@ class LocalDifferenceReconstruction(BlockRule):
     forward_passes: ClassVar[int] = 2
     needs: ClassVar[str] = "decoders: mirrored layers, or your own"
     sends_targets: ClassVar[bool] = True
+    takes_differences: ClassVar[bool] = True
     default_training: ClassVar[Mapping[str, Any]] = {"feedback_optimizer": {"name": "adam", "lr": 3e-3}}
 
     @checked_settings

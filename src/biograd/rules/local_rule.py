@@ -1,7 +1,9 @@
 """Rules that teach each block during the forward pass, from what is at hand there, and then release its activations."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -12,7 +14,9 @@ from biograd.credit.chain.ledger import Ledger, Root
 from biograd.credit.chain.lesson import Layout, output_error
 from biograd.credit.chain.moment import Aim, Moment
 from biograd.credit.chain.parameter_hooks import without_parameter_hooks
+from biograd.credit.full_precision import full_precision, is_lowered, widened
 from biograd.credit.loss_terms import by_example, importance
+from biograd.credit.side_effects import RandomState, random_state, without_side_effects
 from biograd.credit.weighting import Weight, Weighting
 from biograd.rules.base import Credit, ErrorWeights, Family, Loss, Nets, Rule, no_path_to_input
 from biograd.rules.parts.chains import chain_for_a_rule
@@ -39,6 +43,11 @@ class LocalRule(Rule):
     family: ClassVar[Family] = "local"
     error_weights: ClassVar[ErrorWeights] = "none"
     nets: ClassVar[Nets] = "chain"
+
+    takes_differences: ClassVar[bool] = False
+    """Whether gradients are made of differences between nearly equal numbers. Under autocast these are taken in
+    float32: a block's drive is computed once more without it for the rule. What is passed on is of the run under
+    autocast."""
 
     def __init__(self, net: nn.Module, *, turns: Turns | None = None) -> None:
         super().__init__()
@@ -109,11 +118,12 @@ class LocalRule(Rule):
         self, index: int, block: Block, x: Tensor, aim: Aim, weighting: Weighting, ledger: Ledger | None
     ) -> Tensor:
         """The output of a block, whose gradients are in the ledger by then; none of its graph outlives the call."""
+        start = random_state(x.device) if self.takes_differences and is_lowered([block]) else None
         h, drive, parameters = _arrived(block, x, learns=ledger is not None)
         moment = Moment(index, block, h, drive, aim, weighting)
         if ledger is not None and parameters:
-            with without_parameter_hooks(parameters):
-                ledger.add_gradients(parameters, self.block_gradients(moment, parameters))
+            with _in_full(moment, x, start) as precise, without_parameter_hooks(parameters):
+                ledger.add_gradients(parameters, self.block_gradients(precise, parameters))
         with torch.no_grad():
             return run_layers(block.firing, moment.drive.detach())
 
@@ -134,3 +144,20 @@ def _arrived(block: Block, x: Tensor, *, learns: bool) -> tuple[Tensor, Tensor, 
         x = run_layers(block.leading, spared(block, x))
         drive = run_layers(block.driving[len(block.leading) :], x)
     return x, drive, parameters
+
+
+@contextmanager
+def _in_full(moment: Moment, x: Tensor, start: RandomState | None) -> Iterator[Moment]:
+    """A context without autocast, and the moment as it is there, drawing what it drew; where start is None, as it was.
+
+    Args:
+        moment: a block that learns.
+        x: what the block ran on.
+        start: where the generators stood before it did.
+    """
+    if start is None:
+        yield moment
+        return
+    with full_precision(x), without_side_effects(moment.block.driving, x.device, start):
+        h, drive, _ = _arrived(moment.block, widened(x), learns=True)
+        yield replace(moment, input=h, drive=drive)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal
@@ -15,6 +16,7 @@ from biograd.credit.chain.ledger import Ledger, Root
 from biograd.credit.chain.lesson import output_error, own_error
 from biograd.credit.chain.parameter_hooks import without_parameter_hooks
 from biograd.credit.chain.shapes import output_shapes
+from biograd.credit.full_precision import full_precision, is_lowered, widened
 from biograd.credit.kinds import has_neurons, input_shape, positions_sharing
 from biograd.credit.loss_terms import by_example, importance
 from biograd.credit.side_effects import random_state, without_side_effects
@@ -110,15 +112,20 @@ class Pepita(Blockwise):
         loss, error, penalty = output_error(output, y, loss_fn)
         self.entry.look(self, output, y, loss_fn)
         v = by_example(importance(y, len(x), error.dtype, loss_fn), loss_fn)
-        ledger, of_hidden = Ledger(weighting), weighting.and_also(v)
-        with without_side_effects(layers_of(chain), x.device, start):
-            modulated_x = self.modulate(x, own_error(error, v))
-            modulated = _second_pass(chain, modulated_x, activities, of_hidden, ledger)
-            if self.readout_error == "modulated":
-                error = output_error(modulated, y, loss_fn)[1]
-        # ΔW_L = eᵉ (hᵉ_{L−1})ᵀ
-        ledger.extend([Root(modulated, error), Root(penalty, torch.ones_like(loss), has_examples=False)])
-        ledger.settle()
+        ledger, of_hidden, is_rough = Ledger(weighting), weighting.and_also(v), is_lowered(chain)
+        with full_precision(x) if is_rough else nullcontext():
+            if is_rough:  # h − hᵉ is small, so both of its passes are in full precision
+                x = widened(x)
+                with without_side_effects(layers_of(chain), x.device, start), torch.no_grad():
+                    activities, _ = _first_pass(chain, x)
+            with without_side_effects(layers_of(chain), x.device, start):
+                modulated_x = self.modulate(x, own_error(error, v))
+                modulated = _second_pass(chain, modulated_x, activities, of_hidden, ledger)
+                if self.readout_error == "modulated":
+                    error = output_error(modulated, y, loss_fn)[1]
+            # ΔW_L = eᵉ (hᵉ_{L−1})ᵀ
+            ledger.extend([Root(modulated, error), Root(penalty, torch.ones_like(loss), has_examples=False)])
+            ledger.settle()
         return Credit(loss, output)
 
     def carry_to_input(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Tensor:
@@ -127,17 +134,18 @@ class Pepita(Blockwise):
         if len(chain) == 1:
             loss = loss_fn(chain[0](spared(chain[0], x.requires_grad_())), y)
             return torch.autograd.grad(loss, x)[0]
-        with torch.no_grad():
-            activities, output = _first_pass(chain, x)
-            error = output_error(output, y, loss_fn)[1]
-            v = by_example(importance(y, len(x), error.dtype, loss_fn), loss_fn)
-            modulated = self.modulate(x, own_error(error, v))
-        first, second, *_ = chain
-        drive = run_layers(
-            _weighing(first), run_layers(first.leading, spared(first, modulated.requires_grad_()))
-        )
-        signal, _ = _difference(first, second, drive, activities[0])
-        return torch.autograd.grad(drive, modulated, signal)[0]
+        with full_precision(x) if is_lowered(chain) else nullcontext():
+            with torch.no_grad():
+                activities, output = _first_pass(chain, x)
+                error = output_error(output, y, loss_fn)[1]
+                v = by_example(importance(y, len(x), error.dtype, loss_fn), loss_fn)
+                modulated = self.modulate(x, own_error(error, v))
+            first, second, *_ = chain
+            drive = run_layers(
+                _weighing(first), run_layers(first.leading, spared(first, modulated.requires_grad_()))
+            )
+            signal, _ = _difference(first, second, drive, activities[0])
+            return torch.autograd.grad(drive, modulated, signal)[0]
 
     def modulate(self, x: Tensor, error: Tensor) -> Tensor:
         """``x + F e`` with each example's own error.
@@ -155,7 +163,7 @@ class Pepita(Blockwise):
                 "sample of this size"
             )
         # hᵉ_0 = x + F e; of the mean loss each example's derivative is 1/B of its own
-        e = (error * len(x)).flatten(1).to(self.F.dtype)
+        e = (error.to(self.F.dtype) * len(x)).flatten(1)
         return x + (e @ self.F.t()).view_as(x).to(x.dtype)
 
 

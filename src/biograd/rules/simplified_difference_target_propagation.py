@@ -47,6 +47,7 @@ class SimplifiedDifferenceTargetPropagation(BlockRule):
     forward_passes: ClassVar[int] = 2
     needs: ClassVar[str] = "classes; decoders: mirrored layers, or your own"
     sends_targets: ClassVar[bool] = True
+    takes_differences: ClassVar[bool] = True
 
     @checked_settings
     def __init__(

@@ -65,6 +65,7 @@ class SoftHebb(LocalRule):
     waits_for: ClassVar[Awaited] = "nothing"
     scales_with_loss: bool = False
     needs: ClassVar[str] = "hidden layers without biases"
+    takes_differences: ClassVar[bool] = True  # x − u W, which vanishes as W converges
     examples: ClassVar[Examples] = replace(WEIGHTS_ALONE, falls_to={"mlp": 0.85, "locally-connected": 0.92})
 
     default_training: ClassVar[Mapping[str, Any]] = {

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from biograd.credit.chain.blocks import Block
 from biograd.credit.chain.moment import Aim, Moment, gradients_of_drive
 from biograd.credit.chain.shapes import output_shapes
+from biograd.credit.full_precision import full_precision
 from biograd.credit.kinds import has_filters, neuron_axis, neurons
 from biograd.credit.loss_terms import (
     are_indices,
@@ -129,8 +130,10 @@ class StdpAssociation(LocalRule):
     def drive_signal(self, moment: Moment) -> Tensor:
         """See `LocalRule.drive_signal`: the equation with its sign turned, as optimisers descend."""
         codes = self.codes(moment.index)
-        z = moment.drive.movedim(neuron_axis(moment.block.opening), -1)  # (batch, positions …, neurons)
-        grouped, neurons = in_groups(z, codes.shape[1]), z.shape[-1]  # (batch, positions …, places, groups)
+        # in the precision of the weights, as σ(z) nears r*
+        z = moment.drive.movedim(neuron_axis(moment.block.opening), -1).to(codes.dtype)
+        # (batch, positions …, neurons) → (batch, positions …, places, groups)
+        grouped, neurons = in_groups(z, codes.shape[1]), z.shape[-1]
         # −(r* − σ(z))
         assert moment.aim.target is not None
         wanted = teaching_current(moment.aim.target, codes)
@@ -177,7 +180,8 @@ def teaching_current(target: Tensor, codes: Tensor) -> Tensor:
         target: distributions over the classes, ``(batch, classes)``.
         codes: ``(classes, groups)``.
     """
-    return target.to(codes.dtype) @ codes
+    with full_precision(codes):  # a mixture may lie between two bfloat16
+        return target.to(codes.dtype) @ codes
 
 
 def in_groups(z: Tensor, groups: int) -> Tensor:

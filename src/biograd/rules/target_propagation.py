@@ -37,6 +37,7 @@ class TargetPropagation(BlockRule):
     error_weights: ClassVar[ErrorWeights] = "all"
     needs: ClassVar[str] = "square layers, nonlinearities that can be inverted"
     sends_targets: ClassVar[bool] = True
+    takes_differences: ClassVar[bool] = True
     examples: ClassVar[Examples] = replace(SQUARE, draws=False)
 
     @checked_settings

@@ -14,6 +14,7 @@ REGISTRY = Registry(
     "study",
     {
         "local-stdp": "biograd.studies.local_stdp:local_stdp",
+        "low-precision": "biograd.studies.low_precision:low_precision",
         "song2021": "biograd.studies.song2021:song2021",
     },
     "biograd.studies",

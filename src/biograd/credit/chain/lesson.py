@@ -1,5 +1,6 @@
 """What a batch leaves in a chain on its way up: a rule makes teaching signals of it."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,10 +10,11 @@ from torch import Tensor, nn
 
 from biograd.credit.chain.blocks import Block, blocks, layers_of, spared
 from biograd.credit.chain.passages import Passage, run_detached, run_through
+from biograd.credit.full_precision import full_precision, is_lowered, widened
 from biograd.credit.fused import run_fused
 from biograd.credit.graph import leaves_read, nodes_below
 from biograd.credit.loss_terms import by_example, counted, importance
-from biograd.credit.side_effects import without_side_effects
+from biograd.credit.side_effects import RandomState, random_state, without_side_effects
 from biograd.errors import UnsupportedNet
 
 Record = Callable[[Block], bool]
@@ -29,8 +31,10 @@ class Lesson:
     Attributes:
         chain: the blocks.
         x: the batch, ``(batch, …)``.
-        outputs: what each block gave, ``(batch, …)``, with its own graph, which ends at the block's input.
-        passages: a batch's way through blocks; which ones depends on the `Way`.
+        taught: what each block of the net gave, ``(batch, …)``, with its own graph, which ends at the block's input.
+        outputs: the same; of a second run in full precision where the rule asked for one and autocast lowered the
+            first.
+        passages: a batch's way through blocks, on the run of ``outputs``; which ones depends on the `Way`.
         error: derivative of the loss by the last output, in its shape, as if all examples counted alike; for the mean
             over a batch of B examples, 1/B of each example's own, and 0 of those that do not count.
         y: the targets.
@@ -45,6 +49,7 @@ class Lesson:
 
     chain: list[Block]
     x: Tensor
+    taught: list[Tensor]
     outputs: list[Tensor]
     passages: list[Passage]
     error: Tensor
@@ -58,17 +63,42 @@ class Lesson:
 
     @classmethod
     def of(
-        cls, chain: list[Block], x: Tensor, y: Tensor, loss_fn: Callable, way: Way, record: Record
+        cls,
+        chain: list[Block],
+        x: Tensor,
+        y: Tensor,
+        loss_fn: Callable,
+        way: Way,
+        record: Record,
+        *,
+        in_full: bool = False,
     ) -> "Lesson":
-        """Run a batch up a chain in one of the ways below."""
-        outputs, passages = way(chain, x, record)
-        loss, error, penalty = output_error(outputs[-1], y, loss_fn)
+        """Run a batch up a chain in one of the ways below.
+
+        Args:
+            chain: the blocks.
+            x: the batch.
+            y: the targets.
+            loss_fn: the loss.
+            way: which way.
+            record: which graphs are wanted.
+            in_full: whether to run once more in full precision where autocast lowers it.
+        """
+        start = random_state(x.device) if in_full and is_lowered(chain) else None
+        taught, passages = way(chain, x, record)
+        loss, error, penalty = output_error(taught[-1], y, loss_fn)
+        outputs = taught
+        if start is not None:
+            (outputs, passages), error = _run_in_full(chain, x, way, record, start), widened(error)
         v = importance(y, len(error), error.dtype, loss_fn)
         of_examples = by_example(v, loss_fn)
-        own = own_error(error, of_examples)
-        return cls(
-            chain, x, outputs, passages, own, y, loss, penalty, loss_fn, error, of_examples, counted(v)
-        )
+        own, told = own_error(error, of_examples), (error, of_examples, counted(v))
+        return cls(chain, x, taught, outputs, passages, own, y, loss, penalty, loss_fn, *told)
+
+    @property
+    def precision(self) -> contextlib.AbstractContextManager[object]:
+        """The context that signals are computed in: without autocast where ``outputs`` are of a run without it."""
+        return contextlib.nullcontext() if self.outputs is self.taught else full_precision(self.x)
 
     @property
     def hidden(self) -> list[Tensor]:
@@ -99,6 +129,14 @@ def through_the_last_block(
         entry = outputs[-1].detach().requires_grad_()
         output = last(spared(last, entry))
     return [*outputs, output], [Passage(entry, entry, output, output)]
+
+
+def _run_in_full(
+    chain: list[Block], x: Tensor, way: Way, record: Record, start: RandomState
+) -> tuple[list[Tensor], list[Passage]]:
+    """A second run without autocast, and without a trace, that draws what the first one drew."""
+    with full_precision(x), without_side_effects(layers_of(chain), x.device, start):
+        return way(chain, widened(x), record)
 
 
 def perturbed_outputs(lesson: Lesson, noise: Sequence[Tensor]) -> list[Tensor]:

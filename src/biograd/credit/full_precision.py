@@ -1,0 +1,28 @@
+"""Differences of nearly equal numbers are taken in the precision of the weights, also where autocast lowers products.
+
+A bfloat16 has 8 significant bits, so that a difference of less than a 256th of its terms is rounding.
+"""
+
+import contextlib
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from biograd.credit.chain.blocks import Block
+
+
+def is_lowered(chain: Sequence[Block]) -> bool:
+    """Whether autocast is in force and gives products with the weights of a chain fewer digits than these have."""
+    weight = next(chain[0].parameters())
+    return weight.dtype == torch.float32 and torch.is_autocast_enabled(weight.device.type)
+
+
+def full_precision(like: Tensor) -> contextlib.AbstractContextManager[object]:
+    """A context without autocast on the device of a tensor."""
+    return torch.autocast(like.device.type, enabled=False)
+
+
+def widened(x: Tensor) -> Tensor:
+    """A tensor of fewer digits than float32 has as float32, any other as it is."""
+    return x.float() if x.is_floating_point() and x.dtype.itemsize < 4 else x
