@@ -177,7 +177,7 @@ def test_of_small_matrices_the_inverse_itself_takes_a_step_of_newton_and_schulz(
     layer, x, delta = made(name)
     inverse = KeptInverse("0", layer, 1e-3)
     inverse(layer, delta, x)
-    drift(layer, 1e-3)
+    drift(layer, 1e-4)
     X, W = inverse.X.numpy().copy(), weight_matrices(layer).numpy()
     e = inverse(layer, delta, x)
     missing = np.eye(W.shape[-1]) - W @ X
@@ -185,7 +185,7 @@ def test_of_small_matrices_the_inverse_itself_takes_a_step_of_newton_and_schulz(
     assert float(inverse.residual) == pytest.approx(np.linalg.norm(missing) / math.sqrt(count))
     assert_close(inverse.X, X + X @ missing)
     exact = through_pinv(layer, delta, x)
-    assert 0 < abs(e.numpy() - exact).max() < 1e-2 * abs(exact).max()
+    assert 0 < abs(e.numpy() - exact).max() < 1e-3 * abs(exact).max()
 
 
 def moved_to_residual(layer, inverse, rho):
@@ -195,6 +195,39 @@ def moved_to_residual(layer, inverse, rho):
         layer.weight.copy_(as_weight(layer, W, layer.weight))
 
 
+@pytest.fixture
+def late(monkeypatch):
+    """As on a GPU, where reading ρ at once would wait for the device."""
+    monkeypatch.setattr("biograd.credit.back.inverses.is_read_at_once", lambda device: False)
+
+
+@pytest.mark.parametrize("rho", [0.03, 0.5, 2.0])
+@pytest.mark.parametrize("name", ["linear", "convolution", "places"])
+def test_where_reading_costs_nothing_no_signal_goes_through_an_inverse_that_is_too_far_off(name, rho):
+    layer, x, delta = made(name)
+    inverse = KeptInverse("0", layer, 1e-3)
+    inverse(layer, delta, x)
+    moved_to_residual(layer, inverse, rho)
+    assert_close(inverse(layer, delta, x), through_pinv(layer, delta, x))
+    assert (int(inverse.age), float(inverse.residual) < 1e-12) == (0, True)
+    assert_close(inverse(layer, delta, x), through_pinv(layer, delta, x))
+    assert int(inverse.age) == 1
+
+
+def test_batches_of_one_class_after_another_are_sent_back_as_exactly_as_mixed_ones():
+    """A signal may lie where the inverse is worst, after others that lay where it was good."""
+    layer, x, delta = made("linear")
+    inverse = KeptInverse("0", layer, 1e-3)
+    inverse(layer, delta, x)
+    with torch.no_grad():
+        layer.weight[0] *= 1.5  # one output alone, which the signals of the first class do not touch
+    quiet, loud = delta.index_fill(1, torch.tensor(0), 0.0), delta
+    for signal in (quiet, loud, quiet):
+        e, exact = inverse(layer, signal, x).numpy(), through_pinv(layer, signal, x)
+        assert np.linalg.norm(e - exact) <= 1e-3 * np.linalg.norm(exact)
+
+
+@pytest.mark.usefixtures("late")
 @pytest.mark.parametrize("name", ["linear", "convolution", "places"])
 def test_it_is_made_anew_at_the_call_after_the_residual_asked_for_it(name):
     layer, x, delta = made(name)
@@ -253,14 +286,25 @@ def test_a_signal_that_is_all_zero_stays_so_and_tells_nothing_of_the_inverse():
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_a_signal_that_is_not_finite_is_told_at_once_where_reading_costs_nothing(number):
+    layer, x, delta = made("linear")
+    inverse = KeptInverse("4", layer, 1e-3)
+    inverse(layer, delta, x)
+    with pytest.raises(NotFinite, match="sent back through '4', or its weight, is not finite") as caught:
+        inverse(layer, delta.index_fill(1, torch.tensor(2), number), x)
+    assert "\n" not in str(caught.value)
+    assert_close(inverse(layer, delta, x), through_pinv(layer, delta, x))
+
+
+@pytest.mark.usefixtures("late")
+@pytest.mark.parametrize("number", [math.nan, math.inf])
 def test_a_signal_that_is_not_finite_is_told_one_call_later_and_not_hidden_until_then(number):
     layer, x, delta = made("linear")
     inverse = KeptInverse("4", layer, 1e-3)
     inverse(layer, delta, x)
     assert not inverse(layer, delta.index_fill(1, torch.tensor(2), number), x).isfinite().any()
-    with pytest.raises(NotFinite, match="sent back through '4', or its weight, is not finite") as caught:
+    with pytest.raises(NotFinite, match="'4'"):
         inverse(layer, delta, x)
-    assert "\n" not in str(caught.value)
     assert_close(inverse(layer, delta, x), through_pinv(layer, delta, x))
 
 

@@ -242,11 +242,12 @@ class KeptInverse(Inverse):
     about :math:`\rho^2` after it. X is made anew
 
     - at the next call, where :math:`\rho^2` would be more than half the tolerance by then, if it goes on growing as it
-      did since X was made. Reading ρ a call late leaves a device free to run ahead;
-    - where the weights lie elsewhere in memory than those that X was made for;
-    - where ρ ≥ 1: the correction then has no limit. It happens when weights were overwritten by others, or are far from
-      orthogonal. On a CPU, where reading ρ costs nothing, X is made anew in the same call; on other devices that call
-      sends zero.
+      did since X was made;
+    - in the same call, where it is more than that already: ρ is relative to the signal, and another batch may lie where X
+      is worse. This is so on a CPU, where reading ρ costs nothing. Other devices, which are left free to run ahead, are
+      asked for ρ at the next call; until then that one signal is off, and zero where ρ ≥ 1, since the correction then
+      has no limit;
+    - where the weights lie elsewhere in memory than those that X was made for.
 
     Args:
         name: of the layer.
@@ -276,7 +277,7 @@ class KeptInverse(Inverse):
         weight = narrowed(layer, None)
         self._refresh_if_asked(layer, weight)
         e = self._sent(layer, weight, delta, x)
-        if delta.device.type == "cpu" and self.residual >= 1 and delta.any():  # reading costs nothing here
+        if is_read_at_once(delta.device) and self._read() > self._limit and delta.any():
             self._renew(layer, weight)
             e = self._sent(layer, weight, delta, x)
         return e
@@ -292,13 +293,17 @@ class KeptInverse(Inverse):
     def _refresh_if_asked(self, layer: nn.Module, weight: Tensor) -> None:
         elsewhere = self._address not in (None, weight.data_ptr())
         self._address = weight.data_ptr()
-        residual = self.residual.item()  # of the call before
+        growth = 1 + 1 / max(int(self.age), 1)  # until this call, if the weights moved on as they had
+        if self._read() * growth > self._limit or elsewhere:
+            self._renew(layer, weight)
+
+    def _read(self) -> float:
+        """ρ of the last signal that was sent."""
+        residual = self.residual.item()
         if not math.isfinite(residual):
             self.residual = torch.ones_like(self.residual)  # a caller who goes on all the same begins anew
             raise self._not_finite()
-        growth = 1 + 1 / max(int(self.age), 1)  # until this call, if the weights moved on as they had
-        if elsewhere or residual * growth > self._limit:
-            self._renew(layer, weight)
+        return residual
 
     def _renew(self, layer: nn.Module, weight: Tensor) -> None:
         # Laid out as after loading a state, so that products have the same bits.
@@ -330,6 +335,11 @@ class KeptInverse(Inverse):
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
         self._address = None
+
+
+def is_read_at_once(device: torch.device) -> bool:
+    """Whether a number on a device can be read without waiting for the device."""
+    return device.type == "cpu"
 
 
 class LearnedInverse(Inverse):
