@@ -13,6 +13,7 @@ import biograd
 from biograd import nets
 from biograd.credit import blocks
 from biograd.credit.back.used_units import used_units
+from biograd.diagnostics.angle import angle
 from biograd.errors import NotFinite
 from biograd.layers import FirstUnits, InvertibleConv2d, LocallyConnected2d
 from biograd.rules.parts.inverses import Kept
@@ -425,6 +426,62 @@ def test_a_layer_of_which_a_square_part_is_passed_on_is_inverted_by_that_part(in
     )
     for name, gradient in expected.items():
         torch.testing.assert_close(got[name][: len(gradient)], gradient, rtol=1e-3, atol=1e-4)
+
+
+# --- steps that rounding would swallow ---
+
+
+def deep(blocks):
+    torch.manual_seed(0)
+    layers = [nn.Linear(16, 16) for _ in range(blocks)]
+    for layer in layers:
+        nn.init.orthogonal_(layer.weight)
+    net = nn.Sequential(*(part for layer in layers for part in (layer, nn.Tanh()))).double()
+    return Task(net, torch.randn(32, 16, dtype=torch.float64), torch.randint(16, (32,)))
+
+
+def degrees(name, form, task):
+    """From the update of the lowest layer to that of the limit, in which nothing is swallowed."""
+    linearised = {"form": "linearised", "inverse": "exact"}
+    got, limit = (gradients(create(name, task, **one), task) for one in ({"form": form}, linearised))
+    return float(angle(got["0.weight"], limit["0.weight"]))
+
+
+def least(blocks):
+    """The smallest γ of the constant form that so many blocks are taught with."""
+    return (1000 * torch.finfo(torch.float64).eps) ** (1 / (blocks - 1))
+
+
+@pytest.mark.parametrize("blocks", [3, 5, 8, 12])
+@pytest.mark.parametrize("name", ["gait-prop", "itp"])
+def test_constant_steps_are_taken_as_deep_as_float64_can_tell_them_and_refused_below(name, blocks):
+    task = deep(blocks)
+    assert degrees(name, {"name": "constant", "gamma": 1.01 * least(blocks)}, task) < 6
+    with pytest.raises(
+        biograd.UnsupportedNet, match=rf"γ\^{blocks - 1} = \de-13.* holds for {blocks - 1} blocks"
+    ):
+        create(name, task, form={"name": "constant", "gamma": 0.99 * least(blocks)})
+
+
+@pytest.mark.parametrize(("blocks", "gamma"), [(5, "0.001"), (7, "0.01")])
+@pytest.mark.parametrize("name", ["gait-prop", "itp"])
+def test_the_depth_that_holds_is_named_with_what_to_do(name, blocks, gamma):
+    task = deep(12)
+    said = rf"γ = {gamma} holds for {blocks} blocks of the 12; take γ ≥ 0\.071, or the linearised form"
+    with pytest.raises(biograd.UnsupportedNet, match=said) as caught:
+        create(name, task, form={"name": "constant", "gamma": float(gamma)})
+    assert "\n" not in str(caught.value)
+    assert degrees(name, {"name": "constant", "gamma": 0.071}, task) < 6
+    assert degrees(name, {"name": "constant", "gamma": float(gamma)}, deep(blocks)) < 6
+
+
+@pytest.mark.parametrize("blocks", [2, 12, 20])
+def test_adaptive_steps_keep_their_size_at_any_depth(blocks):
+    task = deep(blocks)
+    for gamma in (1e-7, 2.3e-13):
+        assert degrees("gait-prop", {"name": "adaptive", "gamma": gamma}, task) < 6
+    with pytest.raises(biograd.UnsupportedNet, match=r"holds for no net; take γ ≥ 2\.3e-13"):
+        create("gait-prop", task, form={"name": "adaptive", "gamma": 2e-13})
 
 
 # --- a net that changes ---

@@ -26,7 +26,7 @@ from biograd.rules.parts.inverses import (
     require_batches,
 )
 from biograd.rules.parts.random_stream import RandomStream
-from biograd.rules.parts.target_chain import MARGIN, Margin, TargetChain, refuse_inverse
+from biograd.rules.parts.target_chain import MARGIN, Margin, SmallSteps, TargetChain, refuse_inverse
 from biograd.settings import Strategy, checked_settings
 
 
@@ -65,13 +65,18 @@ class Linearised(Strategy):
 class _Targets(Strategy):
     """A form with targets, which needs square layers but the first, an invertible nonlinearity and float64."""
 
+    shrinks: ClassVar[bool]
+    """See `biograd.rules.parts.target_chain.SmallSteps`."""
+
+    gamma: float
     margin: float
 
     def way_back(self, net: nn.Module, inverse: InverseStrategy | None, stream: RandomStream) -> TargetChain:
         """The blocks, to be inverted one after another."""
         del stream
         refuse_inverse(inverse, self.name)
-        return TargetChain(net, self.margin, f"gait-prop with form={self.name!r}")
+        steps = SmallSteps(f"gait-prop with form={self.name!r}", self.gamma, self.shrinks)
+        return TargetChain(net, self.margin, steps)
 
     def signals(self, chain: TargetChain, lesson: Lesson) -> list[Tensor]:
         """The signal of every hidden block, :math:`2 m_l (y_l - t_l) / B`."""
@@ -84,7 +89,9 @@ class _Targets(Strategy):
 
 @dataclass(frozen=True, kw_only=True)
 class Constant(_Targets):
-    """Targets with a constant γ (Ahmad, van Gerven & Ambrogioni 2020), which exhausts float64 after some four layers.
+    """Targets with a constant γ (Ahmad, van Gerven & Ambrogioni 2020).
+
+    A step is γ of the one above it. Float64 tells those of five blocks at γ = 1e-3, of seven at 1e-2; more are refused.
 
     Args:
         gamma: γ.
@@ -92,6 +99,7 @@ class Constant(_Targets):
     """
 
     name: ClassVar[str] = "constant"
+    shrinks: ClassVar[bool] = True
     gamma: Annotated[float, Gt(0)] = 1e-3
     margin: Margin = MARGIN
 
@@ -112,6 +120,7 @@ class Adaptive(_Targets):
     """
 
     name: ClassVar[str] = "adaptive"
+    shrinks: ClassVar[bool] = False
     gamma: Annotated[float, Gt(0)] = 1e-7
     margin: Margin = MARGIN
 

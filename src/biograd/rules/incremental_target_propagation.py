@@ -26,7 +26,7 @@ from biograd.rules.parts.inverses import (
     require_batches,
 )
 from biograd.rules.parts.random_stream import RandomStream
-from biograd.rules.parts.target_chain import MARGIN, Margin, TargetChain, refuse_inverse
+from biograd.rules.parts.target_chain import MARGIN, Margin, SmallSteps, TargetChain, refuse_inverse
 from biograd.settings import Strategy, checked_settings
 
 
@@ -80,7 +80,8 @@ class Constant(Strategy):
         """The blocks, to be inverted one after another."""
         del stream
         refuse_inverse(inverse, self.name)
-        return TargetChain(net, self.margin, f"itp with form={self.name!r}")
+        steps = SmallSteps(f"itp with form={self.name!r}", self.gamma, shrink=True)
+        return TargetChain(net, self.margin, steps)
 
     def signals(self, chain: TargetChain, lesson: Lesson) -> list[Tensor]:
         """The signal of every hidden block, :math:`2 m_l (y_l - t_l) / B`."""

@@ -44,7 +44,7 @@ class TargetPropagation(BlockRule):
     def __init__(self, net: nn.Module, sample: Tensor | None = None, *, margin: Margin = MARGIN) -> None:
         del sample
         super().__init__(net, way=through_every_block)
-        self._chain = TargetChain(net, margin, precise=None)
+        self._chain = TargetChain(net, margin, steps=None)
 
     def teaching_signals(self, lesson: Lesson) -> list[Tensor]:
         """``2 (y − t) / B`` of every hidden block."""

@@ -243,10 +243,10 @@ class KeptInverse(Inverse):
 
     - at the next call, where :math:`\rho^2` would be more than half the tolerance by then, if it goes on growing as it
       did since X was made;
-    - in the same call, where it is more than that already: ρ is relative to the signal, and another batch may lie where X
-      is worse. This is so on a CPU, where reading ρ costs nothing. Other devices, which are left free to run ahead, are
-      asked for ρ at the next call; until then that one signal is off, and zero where ρ ≥ 1, since the correction then
-      has no limit;
+    - in the same call, where it is more than that already: ρ is relative to the signal, and another batch may lie where
+      X is worse. This is so on a CPU, where reading ρ costs nothing. Other devices, which are left free to run ahead,
+      are asked for ρ at the next call; until then that one signal is off, and zero where ρ ≥ 1, since the correction
+      then has no limit;
     - where the weights lie elsewhere in memory than those that X was made for.
 
     Args:

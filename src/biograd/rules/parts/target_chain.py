@@ -1,6 +1,8 @@
 """Targets that go down a chain of invertible blocks."""
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
 import torch
@@ -46,20 +48,66 @@ class Target(NamedTuple):
     passed_on: int | None
 
 
+ROUNDINGS = 1000
+"""How many roundings of an activity the step to its target must be long: fewer turn updates by more than some 5°."""
+
+
+@dataclass(frozen=True)
+class SmallSteps:
+    r"""Targets that are small steps away, which an activity's last digits have to tell.
+
+    A target is reached by inverting activities of size 1 to a relative rounding ε. So a step of s arrives with an
+    error of about ε / s of it.
+
+    Attributes:
+        form: the rule and its form, for messages.
+        gamma: γ.
+        shrink: whether a step is γ of the one above it, :math:`s = \gamma^k` k blocks below the output; else each is γ.
+    """
+
+    form: str
+    gamma: float
+    shrink: bool
+
+    def require(self, dtype: torch.dtype, blocks: int) -> None:
+        """Refuse a chain in which steps would be lost in rounding.
+
+        Raises:
+            UnsupportedNet: it is not in float64, or has too many blocks for γ.
+        """
+        if dtype != torch.float64:
+            raise UnsupportedNet(
+                f"{self.form} moves targets by less than {dtype} can tell: train in float64 (--precision float64, "
+                "net.double()), or take the linearised form"
+            )
+        least, inverted = ROUNDINGS * torch.finfo(dtype).eps, blocks - 1 if self.shrink else 1
+        if self.gamma**inverted >= least or blocks == 1:
+            return
+        holds = int(math.log(least) / math.log(self.gamma)) + 1
+        held = (
+            f"holds for {holds} blocks of the {blocks}" if self.shrink and holds > 1 else "holds for no net"
+        )
+        raise UnsupportedNet(
+            f"{self.form} moves the lowest target by γ{f'^{inverted}' if self.shrink else ''} = "
+            f"{self.gamma**inverted:.0e}, less than float64 can tell: γ = {self.gamma:g} {held}; take γ ≥ "
+            f"{_rounded_up(least ** (1 / inverted))}, or the linearised form, which has no such limit"
+        )
+
+
 class TargetChain:
     r"""Targets from :math:`t_L = y_L - \frac12 g` down, one block inverted after another.
 
     Args:
         net: a chain of invertible blocks; see `biograd.credit.back.invertible_blocks.InvertibleBlock`.
         margin: see `biograd.credit.back.invertible_blocks.bijection`.
-        precise: what needs float64, for the message; None where float32 will do.
+        steps: how small its steps are; None where they are whole ones, for which float32 will do.
 
     Raises:
-        UnsupportedNet: a block cannot be inverted, or the net is not in float64 where it must be.
+        UnsupportedNet: a block cannot be inverted, or steps would be lost in rounding.
     """
 
-    def __init__(self, net: nn.Module, margin: float, precise: str | None) -> None:
-        self._margin, self._precise = margin, precise
+    def __init__(self, net: nn.Module, margin: float, steps: SmallSteps | None) -> None:
+        self._margin, self._steps = margin, steps
         chain = chain_for_a_rule(net)
         for block in chain[1:]:
             require_invertible(block.opening, block.name)
@@ -108,15 +156,17 @@ class TargetChain:
         return inverted_weights(chain, {})
 
     def _take_apart(self, chain: list[Block]) -> list[InvertibleBlock]:
-        dtype = next(chain[0].parameters()).dtype
-        if self._precise is not None and dtype != torch.float64:
-            raise UnsupportedNet(
-                f"{self._precise} moves targets by less than {dtype} can tell: train in float64 (--precision float64, "
-                "net.double()), or take the linearised form"
-            )
+        if self._steps is not None:
+            self._steps.require(next(chain[0].parameters()).dtype, len(chain))
         return [
             InvertibleBlock.of(block, self._margin, is_first=place == 0) for place, block in enumerate(chain)
         ]
+
+
+def _rounded_up(number: float) -> str:
+    """A number to two digits, no smaller than it is."""
+    unit = 10.0 ** (math.floor(math.log10(number)) - 1)
+    return f"{math.ceil(number / unit) * unit:.2g}"
 
 
 def refuse_inverse(inverse: InverseStrategy | None, form: str) -> None:
