@@ -4,6 +4,7 @@ import itertools
 import math
 from typing import Annotated
 
+import torch
 from annotated_types import Gt
 from torch import nn
 from torch.utils.checkpoint import checkpoint
@@ -28,6 +29,13 @@ def plain(input_shape, outputs, *, widths: tuple[Annotated[int, Gt(0)], ...] = (
     for before, after in itertools.pairwise(sizes):
         layers += [nn.Linear(before, after, bias=bias), nn.Tanh()]
     return nn.Sequential(*layers, nn.Linear(sizes[-1], outputs, bias=bias))
+
+
+def masked(input_shape, outputs):
+    """A chain that holds a mask of −∞, as attention does."""
+    net = plain(input_shape, outputs)
+    net[1].register_buffer("mask", torch.full((2, 2), -math.inf).triu(1))
+    return net
 
 
 class Tied(nn.Module):

@@ -17,6 +17,7 @@ from biograd.training import checkpoint, checkpoint_schema
 from biograd.training.checkpoint_schema import Position
 from biograd.training.distributed import GradientSum, Ranks
 from biograd.training.evaluation import evaluate
+from biograd.training.finiteness import Finiteness
 from biograd.training.observers.base import (
     AtRest,
     BatchDrawn,
@@ -40,7 +41,7 @@ CHECK_EVERY = 100
 
 
 class Diverged(Exception):
-    """A loss, or what a rule computes from it, is not finite; the message says which, and when it was noticed."""
+    """A loss, a weight or what a rule computes is not finite; the message says which, and when it was noticed."""
 
 
 class Trainer:
@@ -78,6 +79,7 @@ class Trainer:
         self._parameters = [p for group in groups for p in group["params"]]
         if ranks.size > 1:
             require_weight(setup.config.rule.name, setup.rule)
+        self._finiteness = Finiteness(setup, ranks)
         ranks.share_state(setup.net, setup.rule, setup.penalty)
 
     def run(self) -> Scores | None:
@@ -87,7 +89,7 @@ class Trainer:
             The scores on the test set, None where it was left unread.
 
         Raises:
-            Diverged: a loss is not finite, or a rule says that it met such numbers.
+            Diverged: a loss or a weight is not finite, or a rule says that it met such numbers.
             RunFailed: a record cannot be written.
         """
         with self._gradients:
@@ -137,9 +139,14 @@ class Trainer:
                 self.position.stopped = reason
 
     def state(self) -> dict[str, Any]:
-        """All that a checkpoint holds; every process takes part, and the first one has it."""
+        """All that a checkpoint holds; every process takes part, and the first one has it.
+
+        Raises:
+            Diverged: it holds numbers that are not finite, from which no run should go on.
+        """
         setup, rank = self.setup, self.ranks
         rank.share_state(setup.net, setup.rule, setup.penalty)
+        self._refuse_what_is_not_finite()
         self.position.seconds = self.clock.seconds
         random = random_state(setup.device)
         return {
@@ -262,6 +269,7 @@ class Trainer:
         self.tell(EpochEnded(row))
         self._refuse_divergence(row["train_loss"] or 0.0, "training loss")
         self._refuse_divergence(row.get("validation_loss") or 0.0, "validation loss")
+        self._refuse_what_is_not_finite()
         self.tell(AtRest(is_epoch=True, is_last=self._is_over()))
 
     def _row(self) -> EpochRow:
@@ -292,6 +300,15 @@ class Trainer:
     def _refuse_divergence(self, loss: float, name: str) -> None:
         if not math.isfinite(loss):
             raise Diverged(f"the {name} is {loss} after step {self.position.step}")
+
+    def _refuse_what_is_not_finite(self) -> None:
+        """A finite loss does not show it all: at the end of an epoch, and before what could be gone on from."""
+        lost = self._finiteness.first_lost()
+        if lost is not None:
+            raise Diverged(
+                f"{lost} is not finite after step {self.position.step}: lower the learning rate, or look for inputs "
+                "that are too large"
+            )
 
 
 def _without_end(batches: Batches) -> Iterator[tuple[Tensor, Tensor]]:
