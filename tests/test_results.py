@@ -8,7 +8,7 @@ from statistics import mean, stdev
 
 import pytest
 
-from biograd import studies
+from biograd import rules, studies
 from biograd.records import find_runs, read_json, summarize
 from biograd.robustness.scores import largest_plausible_share
 from biograd.studies import outcome
@@ -81,7 +81,7 @@ def test_the_command_of_recorded_runs_finds_them_finished(name):
     assert all(is_finished(recorded[config.title, config.seed].folder, config) for config in configs)
 
 
-@pytest.mark.parametrize("name", ["local-stdp", "song2021"])
+@pytest.mark.parametrize("name", ["local-stdp", "low-precision", "song2021"])
 def test_the_table_of_a_study_comes_again_from_its_recorded_runs(name):
     study, recorded = studies.find(name), read_json(packed(name) / "study.json")
     runs = found(study, packed(name), "full", {})
@@ -213,6 +213,29 @@ def test_the_page_on_robustness_gives_the_same_rates():
     assert "Of 138 nets" in page
     assert f"false alarms are below {interval(0, 138)[1]:.1f} %" in page
     assert f"it finds more than {interval(40, 40)[0]:.1f} % of such" in page
+
+
+LOW = read_json(packed("low-precision") / "study.json")
+TRAINING = (ROOT / "docs" / "training.md").read_text()
+
+
+def of_precision(label, precision):
+    return next(row for row in LOW["rows"] if row["group"] == f"{label}, {precision}")
+
+
+@pytest.mark.parametrize("claim", LOW["claims"], ids=lambda claim: claim["group"])
+def test_the_page_on_training_gives_every_rule_in_bfloat16_beside_float32(claim):
+    label = claim["group"].removesuffix(", bfloat16")
+    rows = [of_precision(label, precision) for precision in ("float32", "bfloat16")]
+    assert all((row["seeds"], row["unfinished"], row["diverged"]) == (3, 0, 0) for row in rows)
+    shown = " | ".join(f"{100 * row['mean']:.2f} ± {100 * row['sd']:.2f}" for row in rows)
+    assert f"| `{label}` | {shown} | {100 * claim['mean']:+.2f} |" in TRAINING
+
+
+def test_every_rule_was_measured_in_bfloat16_and_lies_within_the_band():
+    labels = {claim["group"].removesuffix(", bfloat16") for claim in LOW["claims"]}
+    assert labels >= set(rules.REGISTRY.built_in())
+    assert [claim["group"] for claim in LOW["claims"] if not claim["met"]] == []
 
 
 SONG = read_json(packed("song2021") / "study.json")["rows"]

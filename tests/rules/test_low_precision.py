@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from biograd import rules
 from biograd.diagnostics import reconstruction_losses, target_distances
+from biograd.training import RunConfig, train
 
 BOUND = 0.999
 """The least cosine between a parameter's two gradients."""
@@ -159,3 +160,14 @@ def test_softhebb_takes_small_differences_in_full_precision():
     _, wanted = taught(*copy.deepcopy((net, rule, x, y)), low=False)
     _, got = taught(net, rule, x, y, low=True)
     assert min(cosine(got[key], gradient) for key, gradient in wanted.items()) > BOUND
+
+
+def test_decoders_learn_digits_in_bfloat16_as_in_float32(tmp_path):
+    """By small steps, of which rounding would leave no more than the shallow baseline's accuracy."""
+    accuracy = {}
+    for precision in ("float32", "bfloat16"):
+        rule = {"name": "drl", "step": "mean"}
+        config = {"rule": rule, "data": "digits", "net": "mlp", "epochs": 8, "precision": precision}
+        accuracy[precision] = train(RunConfig.from_sources(config), tmp_path / precision)["test_accuracy"]
+    assert accuracy["bfloat16"] > 0.92
+    assert accuracy["bfloat16"] == pytest.approx(accuracy["float32"], abs=0.02)

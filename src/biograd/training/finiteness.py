@@ -40,7 +40,9 @@ class Finiteness:
         for owner, module in (("net", setup.net), ("rule", setup.rule), ("penalty", setup.penalty)):
             for name, tensor in _tensors(module):
                 yield f"{name!r} of the {owner}", tensor
-        names = {p: name for module in (setup.rule, setup.net) for name, p in module.named_parameters()}
+        names: dict[Tensor, str] = {
+            p: name for module in (setup.rule, setup.net) for name, p in module.named_parameters()
+        }
         for optimizer in setup.optimizers:
             for parameter, state in optimizer.state.items():
                 for key, tensor in state.items():

@@ -134,7 +134,10 @@ def through_the_last_block(
 def _run_in_full(
     chain: list[Block], x: Tensor, way: Way, record: Record, start: RandomState
 ) -> tuple[list[Tensor], list[Passage]]:
-    """A second run without autocast, and without a trace, that draws what the first one drew."""
+    """A second run without autocast, and without a trace, that draws from where the first one began.
+
+    On a GPU dropout may make another mask of the same draws, since they are shared out by type.
+    """
     with full_precision(x), without_side_effects(layers_of(chain), x.device, start):
         return way(chain, widened(x), record)
 
