@@ -8,7 +8,7 @@ import importlib.util
 import sys
 import sysconfig
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -45,6 +45,15 @@ def is_users_own(name: str) -> bool:
 def file_of(name: str) -> Path:
     """The whole path of the file in ``path/to/file.py:Name``."""
     return Path(name.rpartition(":")[0]).expanduser().resolve()
+
+
+def without_folders(value: Any) -> Any:
+    """Settings with every ``path/to/file.py:Name`` among them as ``file.py:Name``."""
+    if isinstance(value, Mapping):
+        return {key: without_folders(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_folders(part) for part in value]
+    return Path(value).name if isinstance(value, str) and is_users_own(value) else value
 
 
 def imported(file: Path) -> ModuleType:

@@ -260,7 +260,7 @@ def _check_budget(configs: Sequence[RunConfig]) -> None:
 
 def _differences(there: RunConfig, here: RunConfig) -> str:
     """What two configurations differ in: ``epochs (5 there, 10 here)``."""
-    was, now = (records.flatten(one.decisive()) for one in (there, here))
+    was, now = (records.flatten(one.decisive(anywhere=True)) for one in (there, here))
     return ", ".join(
         f"{name} ({_shown(was, name)} there, {_shown(now, name)} here)"
         for name in {**was, **now}
@@ -283,7 +283,7 @@ def is_finished(place: Path, config: RunConfig) -> bool:
         folder.refuse_used(place)
         return False
     there = RunConfig.load(place / records.CONFIG)
-    if there.digest() != config.digest():
+    if there.decisive(anywhere=True) != config.decisive(anywhere=True):
         raise UserMistake(
             f"{place} holds a run with another {_differences(there, config)}; give another folder, or the same settings"
         )

@@ -221,9 +221,14 @@ class RunConfig(BaseModel):
         """
         return hashlib.sha256(json.dumps(self.decisive(), sort_keys=True).encode()).hexdigest()
 
-    def decisive(self) -> dict[str, Any]:
-        """What the bits of the run depend on and differs from the defaults, as JSON has it; see `digest`."""
-        return self.model_dump(mode="json", exclude_defaults=True, exclude={"data_dir", "label", "track"})
+    def decisive(self, *, anywhere: bool = False) -> dict[str, Any]:
+        """What the bits of the run depend on and differs from the defaults, as JSON has it; see `digest`.
+
+        Args:
+            anywhere: leave out in which folders the user's own files lie: what they hold decides.
+        """
+        found = self.model_dump(mode="json", exclude_defaults=True, exclude={"data_dir", "label", "track"})
+        return user_files.without_folders(found) if anywhere else found
 
     @field_validator(*config_layers.CHOICES, mode="before")
     @classmethod

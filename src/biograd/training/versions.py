@@ -37,7 +37,8 @@ def refuse_other_files(config: RunConfig, files: Mapping[str, str]) -> None:
 def refuse_changed_files(place: Path, config: RunConfig) -> None:
     """Refuse a run that was made with another version of one of the user's own files.
 
-    Files that it did not record, as older runs did not, are passed over.
+    Files that it did not record, as older runs did not, are passed over. One that lies elsewhere now is known by its
+    name.
 
     Args:
         place: the folder of the run.
@@ -47,8 +48,9 @@ def refuse_changed_files(place: Path, config: RunConfig) -> None:
         UserMistake: a file has changed since.
     """
     was, now = _last(place).get("files", {}), of_files(config)
-    for file in was:
-        if file in now and now[file] != was[file]:
+    moved = {Path(file).name: found for file, found in now.items()}
+    for file, found in was.items():
+        if now.get(file, moved.get(Path(file).name, found)) != found:
             raise UserMistake(f"{file} has changed since the run in {place} began: {_MEND}")
 
 
