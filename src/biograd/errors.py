@@ -3,6 +3,7 @@
 import errno
 import os
 import reprlib
+from collections.abc import Sequence
 
 from biograd.printable import cut_short, one_line
 
@@ -85,3 +86,14 @@ def unwritable(path: str | os.PathLike[str], error: OSError) -> "RunFailed":
 
 class NotFinite(RunFailed):
     """A rule met numbers that are not finite where it goes on computing; a training ends there as diverged."""
+
+
+def listed(items: Sequence[str], most: int = 6) -> str:
+    """Items for a message, all of them or the first few and how many more there are.
+
+    Example:
+        >>> listed(["a", "b"]), listed(list("abcde"), most=3)
+        ('a, b', 'a, b, c and 2 more')
+    """
+    more = len(items) - most
+    return ", ".join(items) if more <= 0 else f"{', '.join(items[:most])} and {more} more"

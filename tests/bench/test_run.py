@@ -118,7 +118,7 @@ def test_every_rule_can_be_made_for_every_net_or_says_why_not(name):
     refused = set()
     for rule in biograd.rules.names():
         try:
-            biograd.rules.create(rule, net, sample=x[:1])
+            biograd.rules.create(rule, net, sample=x[:1], **bench.BENCH_NETS[name].settings_of(rule))
         except UnsupportedNet:
             refused.add(rule)
     assert not refused & ({"bp", "fa", "dfa"} | {rule for rule, limited in LIMITS if limited == name})

@@ -7,6 +7,7 @@ import pytest
 
 from biograd.records import Run, Spread, summarize
 from biograd.records.summary import flatten, number, spread
+from biograd.report.cells import brief_name_of, name_of
 
 
 def run(seed, accuracy, *, rule="fa", status="done", folder=None, settings=None, **config):
@@ -44,6 +45,17 @@ def test_what_is_no_finite_number_is_none(value):
     assert number({"accuracy": value}, "accuracy") is None
     assert number({}, "accuracy") is None
     assert number({"accuracy": 1}, "accuracy") == 1.0
+
+
+def test_a_cell_that_was_exact_inside_blocks_says_so_also_where_it_is_the_only_one():
+    exact = {"inside": "exact"}
+    (cell,) = summarize([run(0, 0.9, rule="dfa", settings=exact), run(1, 0.8, rule="dfa", settings=exact)])
+    assert name_of(cell) == "dfa (rule.inside=exact)"
+    assert brief_name_of(cell) == "dfa (inside=exact)"
+    (cell,) = summarize([run(0, 0.9, rule="dfa", settings={**exact, "scale": 2.0}, label="mine")])
+    assert brief_name_of(cell) == "mine (inside=exact)"
+    (cell,) = summarize([run(0, 0.9, rule="dfa", settings={"inside": None, "scale": 2.0})])
+    assert cell.label == ""
 
 
 def test_one_seed_has_no_spread():

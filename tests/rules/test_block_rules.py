@@ -100,7 +100,7 @@ def residual() -> Task:
 @pytest.mark.parametrize("name", ["dfa", "drtp"])
 def test_a_skip_lets_nothing_through_to_the_blocks_below_it(name):
     task = residual()
-    rule = create(name, task)
+    rule = create(name, task, inside="exact")
     full = gradients(rule, task)
     for index, own in enumerate((("0.",), ("2.",), ("3.",))):
         silenced = copy.deepcopy(rule)
@@ -114,7 +114,7 @@ def test_a_skip_lets_nothing_through_to_the_blocks_below_it(name):
 
 def test_within_a_residual_unit_the_derivative_is_exact():
     task = residual()
-    rule = create("dfa", task)
+    rule = create("dfa", task, inside="exact")
     got = gradients(rule, task)
     below = task.net[:3](task.x).detach()
     output = task.net(task.x)

@@ -92,7 +92,7 @@ def test_running_statistics_see_the_first_run_alone():
 def test_residual_units_are_refused_by_name():
     net = nets.create("resnet20", (3, 8, 8), 3, seed=0)
     with pytest.raises(UnsupportedNet, match="pepita teaches linear, convolutional and locally connected"):
-        biograd.Pepita(net, torch.randn(1, 3, 8, 8))
+        biograd.Pepita(net, torch.randn(1, 3, 8, 8), inside="exact")
 
 
 def test_inputs_of_another_size_are_refused():

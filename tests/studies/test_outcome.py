@@ -33,6 +33,13 @@ def test_cells_are_averaged_for_each_seed_and_then_seeds(make_study, make_run):
     assert row["difference"] == pytest.approx(0.15)
 
 
+def test_a_group_with_a_rule_that_was_exact_inside_blocks_says_so(make_study, make_run):
+    exact = make_run(0, 0.9)
+    exact.config["rule"]["settings"]["inside"] = "exact"
+    (row,) = rows(make_study(), {"a/bp": [make_run(1, 0.8), exact]})
+    assert row["group"] == "bp (inside=exact)"
+
+
 def test_a_seed_that_one_cell_lacks_has_no_part_in_the_mean(make_study, make_run):
     runs = runs_of(make_run, a_bp=[0.9, 0.8, 0.7, 0.6], b_bp=[0.7, "diverged", "unfinished"])
     (row,) = rows(make_study(), runs)

@@ -203,6 +203,14 @@ def test_two_runs_that_would_lie_in_one_folder_are_refused(file, tmp_path):
         compare(configs, tmp_path)
 
 
+def test_a_rule_that_is_exact_inside_blocks_has_a_title_that_says_so(make_config):
+    exact = {"name": "dfa", "inside": "exact"}
+    assert make_config(rule="dfa").title == "dfa"
+    assert make_config(rule=exact).title == "dfa-inside-exact"
+    assert make_config(rule=exact, label="mine").title == "mine"
+    assert make_config(rule=exact).to_json()["rule"] == {"name": "dfa", "settings": {"inside": "exact"}}
+
+
 def test_a_label_is_no_part_of_the_fingerprint(make_config):
     assert make_config(label="a").digest() == make_config().digest()
     assert (make_config(label="a").title, make_config().title) == ("a", "bp")

@@ -89,7 +89,11 @@ def test_a_layer_that_is_held_twice_does(interrupted, bits, net_file):
 
 
 @pytest.mark.parametrize(
-    ("net", "rule"), [("convnet", "fa"), ("resnet20", "kp"), ("resnet20", "dfa"), ("lenet", "wm")]
+    ("net", "rule"),
+    [
+        *(("convnet", "fa"), ("resnet20", "kp"), ("lenet", "wm")),
+        ("resnet20", {"name": "dfa", "inside": "exact"}),
+    ],
 )
 @pytest.mark.filterwarnings("ignore:kp")
 def test_images_that_are_augmented_and_nets_of_every_kind_do(net, rule, interrupted, bits, net_file):

@@ -1,12 +1,13 @@
 """The nets that step times are measured on, with their batches."""
 
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from biograd import nets
+from biograd import nets, rules
 from biograd.bench.locally_connected import NAME
 from biograd.errors import UserMistake
 
@@ -23,6 +24,7 @@ class BenchNet:
         settings: the net's own settings.
         outputs: number of classes.
         rules: what is measured on it when no rules are named; None for every registered rule.
+        inside: the setting of this name of rules for chains, whose blocks have several weight layers here.
     """
 
     name: str
@@ -32,6 +34,12 @@ class BenchNet:
     settings: dict[str, Any] = field(default_factory=dict)
     outputs: int = 10
     rules: tuple[str, ...] | None = None
+    inside: str | None = None
+
+    def settings_of(self, rule: str) -> dict[str, Any]:
+        """The settings that a rule needs to teach the net."""
+        takes_it = "inside" in signature(rules.REGISTRY.find(rule)).parameters
+        return {"inside": self.inside} if self.inside and takes_it else {}
 
     def make(self, seed: int) -> tuple[nn.Module, Tensor, Tensor]:
         """The net in training mode, normal inputs ``(batch, …)`` and random classes ``(batch,)``."""
@@ -46,7 +54,7 @@ BENCH_NETS = {
     for bench_net in (
         BenchNet("mlp", "mlp", (784,), 128, {"widths": (1024, 1024, 1024)}),
         BenchNet("convnet", "convnet", (3, 32, 32), 128),
-        BenchNet("resnet20", "resnet20", (3, 32, 32), 128),
+        BenchNet("resnet20", "resnet20", (3, 32, 32), 128, inside="exact"),
         BenchNet("bartunov-mnist-fc", "bartunov-mnist-fc", (1, 28, 28), 128),
         BenchNet(
             "square",

@@ -35,7 +35,8 @@ def step_times(bench_net: BenchNet, names: Sequence[str], *, repeats: int, seed:
     refused: dict[str, str] = {}
     for name in names:
         try:
-            candidates[name] = Candidate.of(rules.create(name, net, sample=x[:1]), net, x, y)
+            rule = rules.create(name, net, sample=x[:1], **bench_net.settings_of(name))
+            candidates[name] = Candidate.of(rule, net, x, y)
         except UnsupportedNet as reason:
             refused[name] = str(reason)
     reference = plain_step(net, x, y)
@@ -143,7 +144,7 @@ def _gradients(*modules: nn.Module) -> Callable[[], list[Tensor | None]]:
 
 
 def _about(rule: str, bench_net: BenchNet, repeats: int, candidate: Candidate | None) -> BenchSubject:
-    return {
+    subject: BenchSubject = {
         "benchmark": "step_time",
         "rule": rule,
         "net": bench_net.name,
@@ -151,3 +152,6 @@ def _about(rule: str, bench_net: BenchNet, repeats: int, candidate: Candidate | 
         "threads": torch.get_num_threads(),
         "repeats": repeats * (candidate.pairs if candidate else 1),
     }
+    if inside := bench_net.settings_of(rule).get("inside"):
+        subject["inside"] = inside
+    return subject

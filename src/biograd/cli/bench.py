@@ -155,7 +155,8 @@ def _memory_line(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _line(row: Mapping[str, Any], what: str) -> tuple[str, ...]:
-    head = (row["net"], row[what])
+    inside = f" (inside={row['inside']})" if "inside" in row else ""
+    head = (row["net"], row[what] + inside)
     if row["ratio"] is None:
         return (*head, *[""] * 6, f"not measured: {row['reason']}")
     return (

@@ -16,6 +16,8 @@ class BenchSubject(TypedDict):
     benchmark: str
     """``step_time``, ``locally_connected``, ``inverses`` or ``depth``."""
     rule: str
+    inside: NotRequired[str]
+    """That setting of the rule, where the net needs it."""
     net: str
     batch: Count
     threads: Count

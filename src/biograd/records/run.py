@@ -87,6 +87,11 @@ class Run:
         return self.config["rule"]["name"]
 
     @property
+    def inside(self) -> str | None:
+        """``exact`` where the rule let errors pass exactly inside blocks of several weight layers."""
+        return self.config["rule"].get("settings", {}).get("inside")
+
+    @property
     def family(self) -> str:
         """What kind of rule it is, where the run has ended and says so."""
         return (self.result or {}).get("family", OWN)

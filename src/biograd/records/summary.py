@@ -16,6 +16,9 @@ NOT_PART_OF_A_CELL = ("seed", "label", "data_dir", "track", "checkpoint_every", 
 compared before."""
 
 
+ALWAYS_SAID = {"rule.inside": "exact"}
+"""Settings that change what a rule is: a cell that has one says so, also where it is the only one of its rule."""
+
 BEFORE_THEY_WERE_RECORDED = {
     "loss": "cross-entropy",
     "feedback_optimizer": "shared",
@@ -49,8 +52,8 @@ class Cell:
         rule: the rule's name, or the label that its runs were given.
         data: the data set's name; of a binary task, with the class that is told from the rest.
         net: the net's name.
-        label: what tells this cell from others of the same rule, data and net (``optimizer.lr=0.1``);
-            empty when there is no other.
+        label: what tells this cell from others of the same rule, data and net (``optimizer.lr=0.1``), and what is
+            `ALWAYS_SAID`; empty when there is neither.
         runs: all of its runs, those that diverged and the unfinished ones included.
     """
 
@@ -186,7 +189,12 @@ def _cells(runs: list[Run]) -> list[Cell]:
         by_config[key].append(run)
         first.setdefault(key, compared)
     names = sorted({name for config in first.values() for name in config}, key=_of_the_rule_first)
-    differing = [name for name in names if len({_spell(config, name) for config in first.values()}) > 1]
+    differing = [
+        name
+        for name in names
+        if len({_spell(config, name) for config in first.values()}) > 1
+        or any(config.get(name) == ALWAYS_SAID.get(name, ...) for config in first.values())
+    ]
     in_order = sorted(
         zip(first.values(), by_config.values(), strict=True),
         key=lambda pair: [_rank(pair[0], name) for name in differing],

@@ -15,6 +15,7 @@ from biograd.credit.fused import fused_linear, fused_tanh
 from biograd.rules.base import ErrorWeights, Family
 from biograd.rules.block_rule import BlockRule
 from biograd.rules.examples import CHAINS, Examples
+from biograd.rules.parts.chains import Inside
 from biograd.rules.parts.decoders import (
     DecoderChoice,
     Decoders,
@@ -72,9 +73,10 @@ class AuxiliaryOutputSDTP(BlockRule):
         noise: Noise = 0.214,
         inverse_loss: InverseLoss = "de-noising",
         schedule: Schedule = "parallel",
+        inside: Inside = None,
         seed: Seed = 0,
     ) -> None:
-        super().__init__(net, turns=turns(schedule))
+        super().__init__(net, inside=inside, turns=turns(schedule))
         places, stream = decoder_places(net, sample, auxiliary), RandomStream(seed)
         self.decoders = Decoders.drawn(places, decoder, stream)
         self._reconstruction = Reconstruction(noise, inverse_loss, stream)

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from biograd.credit.chain.blocks import Block
 from biograd.credit.chain.ledger import Ledger, Root
-from biograd.credit.chain.lesson import Layout, Lesson, Way, plainly, signal_at_input
+from biograd.credit.chain.lesson import Lesson, Way, plainly, signal_at_input
 from biograd.credit.full_precision import widened
 from biograd.credit.isolation import isolated
 from biograd.credit.weighting import Weight
 from biograd.rules.base import Credit, Loss, Nets, Rule, no_path_to_input
-from biograd.rules.parts.chains import chain_for_a_rule
+from biograd.rules.parts.chains import Inside, chain_for_a_rule
 from biograd.rules.parts.epoch import Together, Turns
 
 
@@ -28,11 +28,12 @@ class BlockRule(Rule):
 
     Args:
         net: a chain; see `biograd.credit.chain.blocks`.
+        inside: ``exact`` where hidden blocks may have several weight layers.
         way: how a batch runs up the chain; see `biograd.credit.chain.lesson`.
         turns: what each epoch teaches; everything unless given.
 
     Raises:
-        UnsupportedNet: the net is no chain.
+        UnsupportedNet: the net is no chain, or backpropagation would hide inside a block.
     """
 
     nets: ClassVar[Nets] = "chain"
@@ -49,9 +50,11 @@ class BlockRule(Rule):
     """``own_lessons(lesson)``: what the backward begins at for the rule's own parameters, tensors with their
     derivatives. None where nothing of the rule's learns."""
 
-    def __init__(self, net: nn.Module, *, way: Way = plainly, turns: Turns | None = None) -> None:
+    def __init__(
+        self, net: nn.Module, *, inside: Inside = None, way: Way = plainly, turns: Turns | None = None
+    ) -> None:
         super().__init__()
-        self._layout = Layout.of(chain_for_a_rule(net))
+        self._taught = chain_for_a_rule(net, inside)
         self._way = way
         self.turns = Together() if turns is None else turns
 
@@ -115,16 +118,17 @@ class BlockRule(Rule):
             found[block.name] = (h, h if signal is None else h - signal * (len(x) / 2))
         return found
 
-    def chain(self, net: nn.Module) -> list[Block]:
-        """The blocks of a net.
+    def chain(self, net: nn.Module, x: Tensor | None = None) -> list[Block]:
+        """The blocks of a net; where a batch ``x`` is about to run through them, what they do with it is seen to.
 
         Raises:
-            UnsupportedNet: it has other blocks than the net that the rule was made for.
+            UnsupportedNet: it has other blocks than the net that the rule was made for, or one uses its weight several
+                times and may not.
         """
-        return self._layout.chain_of(net)
+        return self._taught.of(net, x)
 
     def _run(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss, record: bool = True) -> Lesson:
-        chain = self.chain(net)
+        chain = self.chain(net, x)
         learns = self.teaches_hidden_layers
         return Lesson.of(
             *(chain, x, y, loss_fn, self._way),

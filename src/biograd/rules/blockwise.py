@@ -2,12 +2,11 @@
 
 from typing import ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from biograd.credit.chain.blocks import Block
-from biograd.credit.chain.lesson import Layout
 from biograd.rules.base import Nets, Rule
-from biograd.rules.parts.chains import chain_for_a_rule
+from biograd.rules.parts.chains import Inside, chain_for_a_rule
 
 
 class Blockwise(Rule):
@@ -17,21 +16,23 @@ class Blockwise(Rule):
 
     Args:
         net: a chain; see `biograd.credit.chain.blocks`.
+        inside: ``exact`` where hidden blocks may have several weight layers.
 
     Raises:
-        UnsupportedNet: the net is no chain.
+        UnsupportedNet: the net is no chain, or backpropagation would hide inside a block.
     """
 
     nets: ClassVar[Nets] = "chain"
 
-    def __init__(self, net: nn.Module) -> None:
+    def __init__(self, net: nn.Module, *, inside: Inside = None) -> None:
         super().__init__()
-        self._layout = Layout.of(chain_for_a_rule(net))
+        self._taught = chain_for_a_rule(net, inside)
 
-    def chain(self, net: nn.Module) -> list[Block]:
-        """The blocks of a net.
+    def chain(self, net: nn.Module, x: Tensor | None = None) -> list[Block]:
+        """The blocks of a net; where a batch ``x`` is about to run through them, what they do with it is seen to.
 
         Raises:
-            UnsupportedNet: it has other blocks than the net that the rule was made for.
+            UnsupportedNet: it has other blocks than the net that the rule was made for, or one uses its weight several
+                times and may not.
         """
-        return self._layout.chain_of(net)
+        return self._taught.of(net, x)

@@ -11,6 +11,7 @@ from biograd.credit.chain.ledger import Root
 from biograd.credit.chain.lesson import Lesson, perturbed_outputs
 from biograd.rules.base import ErrorWeights, Family
 from biograd.rules.block_rule import BlockRule
+from biograd.rules.parts.chains import Inside
 from biograd.rules.parts.decoders import (
     DecoderChoice,
     Decoders,
@@ -74,9 +75,10 @@ class DifferenceReconstruction(BlockRule):
         noise: PositiveNoise = 0.0569,
         regularization: Regularization = 0.0,
         schedule: Schedule = "parallel",
+        inside: Inside = None,
         seed: Seed = 0,
     ) -> None:
-        super().__init__(net, turns=turns(schedule))
+        super().__init__(net, inside=inside, turns=turns(schedule))
         self._stream = RandomStream(seed)
         self._step: Step = step
         self._alpha, self._noise, self._regularization = alpha, noise, regularization

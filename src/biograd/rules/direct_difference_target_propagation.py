@@ -14,6 +14,7 @@ from biograd.credit.chain.passages import run_detached
 from biograd.credit.side_effects import without_side_effects
 from biograd.rules.base import ErrorWeights, Family
 from biograd.rules.block_rule import BlockRule
+from biograd.rules.parts.chains import Inside
 from biograd.rules.parts.decoders import (
     PositiveNoise,
     Regularization,
@@ -78,9 +79,10 @@ class DirectDifferenceTargetPropagation(BlockRule):
         noise: PositiveNoise = 0.0908,
         regularization: Regularization = 0.0,
         schedule: Schedule = "parallel",
+        inside: Inside = None,
         seed: Seed = 0,
     ) -> None:
-        super().__init__(net, turns=turns(schedule))
+        super().__init__(net, inside=inside, turns=turns(schedule))
         self._stream = RandomStream(seed)
         self._step: Step = step
         self._alpha, self._noise, self._regularization = alpha, noise, regularization

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from biograd.credit.chain.lesson import Lesson
 from biograd.rules.base import ErrorWeights, Family
 from biograd.rules.block_rule import BlockRule
+from biograd.rules.parts.chains import Inside
 from biograd.rules.parts.direct_feedback import DirectFeedback, Full, LowRank, Tiled
 from biograd.rules.parts.feedback_weights import Seed
 from biograd.settings import checked_settings
@@ -42,9 +43,10 @@ class DirectFeedbackAlignment(BlockRule):
         *,
         form: Full | LowRank | Tiled = Full(),
         scale: Annotated[float, Gt(0)] = 1.0,
+        inside: Inside = None,
         seed: Seed = 0,
     ) -> None:
-        super().__init__(net)
+        super().__init__(net, inside=inside)
         self.direct = DirectFeedback(net, sample, form=form, scale=scale, seed=seed)
 
     def teaching_signals(self, lesson: Lesson) -> list[Tensor]:

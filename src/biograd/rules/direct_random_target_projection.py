@@ -21,6 +21,7 @@ from biograd.errors import UserMistake
 from biograd.rules.base import Awaited, ErrorWeights, Family
 from biograd.rules.block_rule import BlockRule
 from biograd.rules.examples import CHAINS, Examples
+from biograd.rules.parts.chains import Inside
 from biograd.rules.parts.direct_feedback import DirectFeedback, Full, LowRank, Tiled
 from biograd.rules.parts.feedback_weights import Seed
 from biograd.settings import checked_settings
@@ -55,9 +56,10 @@ class DirectRandomTargetProjection(BlockRule):
         *,
         form: Full | LowRank | Tiled = Full(),
         scale: Annotated[float, Gt(0)] = 1.0,
+        inside: Inside = None,
         seed: Seed = 0,
     ) -> None:
-        super().__init__(net)
+        super().__init__(net, inside=inside)
         self.direct = DirectFeedback(net, sample, form=form, scale=scale, seed=seed)
 
     def teaching_signals(self, lesson: Lesson) -> list[Tensor]:

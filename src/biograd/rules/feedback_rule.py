@@ -1,6 +1,5 @@
 """Rules that change nothing but the weights that errors travel back through."""
 
-import sys
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -9,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from biograd.credit.eager import LOOKS_FIRST, eagerly
 from biograd.credit.feedback.data_parallel import average_beside
 from biograd.credit.feedback.path import Feedback, FeedbackPath, OnCall, TaughtCall, path_through
 from biograd.credit.feedback.weights import taught_weights
@@ -104,7 +104,7 @@ class FeedbackRule(Rule):
     ) -> Credit:
         """See `Rule.assign_credit`; ``loss_fn`` itself keeps its exact derivative."""
         if torch.compiler.is_compiling() and not self._has_looked:
-            raise UnsupportedNet(_LOOKS_FIRST)
+            raise UnsupportedNet(LOOKS_FIRST)
         weighting = self.entry.begin(self, net, x, weight)
         with nullcontext() if self.alongside is None else self.alongside(self.weights(net)) as on_call:
             with self.path(net, on_call) as path, self._looking_first():
@@ -125,18 +125,9 @@ class FeedbackRule(Rule):
         path.backward([loss_fn(output, y)], [None], inputs=[x])
         return torch.zeros_like(x) if x.grad is None else x.grad
 
-    @contextmanager
-    def _looking_first(self) -> Iterator[None]:
+    def _looking_first(self) -> AbstractContextManager[None]:
         """The first forward runs compiled parts as plain Python: compiled code hides its use of weights."""
-        if self._has_looked or "torch._dynamo" not in sys.modules:  # nothing has been compiled
-            yield
-            return
-        try:
-            stance = torch.compiler.set_stance("force_eager")
-        except RuntimeError:  # within a function that is compiled
-            raise UnsupportedNet(_LOOKS_FIRST) from None
-        with stance:
-            yield
+        return nullcontext() if self._has_looked else eagerly()
 
     def weights(self, net: nn.Module) -> dict[str, nn.Parameter]:
         """The taught weights of the net of this call.
@@ -158,12 +149,6 @@ class FeedbackRule(Rule):
                 "the net it teaches"
             )
         return {name: weights[name] for name in self._shapes}
-
-
-_LOOKS_FIRST = (
-    "the first call of a rule looks at what the net does with its weights, which a compiler hides: call "
-    "assign_credit once before compiling what calls it"
-)
 
 
 def _detached(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

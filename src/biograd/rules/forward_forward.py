@@ -22,6 +22,7 @@ from biograd.layers.length_norm import LengthNorm
 from biograd.rules.base import Awaited, Credit, ErrorWeights, Family, Loss
 from biograd.rules.blockwise import Blockwise
 from biograd.rules.examples import LABELLED, Examples
+from biograd.rules.parts.chains import Inside
 from biograd.rules.parts.feedback_weights import Seed
 from biograd.rules.parts.random_stream import RandomStream
 from biograd.settings import checked_settings
@@ -88,9 +89,10 @@ class ForwardForward(Blockwise):
         goodness: Goodness = "sum",
         threshold: Annotated[float, Gt(0)] = 1.0,
         negatives: Negatives = "hard",
+        inside: Inside = None,
         seed: Seed = 0,
     ) -> None:
-        super().__init__(net)
+        super().__init__(net, inside=inside)
         self.goodness_of: Goodness = goodness
         self.threshold, self.negatives = threshold, negatives
         self.stream = RandomStream(seed)
@@ -104,7 +106,7 @@ class ForwardForward(Blockwise):
         self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss, *, weight: Weight = None
     ) -> Credit:
         """See `Rule.assign_credit`; loss and output are those of the readout."""
-        weighting, chain = self.entry.begin(self, net, x, weight), self.chain(net)
+        weighting, chain = self.entry.begin(self, net, x, weight), self.chain(net, x)
         _require_normalised(chain)
         classes = label_places(chain).classes
         _require_classes(y, len(x), classes)
@@ -127,7 +129,7 @@ class ForwardForward(Blockwise):
 
     def carry_to_input(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Tensor:
         """See `Rule.input_gradient`: the derivative of the first block's own loss."""
-        chain = self.chain(net)
+        chain = self.chain(net, x)
         classes = label_places(chain).classes
         with torch.no_grad():
             y = _shown(y, loss_fn)
@@ -142,7 +144,7 @@ class ForwardForward(Blockwise):
         A net with one hidden block has that one's. Differentiable in x; dropout draws what a forward would and
         leaves no trace, nor do running statistics change.
         """
-        chain = self.chain(net)
+        chain = self.chain(net, x)
         classes = label_places(chain).classes
         with without_side_effects(layers_of(chain), x.device):
             labels = torch.eye(classes, device=x.device)

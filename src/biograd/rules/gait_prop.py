@@ -15,6 +15,7 @@ from biograd.credit.chain.lesson import Lesson, through_every_block
 from biograd.rules.base import ErrorWeights, Family
 from biograd.rules.block_rule import BlockRule
 from biograd.rules.examples import CHAINS, Examples
+from biograd.rules.parts.chains import Inside
 from biograd.rules.parts.feedback_weights import Seed
 from biograd.rules.parts.inverses import (
     Columns,
@@ -178,10 +179,11 @@ class GaitProp(BlockRule):
         *,
         form: Linearised | Constant | Adaptive = Linearised(),
         inverse: Exact | Kept | Learned | None = None,
+        inside: Inside = None,
         seed: Seed = 0,
     ) -> None:
         del sample
-        super().__init__(net, way=through_every_block)
+        super().__init__(net, inside=inside, way=through_every_block)
         self._form = form
         self.scales_with_loss = isinstance(form, Linearised)
         self.way_back = form.way_back(net, inverse, RandomStream(seed))

@@ -8,13 +8,13 @@ from annotated_types import Gt
 from torch import Tensor, nn
 
 from biograd.credit.back.invertible_blocks import Bijection, bijection, nonlinearity_of
-from biograd.credit.chain.blocks import Block
+from biograd.credit.chain.blocks import Block, blocks
 from biograd.credit.chain.ledger import Root
 from biograd.credit.chain.lesson import Lesson, through_every_block
 from biograd.rules.base import ErrorWeights, Family
 from biograd.rules.block_rule import BlockRule
 from biograd.rules.examples import INVERTIBLE, Examples
-from biograd.rules.parts.chains import chain_for_a_rule
+from biograd.rules.parts.chains import Inside
 from biograd.rules.parts.feedback_weights import Seed
 from biograd.rules.parts.inverses import (
     Columns,
@@ -45,7 +45,7 @@ class Linearised(Strategy):
 
     def way_back(self, net: nn.Module, inverse: InverseStrategy | None, stream: RandomStream) -> Inverses:
         """The inverse of each block."""
-        for block in chain_for_a_rule(net)[1:]:
+        for block in blocks(net)[1:]:
             _nonlinearity(block, self.margin)  # refuses one that cannot be inverted unit by unit
         return Inverses(net, inverse or Kept(), self.columns, stream)
 
@@ -130,10 +130,11 @@ class IncrementalTargetPropagation(BlockRule):
         *,
         form: Linearised | Constant = Linearised(),
         inverse: Exact | Kept | Learned | None = None,
+        inside: Inside = None,
         seed: Seed = 0,
     ) -> None:
         del sample
-        super().__init__(net, way=through_every_block)
+        super().__init__(net, inside=inside, way=through_every_block)
         self._form = form
         self.scales_with_loss = isinstance(form, Linearised)
         self.way_back = form.way_back(net, inverse, RandomStream(seed))

@@ -15,6 +15,7 @@ from biograd.credit.fused import run_fused
 from biograd.credit.side_effects import without_side_effects
 from biograd.rules.base import ErrorWeights, Family
 from biograd.rules.block_rule import BlockRule
+from biograd.rules.parts.chains import Inside
 from biograd.rules.parts.decoders import (
     DecoderChoice,
     Decoders,
@@ -83,9 +84,10 @@ class LocalDifferenceReconstruction(BlockRule):
         output_noise: PositiveNoise | None = None,
         noise_samples: Annotated[int, Gt(0)] = 1,
         schedule: Schedule = "parallel",
+        inside: Inside = None,
         seed: Seed = 0,
     ) -> None:
-        super().__init__(net, turns=turns(schedule))
+        super().__init__(net, inside=inside, turns=turns(schedule))
         self._stream = RandomStream(seed)
         self._step: Step = step
         self._alpha, self._noise, self._draws = alpha, noise, noise_samples

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from biograd.credit.chain.blocks import Block, run_layers, spared
 from biograd.credit.chain.ledger import Ledger, Root
-from biograd.credit.chain.lesson import Layout, output_error
+from biograd.credit.chain.lesson import output_error
 from biograd.credit.chain.moment import Aim, Moment
 from biograd.credit.chain.parameter_hooks import without_parameter_hooks
 from biograd.credit.full_precision import full_precision, is_lowered, widened
@@ -19,7 +19,7 @@ from biograd.credit.loss_terms import by_example, importance
 from biograd.credit.side_effects import RandomState, random_state, without_side_effects
 from biograd.credit.weighting import Weight, Weighting
 from biograd.rules.base import Credit, ErrorWeights, Family, Loss, Nets, Rule, no_path_to_input
-from biograd.rules.parts.chains import chain_for_a_rule
+from biograd.rules.parts.chains import Inside, chain_for_a_rule
 from biograd.rules.parts.epoch import Together, Turns
 
 
@@ -34,10 +34,11 @@ class LocalRule(Rule):
 
     Args:
         net: a chain; see `biograd.credit.chain.blocks`.
+        inside: ``exact`` where hidden blocks may have several weight layers.
         turns: what each epoch teaches; everything unless given.
 
     Raises:
-        UnsupportedNet: the net is no chain.
+        UnsupportedNet: the net is no chain, or backpropagation would hide inside a block.
     """
 
     family: ClassVar[Family] = "local"
@@ -49,9 +50,9 @@ class LocalRule(Rule):
     float32: a block's drive is computed once more without it for the rule. What is passed on is of the run under
     autocast."""
 
-    def __init__(self, net: nn.Module, *, turns: Turns | None = None) -> None:
+    def __init__(self, net: nn.Module, *, inside: Inside = None, turns: Turns | None = None) -> None:
         super().__init__()
-        self._layout = Layout.of(chain_for_a_rule(net))
+        self._taught = chain_for_a_rule(net, inside)
         self.turns = Together() if turns is None else turns
 
     aim: ClassVar[Callable[..., Aim] | None] = None
@@ -75,7 +76,7 @@ class LocalRule(Rule):
     ) -> Credit:
         """See `Rule.assign_credit`; what ``loss_fn`` itself makes of parameters (a penalty) keeps its derivative."""
         weighting = self.entry.begin(self, net, x, weight)
-        (*hidden, last), ledger = self.chain(net), Ledger(weighting)
+        (*hidden, last), ledger = self.chain(net, x), Ledger(weighting)
         aim = self._aim(net, x, y, loss_fn)
         weighting = weighting.and_also(aim.importance)
         teaches_hidden = self.turns.hidden
@@ -95,7 +96,7 @@ class LocalRule(Rule):
         A net of one block has no other signal than the derivative of the loss. Where hidden layers wait for nothing,
         none of the loss goes on to the input.
         """
-        first, *others = self.chain(net)
+        first, *others = self.chain(net, x)
         if not others:
             loss = loss_fn(first(spared(first, x.requires_grad_())), y)
             return torch.autograd.grad(loss, x)[0]
@@ -127,13 +128,14 @@ class LocalRule(Rule):
         with torch.no_grad():
             return run_layers(block.firing, moment.drive.detach())
 
-    def chain(self, net: nn.Module) -> list[Block]:
-        """The blocks of a net.
+    def chain(self, net: nn.Module, x: Tensor | None = None) -> list[Block]:
+        """The blocks of a net; where a batch ``x`` is about to run through them, what they do with it is seen to.
 
         Raises:
-            UnsupportedNet: it has other blocks than the net that the rule was made for.
+            UnsupportedNet: it has other blocks than the net that the rule was made for, or one uses its weight several
+                times and may not.
         """
-        return self._layout.chain_of(net)
+        return self._taught.of(net, x)
 
 
 def _arrived(block: Block, x: Tensor, *, learns: bool) -> tuple[Tensor, Tensor, list[nn.Parameter]]:

@@ -25,7 +25,7 @@ from biograd.errors import UnsupportedNet
 from biograd.rules.base import Credit, ErrorWeights, Family, Loss
 from biograd.rules.blockwise import Blockwise
 from biograd.rules.examples import CHAINS, Examples
-from biograd.rules.parts.chains import suggesting_rules_for_any_net
+from biograd.rules.parts.chains import Inside, suggesting_rules_for_any_net
 from biograd.rules.parts.feedback_weights import Distribution, Seed, draw_like
 from biograd.rules.parts.random_stream import RandomStream
 from biograd.settings import checked_settings
@@ -88,9 +88,10 @@ class Pepita(Blockwise):
         scale: Annotated[float, Gt(0)] = 0.05,
         distribution: Distribution = "uniform",
         readout_error: ReadoutError = "modulated",
+        inside: Inside = None,
         seed: Seed = 0,
     ) -> None:
-        super().__init__(net)
+        super().__init__(net, inside=inside)
         self.readout_error: ReadoutError = readout_error
         chain = self.chain(net)
         _require_taught(chain)
@@ -104,7 +105,7 @@ class Pepita(Blockwise):
         self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss, *, weight: Weight = None
     ) -> Credit:
         """See `Rule.assign_credit`; the output is that of the first pass."""
-        weighting, chain = self.entry.begin(self, net, x, weight), self.chain(net)
+        weighting, chain = self.entry.begin(self, net, x, weight), self.chain(net, x)
         _require_taught(chain)
         start = random_state(x.device)
         with torch.no_grad():
@@ -130,7 +131,7 @@ class Pepita(Blockwise):
 
     def carry_to_input(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Tensor:
         """See `Rule.input_gradient`: how the first layer's activity changes, through that layer."""
-        chain = self.chain(net)
+        chain = self.chain(net, x)
         if len(chain) == 1:
             loss = loss_fn(chain[0](spared(chain[0], x.requires_grad_())), y)
             return torch.autograd.grad(loss, x)[0]

@@ -9,6 +9,8 @@ from biograd.credit.chain.lesson import Lesson
 from biograd.rules.base import Awaited, ErrorWeights, Family
 from biograd.rules.block_rule import BlockRule
 from biograd.rules.examples import CHAINS, Examples
+from biograd.rules.parts.chains import Inside
+from biograd.settings import checked_settings
 
 
 class Shallow(BlockRule):
@@ -25,9 +27,10 @@ class Shallow(BlockRule):
     teaches_hidden_layers: ClassVar[bool] = False
     examples: ClassVar[Examples] = replace(CHAINS, falls_to={"convolutional": 0.7, "locally-connected": 0.9})
 
-    def __init__(self, net: nn.Module, sample: Tensor | None = None) -> None:
+    @checked_settings
+    def __init__(self, net: nn.Module, sample: Tensor | None = None, *, inside: Inside = None) -> None:
         del sample
-        super().__init__(net)
+        super().__init__(net, inside=inside)
 
     def teaching_signals(self, lesson: Lesson) -> list[None]:
         """Nothing for any hidden block."""

@@ -9,6 +9,7 @@ from biograd.credit.chain.ledger import Root
 from biograd.credit.chain.lesson import Lesson
 from biograd.rules.base import ErrorWeights, Family
 from biograd.rules.block_rule import BlockRule
+from biograd.rules.parts.chains import Inside
 from biograd.rules.parts.decoders import (
     DecoderChoice,
     Decoders,
@@ -59,9 +60,10 @@ class SimplifiedDifferenceTargetPropagation(BlockRule):
         noise: Noise = 0.214,
         inverse_loss: InverseLoss = "de-noising",
         schedule: Schedule = "parallel",
+        inside: Inside = None,
         seed: Seed = 0,
     ) -> None:
-        super().__init__(net, turns=turns(schedule))
+        super().__init__(net, inside=inside, turns=turns(schedule))
         stream = RandomStream(seed)
         self.decoders = Decoders.drawn(decoder_places(net, sample), decoder, stream)
         self._reconstruction = Reconstruction(noise, inverse_loss, stream)

@@ -16,7 +16,7 @@ from biograd.errors import UnsupportedNet, UserMistake
 from biograd.rules.base import Awaited, Loss
 from biograd.rules.examples import WEIGHTS_ALONE, Examples
 from biograd.rules.local_rule import LocalRule
-from biograd.rules.parts.chains import chain_for_a_rule
+from biograd.rules.parts.chains import Inside
 from biograd.rules.parts.epoch import HiddenFirst
 from biograd.settings import checked_settings
 
@@ -84,10 +84,11 @@ class SoftHebb(LocalRule):
         anti_hebbian: bool = True,
         normalize: bool = True,
         unsupervised_epochs: Annotated[int, Ge(0)] = 0,
+        inside: Inside = None,
     ) -> None:
         del sample
-        super().__init__(net, turns=HiddenFirst(unsupervised_epochs))
-        *hidden, _ = chain_for_a_rule(net)
+        super().__init__(net, inside=inside, turns=HiddenFirst(unsupervised_epochs))
+        *hidden, _ = self.chain(net)
         for block in hidden:
             _require_weights_alone(block)
         self.temperature = _for_each(hidden, temperature, "temperature")

@@ -26,7 +26,7 @@ from biograd.errors import UnsupportedNet, UserMistake
 from biograd.rules.base import Awaited, Loss
 from biograd.rules.examples import CHAINS, Examples
 from biograd.rules.local_rule import LocalRule
-from biograd.rules.parts.chains import chain_for_a_rule, suggesting_rules_for_any_net
+from biograd.rules.parts.chains import Inside, suggesting_rules_for_any_net
 from biograd.rules.parts.feedback_weights import Seed
 from biograd.rules.parts.random_stream import RandomStream
 from biograd.settings import checked_settings
@@ -90,11 +90,12 @@ class StdpAssociation(LocalRule):
         teaching_scale: Annotated[float, Gt(0)] = 0.05,
         competition: bool = True,
         group_size: Annotated[int, Ge(1)] | None = None,
+        inside: Inside = None,
         seed: Seed = 0,
     ) -> None:
-        super().__init__(net)
+        super().__init__(net, inside=inside)
         self.beta, self.teaching_scale, self.competition = beta, teaching_scale, competition
-        *hidden, _ = chain = chain_for_a_rule(net)
+        *hidden, _ = chain = self.chain(net)
         self._classes = classes = _classes(output_shapes(chain, sample)[-1])
         stream = RandomStream(seed)
         for index, block in enumerate(hidden):

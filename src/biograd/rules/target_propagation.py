@@ -9,6 +9,7 @@ from biograd.credit.chain.lesson import Lesson, through_every_block
 from biograd.rules.base import ErrorWeights, Family
 from biograd.rules.block_rule import BlockRule
 from biograd.rules.examples import SQUARE, Examples
+from biograd.rules.parts.chains import Inside
 from biograd.rules.parts.target_chain import MARGIN, Margin, TargetChain
 from biograd.settings import checked_settings
 
@@ -41,9 +42,16 @@ class TargetPropagation(BlockRule):
     examples: ClassVar[Examples] = replace(SQUARE, draws=False)
 
     @checked_settings
-    def __init__(self, net: nn.Module, sample: Tensor | None = None, *, margin: Margin = MARGIN) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        sample: Tensor | None = None,
+        *,
+        margin: Margin = MARGIN,
+        inside: Inside = None,
+    ) -> None:
         del sample
-        super().__init__(net, way=through_every_block)
+        super().__init__(net, inside=inside, way=through_every_block)
         self._chain = TargetChain(net, margin, steps=None)
 
     def teaching_signals(self, lesson: Lesson) -> list[Tensor]:

@@ -63,7 +63,7 @@ def _row(study: Study, group: Group, shown: Shown, runs: Runs) -> StudyRow:
     fewer = _fewer_epochs(cells, runs)
     statuses = [run.status for cell in cells for run in runs[cell.name]]
     return {
-        "group": group.name,
+        "group": _named(group, [run for cell in cells for run in runs[cell.name]]),
         "quantity": shown.quantity.title,
         "unit": shown.quantity.unit,
         "mean": measured.mean,
@@ -80,6 +80,12 @@ def _row(study: Study, group: Group, shown: Shown, runs: Runs) -> StudyRow:
         "source": published and published.source,
         **fewer,
     }
+
+
+def _named(group: Group, runs: Sequence[Run]) -> str:
+    """A group's name, and whether a run of it was exact inside blocks."""
+    inside = next((run.inside for run in runs if run.inside), None)
+    return f"{group.name} (inside={inside})" if inside else group.name
 
 
 def _difference(measured: float | None, published: Published | None) -> float | None:

@@ -84,7 +84,8 @@ class RunConfig(BaseModel):
     """The configuration of a run, as ``config.json`` holds it.
 
     Attributes:
-        label: what tables and folders call the run; None for the rule's name. Runs of one rule differ by it.
+        label: what tables and folders call the run; None for the rule's name. Runs of one rule differ by it. Where a
+            rule is exact inside blocks, tables say so beside it.
         rule: the learning rule and its settings.
         data: the data set.
         net: the net.
@@ -207,8 +208,9 @@ class RunConfig(BaseModel):
 
     @property
     def title(self) -> str:
-        """What tables and folders call the run: its label, else its rule."""
-        return self.label or self.rule.label
+        """What folders call the run: its label, else its rule, and that it is exact inside blocks where it is."""
+        inside = self.rule.settings.get("inside")
+        return self.label or (f"{self.rule.label}-inside-{inside}" if inside else self.rule.label)
 
     def to_json(self) -> dict[str, Any]:
         """The configuration as ``config.json`` holds it; `load` gives an equal one back."""

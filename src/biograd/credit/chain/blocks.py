@@ -99,13 +99,17 @@ def layers_of(chain: Iterable[Block]) -> list[nn.Module]:
     return [layer for block in chain for layer in block.layers]
 
 
+def is_plain_sequential(module: nn.Module) -> bool:
+    """Whether it is an ``nn.Sequential`` with no forward of its own; one with hooks is a unit all the same."""
+    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
+
+
 def _is_chain(module: nn.Module) -> bool:
-    plain = isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
     hooks = (
         *(module._forward_pre_hooks, module._forward_hooks),
         *(module._backward_pre_hooks, module._backward_hooks),
     )
-    return plain and not any(hooks)
+    return is_plain_sequential(module) and not any(hooks)
 
 
 def _flatten(net: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:

@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from biograd.credit.chain.blocks import Block, blocks, layers_of, spared
+from biograd.credit.chain.blocks import Block, layers_of, spared
 from biograd.credit.chain.passages import Passage, run_detached, run_through
 from biograd.credit.full_precision import full_precision, is_lowered, widened
 from biograd.credit.fused import run_fused
 from biograd.credit.graph import leaves_read, nodes_below
 from biograd.credit.loss_terms import by_example, counted, importance
 from biograd.credit.side_effects import RandomState, random_state, without_side_effects
-from biograd.errors import UnsupportedNet
 
 Record = Callable[[Block], bool]
 """Whether a block's graph is wanted."""
@@ -188,33 +187,3 @@ def signal_at_input(lesson: Lesson, signal: Tensor) -> Tensor:
     first, x = lesson.chain[0], lesson.x
     output = first(spared(first, x.requires_grad_()))
     return torch.autograd.grad(output, x, signal)[0]
-
-
-@dataclass(frozen=True)
-class Layout:
-    """The blocks that a rule was made for: names and shapes alone, so that it holds nothing of a net."""
-
-    blocks: tuple[tuple[str, tuple[tuple[int, ...], ...]], ...]
-
-    @classmethod
-    def of(cls, chain: list[Block]) -> "Layout":
-        """That of a chain."""
-        return cls(tuple((block.name, tuple(tuple(p.shape) for p in block.parameters())) for block in chain))
-
-    def chain_of(self, net: nn.Module) -> list[Block]:
-        """The blocks of a net of this layout.
-
-        Raises:
-            UnsupportedNet: it has another.
-        """
-        chain = blocks(net)
-        here = Layout.of(chain)
-        if here != self:
-            raise UnsupportedNet(
-                f"the rule was made for another net, with the blocks {self}; this one has {here}; make the rule for "
-                "the net it teaches"
-            )
-        return chain
-
-    def __str__(self) -> str:
-        return ", ".join(f"{name} {shapes[0] if shapes else ()}" for name, shapes in self.blocks)

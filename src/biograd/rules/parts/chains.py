@@ -2,21 +2,32 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Annotated, Literal
 
 from torch import nn
 
-from biograd.credit.chain.blocks import Block, blocks
+from biograd.credit.chain.taught_chain import TaughtChain
 from biograd.errors import UnsupportedNet
+from biograd.settings import Meaning
+
+Inside = Annotated[
+    Literal["exact"] | None,
+    Meaning(
+        "``exact`` lets hidden blocks have several weight layers, between which errors are backpropagated: residual "
+        "units, attention. Without it they are refused, and the last block may never have several"
+    ),
+]
 
 
-def chain_for_a_rule(net: nn.Module) -> list[Block]:
-    """The blocks of a net.
+def chain_for_a_rule(net: nn.Module, inside: Inside) -> TaughtChain:
+    """What gives the blocks of a net, and of others like it.
 
     Raises:
-        UnsupportedNet: it is no chain; the message names the rules for any net.
+        UnsupportedNet: it is no chain, or a block has several weight layers and may not; the message names the rules
+            for any net.
     """
     with suggesting_rules_for_any_net():
-        return blocks(net)
+        return TaughtChain(net, exact_inside=inside == "exact")
 
 
 @contextmanager

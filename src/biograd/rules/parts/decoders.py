@@ -11,14 +11,14 @@ from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
 from biograd.credit.back.decoders import Site, make_decoders, sites
-from biograd.credit.chain.blocks import Block, layers_of
+from biograd.credit.chain.blocks import Block, blocks, layers_of
 from biograd.credit.chain.ledger import Root
 from biograd.credit.chain.lesson import Lesson
 from biograd.credit.chain.passages import run_detached
 from biograd.credit.fused import run_fused
 from biograd.credit.side_effects import without_side_effects
 from biograd.errors import UnsupportedNet
-from biograd.rules.parts.chains import chain_for_a_rule, suggesting_rules_for_any_net
+from biograd.rules.parts.chains import suggesting_rules_for_any_net
 from biograd.rules.parts.random_stream import RandomStream
 from biograd.settings import Meaning
 
@@ -185,7 +185,7 @@ def decoder_places(net: nn.Module, sample: Tensor | None, auxiliary: int = 0) ->
     Raises:
         UnsupportedNet: no chain of two blocks, or auxiliary outputs beside something else than a vector.
     """
-    chain = chain_for_a_rule(net)
+    chain = blocks(net)
     if len(chain) < 2:
         raise UnsupportedNet(
             f"the net has one block, {chain[0].name!r}, and no hidden one to set a target for: add a hidden layer, or "

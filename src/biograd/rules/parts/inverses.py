@@ -20,11 +20,11 @@ from biograd.credit.back.inverses import (
 )
 from biograd.credit.back.invertible_blocks import require_square
 from biograd.credit.back.used_units import used_units
-from biograd.credit.chain.blocks import Block
+from biograd.credit.chain.blocks import Block, blocks
 from biograd.credit.chain.ledger import Root
 from biograd.credit.chain.lesson import Lesson
 from biograd.credit.chain.passages import Passage
-from biograd.rules.parts.chains import chain_for_a_rule, suggesting_rules_for_any_net
+from biograd.rules.parts.chains import suggesting_rules_for_any_net
 from biograd.rules.parts.random_stream import RandomStream
 from biograd.settings import Strategy
 
@@ -107,7 +107,7 @@ class Inverses(nn.Module):
     ) -> None:
         super().__init__()
         self._stream = stream
-        chain = chain_for_a_rule(net)[1:]
+        chain = blocks(net)[1:]
         for block in chain:
             (require_square if columns == "all" else require_invertible)(block.opening, block.name)
         self.used = {block.name: used_units(block) if columns == "used" else None for block in chain}

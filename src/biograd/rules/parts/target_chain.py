@@ -10,10 +10,9 @@ from annotated_types import Gt, Lt
 from torch import Tensor, nn
 
 from biograd.credit.back.invertible_blocks import InvertibleBlock
-from biograd.credit.chain.blocks import Block
+from biograd.credit.chain.blocks import Block, blocks
 from biograd.credit.chain.lesson import Lesson
 from biograd.errors import NotFinite, UnsupportedNet, UserMistake
-from biograd.rules.parts.chains import chain_for_a_rule
 from biograd.rules.parts.inverses import (
     InverseStrategy,
     inverted_weights,
@@ -108,7 +107,7 @@ class TargetChain:
 
     def __init__(self, net: nn.Module, margin: float, steps: SmallSteps | None) -> None:
         self._margin, self._steps = margin, steps
-        chain = chain_for_a_rule(net)
+        chain = blocks(net)
         for block in chain[1:]:
             require_invertible(block.opening, block.name)
         self._take_apart(chain)
