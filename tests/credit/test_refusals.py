@@ -125,6 +125,13 @@ def assert_exact(net: nn.Module, x: torch.Tensor, exact: tuple[str, ...]) -> Non
         torch.testing.assert_close(parameter.grad, expected[name], rtol=1e-4, atol=1e-5)
 
 
+def assert_taught(net: nn.Module, x: torch.Tensor, exact: tuple[str, ...] = ()) -> None:
+    """A rule takes it, at its first call, which looks more closely, and at its next."""
+    rule = biograd.FeedbackAlignment(net, exact=exact)
+    for _ in range(2):
+        rule.assign_credit(net, x, torch.zeros(net(x).shape), F.mse_loss)
+
+
 PARTS: dict[str, Callable[[], nn.Module]] = {
     "MultiheadAttention": lambda: nn.MultiheadAttention(4, 2, batch_first=True),
     "LSTM": lambda: nn.LSTM(4, 4, batch_first=True),
@@ -220,6 +227,7 @@ def test_a_use_that_cannot_be_taught_is_refused_by_name_and_leaves_gradients_alo
 @pytest.mark.parametrize("name", USES)
 def test_a_use_named_exact_keeps_its_exact_derivative(name):
     assert_exact(using(name), X, ("W", "table"))
+    assert_taught(using(name), X, ("W", "table"))
 
 
 HIDDEN_WHEN_FROZEN = {
@@ -313,14 +321,18 @@ HOOKED = {
 
 
 @pytest.mark.parametrize("name", HOOKED)
-def test_a_weight_that_a_hook_computes_is_refused_and_allowed_when_its_layer_is_named_exact(name):
+def test_a_weight_that_a_hook_computes_is_refused_when_the_rule_is_made_and_allowed_when_its_layer_is_named_exact(
+    name,
+):
     torch.manual_seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # the old weight_norm, in many nets still
         net = nn.Sequential(nn.Linear(4, 4), HOOKED[name](nn.Linear(4, 4)))
     net.eval()  # spectral_norm changes its vectors while training
-    assert_refused(net, X, r"'1\.weight_")
+    with pytest.raises(UnsupportedNet, match=r"'1' \(Linear\): its weight is computed.*exact=\('1',\)"):
+        biograd.FeedbackAlignment(net)
     assert_exact(net, X, ("1",))
+    assert_taught(net, X, ("1.weight_*",))
 
 
 @pytest.mark.parametrize("kind", ["weight_norm", "spectral_norm", "orthogonal"])
@@ -387,10 +399,78 @@ def test_complex_weights_are_refused():
         biograd.FeedbackAlignment(nn.Sequential(nn.Linear(4, 4, dtype=torch.complex64)))
 
 
-@pytest.mark.parametrize("name", ["", "nothing", "0.weigh", "0.weight.x"])
-def test_a_name_in_exact_that_the_net_does_not_have_is_refused(name):
-    with pytest.raises(UnsupportedNet, match=r"exact names .*no parameter, buffer or module"):
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("", "'0', '0.bias', '0.weight'"),
+        ("nothing", "'0', '0.bias', '0.weight'"),
+        ("0.weigh", "'0.weight'"),
+        ("0.weight.x", "'0.weight'"),
+        ("1.*", "'0"),
+    ],
+)
+def test_a_name_in_exact_that_the_net_does_not_have_is_refused_with_the_nearest(name, nearest):
+    with pytest.raises(UnsupportedNet, match=r"exact names .*no parameter, buffer or module") as caught:
         biograd.FeedbackAlignment(nn.Sequential(nn.Linear(4, 4)), exact=(name,))
+    assert nearest in str(caught.value)
+
+
+def test_a_long_list_of_names_is_cut():
+    net = nn.Sequential(*(nn.Linear(4, 4) for _ in range(20)))
+    with pytest.raises(UnsupportedNet, match=r"'0', '0.bias', .* and 52 more; \* stands for any text"):
+        biograd.FeedbackAlignment(net, exact=("zzz",))
+
+
+def test_patterns_in_exact_take_all_that_they_fit():
+    net = nn.Sequential(*(nn.Linear(4, 4) for _ in range(4)))
+    assert set(taught_weights(net, ("[01]", "2.w*"))) == {"3.weight"}
+    assert set(taught_weights(net, ("*.bias",))) == {f"{place}.weight" for place in range(4)}
+    deep = nn.Sequential(nn.Linear(4, 4), nn.Sequential(nn.Linear(4, 4), nn.Sequential(nn.Linear(4, 4))))
+    assert set(taught_weights(deep, ("1.*",))) == {"0.weight"}
+    assert set(taught_weights(deep, ("1.1",))) == {"0.weight", "1.0.weight"}
+
+
+def test_all_layers_that_cannot_be_reached_are_named_at_once():
+    net = nn.Sequential(
+        nn.Linear(4, 4),
+        nn.GRU(4, 4),
+        parametrizations.weight_norm(nn.Linear(4, 4)),
+        nn.LSTM(4, 4),
+        parametrizations.weight_norm(nn.Linear(4, 4)),
+    )
+    with pytest.raises(UnsupportedNet) as caught:
+        biograd.FeedbackAlignment(net)
+    said = str(caught.value)
+    assert "'1' (GRU), '3' (LSTM): a recurrent layer runs its steps" in said
+    assert "'2' (ParametrizedLinear), '4' (ParametrizedLinear): its weight is computed" in said
+    assert "exact=('1', '2', '3', '4',)" in said
+    biograd.FeedbackAlignment(net, exact=("[1-4]",))
+
+
+def test_all_weights_that_cannot_be_taught_are_named_at_once():
+    torch.manual_seed(0)
+    net = Uses(lambda net, x: (x @ net.W) @ net.table.weight.T, table=nn.Embedding(4, 4))
+    assert_refused(
+        net, X, r"'W' is used by .*matmul, 'table.weight' is used by .*exact=\('W', 'table.weight'\)"
+    )
+    assert_taught(net, X, ("W", "table"))
+
+
+def test_a_parametrised_bias_is_only_added_and_its_layer_taught():
+    class Doubled(nn.Module):
+        def forward(self, b):
+            return 2 * b
+
+    torch.manual_seed(0)
+    for layer, x in (
+        (nn.Linear(4, 4), X),
+        (biograd.layers.LocallyConnected2d(1, 1, 2, (3, 3)), torch.randn(2, 1, 3, 3)),
+    ):
+        torch.nn.utils.parametrize.register_parametrization(layer, "bias", Doubled())
+        net = nn.Sequential(layer)
+        assert len(taught_weights(net)) == 1
+        assert_exact(net, x, ())
+        assert_taught(net, x)
 
 
 def test_a_net_without_weights_is_refused():

@@ -1,9 +1,9 @@
 """Functions that sum products over units: what makes a weight, or a constant matrix, carry errors."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from biograd.credit.graph import tensors_in
@@ -18,10 +18,11 @@ _NAMES = frozenset(
         *("conv_transpose3d", "_addmm_activation", "scaled_dot_product_attention"),
     }
 )
+_ADDS_FIRST = frozenset({"addmm", "addmm_", "addmv", "addmv_", "addbmm", "addbmm_", "baddbmm", "baddbmm_"})
 _ELEMENTWISE = frozenset({"mul", "__mul__", "__rmul__", "multiply", "div", "__truediv__", "divide"})
 
 
-def is_product(func: Callable[..., Any], of: Tensor, result: Any) -> bool:
+def is_product(func: Callable[..., Any], of: Tensor, result: Any, *, spreads: bool = True) -> bool:
     """Whether a function of an activation and another tensor sums their products, or will have them summed.
 
     A product element by element counts where it spreads the activation over more places, since a sum over those makes
@@ -31,28 +32,43 @@ def is_product(func: Callable[..., Any], of: Tensor, result: Any) -> bool:
         func: the function, as a torch-function mode sees it.
         of: the activation.
         result: what the function gave.
+        spreads: whether products element by element may count.
     """
-    name = getattr(func, "__name__", "").partition(".")[0]  # operators are called mm.default
-    if func in PARSERS or name in _NAMES:
+    if func in PARSERS or _name(func) in _NAMES:
         return True
-    return name in _ELEMENTWISE and isinstance(result, Tensor) and result.shape != of.shape
+    is_spread = isinstance(result, Tensor) and result.shape != of.shape
+    return spreads and is_spread and _name(func) in _ELEMENTWISE
+
+
+def factors(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Tensor]:
+    """The tensors that a product multiplies: neither what is added to it nor a mask of attention."""
+    if _name(func) in _ADDS_FIRST:
+        args, kwargs = args[1:], {name: value for name, value in kwargs.items() if name != "input"}
+    if _name(func) == "scaled_dot_product_attention":
+        args, kwargs = args[:3], {name: value for name, value in kwargs.items() if name != "attn_mask"}
+    return list(tensors_in((args, kwargs)))
+
+
+def _name(func: Callable[..., Any]) -> str:
+    return getattr(func, "__name__", "").partition(".")[0]  # operators are called mm.default
 
 
 class ProductsWithWeights(TorchFunctionMode):
     """A context that counts the products of activations with weights, or with what is computed of weights alone.
 
     Args:
-        x: the input of what runs inside; activations are what is computed of it.
-        weights: the parameters of what runs inside.
+        layers: what runs inside; what is computed of neither their parameters nor their buffers alone is an activation.
 
     Attributes:
         count: so far.
     """
 
-    def __init__(self, x: Tensor, weights: Iterable[Tensor]) -> None:
+    def __init__(self, layers: Iterable[nn.Module]) -> None:
         super().__init__()
         self.count = 0
-        self._activations, self._weights = {x}, set(weights)
+        modules = list(layers)
+        self._weights = {tensor for module in modules for tensor in module.parameters()}
+        self._constants = {tensor for module in modules for tensor in module.buffers()}
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -61,11 +77,11 @@ class ProductsWithWeights(TorchFunctionMode):
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         given = list(tensors_in((args, kwargs)))
-        active = next((tensor for tensor in given if tensor in self._activations), None)
-        weights = [tensor for tensor in given if tensor in self._weights and tensor not in self._activations]
-        if active is not None:
-            self.count += any(weight.dim() >= 2 for weight in weights) and is_product(func, active, result)
-            self._activations.update(tensors_in(result))
-        elif weights:
-            self._weights.update(tensors_in(result))
+        weights = [tensor for tensor in given if tensor in self._weights]
+        active = [tensor for tensor in given if tensor not in self._weights and tensor not in self._constants]
+        if active:
+            is_matrix = any(weight.dim() >= 2 for weight in weights)
+            self.count += is_matrix and is_product(func, max(active, key=Tensor.numel), result)
+        elif given:
+            (self._weights if weights else self._constants).update(tensors_in(result))
         return result

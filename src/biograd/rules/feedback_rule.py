@@ -31,7 +31,7 @@ class FeedbackRule(Rule):
 
     Args:
         net: the net to teach.
-        exact: names of parameters or modules that keep their exact derivative.
+        exact: names of parameters, buffers or modules that keep their exact derivative, or patterns of names (``*``).
 
     Raises:
         UnsupportedNet: the net has a layer whose weights cannot be reached (attention, recurrent layers, …).
@@ -46,7 +46,7 @@ class FeedbackRule(Rule):
     def __init__(self, net: nn.Module, *, exact: Sequence[str] = ()) -> None:
         super().__init__()
         self._exact = tuple(exact)
-        self._has_looked = False
+        self._has_looked, self._offsets = False, frozenset[str]()
         self._shapes = {name: tuple(w.shape) for name, w in taught_weights(unwrap(net), self._exact).items()}
         self._known = {name for name, _ in unwrap(net).named_parameters()}
 
@@ -96,7 +96,7 @@ class FeedbackRule(Rule):
             feedback = self.feedback(_detached(weights))
             if _is_compiled(net):  # a compiler can take matrices in, not see them made
                 feedback = {name: _seen(feedback[name], weight) for name, weight in weights.items()}
-        with path_through(unwrap(net), weights, feedback, self._exact, on_call) as path:
+        with path_through(unwrap(net), weights, feedback, self._exact, on_call, self._offsets) as path:
             yield path
 
     def assign_credit(
@@ -108,9 +108,9 @@ class FeedbackRule(Rule):
         weighting = self.entry.begin(self, net, x, weight)
         with nullcontext() if self.alongside is None else self.alongside(self.weights(net)) as on_call:
             with self.path(net, on_call) as path, self._looking_first():
-                output = path.forward(net, x)
+                output = path.forward(net, x, look=not self._has_looked)
             path.check(output)
-            self._has_looked = True
+            self._has_looked, self._offsets = True, self._offsets | path.offsets
             self.entry.look(self, output, y, loss_fn)
             loss, roots, derivatives = loss_roots(output, y, loss_fn, weighting)
             path.backward(roots, derivatives)
@@ -120,7 +120,7 @@ class FeedbackRule(Rule):
     def carry_to_input(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Tensor:
         """See `Rule.input_gradient`: through the feedback weights of all layers, the first one's too."""
         with self.path(net) as path, self._looking_first():
-            output = path.forward(net, x.requires_grad_().clone())
+            output = path.forward(net, x.requires_grad_().clone(), look=not self._has_looked)
         path.check(output)
         path.backward([loss_fn(output, y)], [None], inputs=[x])
         return torch.zeros_like(x) if x.grad is None else x.grad

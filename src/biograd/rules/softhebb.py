@@ -10,7 +10,13 @@ from torch import Tensor, nn
 
 from biograd.credit.chain.blocks import Block
 from biograd.credit.chain.moment import Aim, Moment, gradients_of_drive
-from biograd.credit.kinds import has_filters, incoming_axes, neuron_axis, shares_weights
+from biograd.credit.kinds import (
+    has_filters,
+    how_weight_is_computed,
+    incoming_axes,
+    neuron_axis,
+    shares_weights,
+)
 from biograd.credit.loss_terms import counted, importance
 from biograd.errors import UnsupportedNet, UserMistake
 from biograd.rules.base import Awaited, Loss
@@ -158,6 +164,12 @@ def _require_weights_alone(block: Block) -> None:
         raise UnsupportedNet(
             f"softhebb teaches linear, convolutional and locally connected hidden layers; {block.name!r} is "
             f"{type(layer).__name__}. Other rules for chains: dfa, drtp, dtp"
+        )
+    computed = how_weight_is_computed(layer)
+    if computed is not None:
+        raise UnsupportedNet(
+            f"softhebb's hidden neurons learn weights alone, and block {block.name!r} computes its own from other "
+            f"parameters ({computed}): remove that (torch.nn.utils has a function for each)"
         )
     if any(parameter is not layer.weight for parameter in block.parameters()):
         raise UnsupportedNet(

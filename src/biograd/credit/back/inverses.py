@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from biograd.credit.calls import Call
-from biograd.credit.kinds import KINDS, Matrices, kind_of, nearest_weight
+from biograd.credit.kinds import KINDS, Matrices, how_weight_is_computed, kind_of, nearest_weight
 from biograd.errors import NotFinite, UnsupportedNet, UserMistake
 
 
@@ -20,8 +20,8 @@ def require_invertible_kind(layer: nn.Module, name: str) -> None:
     """Refuse a layer whose weights cannot be read as matrices.
 
     Raises:
-        UnsupportedNet: its kind has none, as linear, convolutional and locally connected layers do, or it pads in a
-            way of its own.
+        UnsupportedNet: its kind has none, as linear, convolutional and locally connected layers do, it pads in a way
+            of its own, or its weight is computed: to read it would compute it anew.
     """
     if not has_matrices(layer):
         known = [kind.types[0].__name__ for kind in KINDS if kind.weight and kind.weight.matrices]
@@ -31,6 +31,12 @@ def require_invertible_kind(layer: nn.Module, name: str) -> None:
     reason = _matrices(layer).why_not(layer)
     if reason is not None:
         raise UnsupportedNet(f"{name!r} {reason}")
+    computed = how_weight_is_computed(layer)
+    if computed is not None:
+        raise UnsupportedNet(
+            f"the weight of {name!r} is computed from other parameters ({computed}), and the rule inverts weights that "
+            "learn themselves: remove that (torch.nn.utils has a function for each)"
+        )
 
 
 def require_batch(layer: nn.Module, drive: Tensor) -> None:

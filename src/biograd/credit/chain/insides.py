@@ -84,7 +84,7 @@ def _uses(chain: Sequence[Block], x: Tensor) -> Iterator[tuple[Block, int]]:
     """Each block, and how many products with weights it computes."""
     for block in chain:
         x = spared(block, x)
-        with ProductsWithWeights(x, block.parameters()) as products:
+        with ProductsWithWeights(block.layers) as products:
             x = block(x)
         yield block, products.count
 
@@ -150,7 +150,7 @@ def _dimensions(module: nn.Module) -> dict[str, int]:
             found[name] = max(found.get(name, 0), parameter.dim())
     if is_parametrized(module):
         for name, originals in module.parametrizations.named_children():  # pyright: ignore
-            found[name] = max((tensor.dim() for tensor in originals._parameters.values()), default=0)
+            found[name] = max((tensor.dim() for tensor in originals.parameters(recurse=False)), default=0)
     return found
 
 

@@ -46,7 +46,7 @@ def _example(chain: Sequence[Block]) -> Tensor:
         raise UnsupportedNet(
             f"the shapes behind {type(opening).__name__} depend on the input: give one, sample=x[:1]"
         )
-    return opening.weight.new_zeros((1, *shape))
+    return next(opening.parameters()).new_zeros((1, *shape))  # a computed weight would be computed anew
 
 
 @contextmanager

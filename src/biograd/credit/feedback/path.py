@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from biograd.credit.calls import Call
+from biograd.credit.feedback.first_look import FirstLook
 from biograd.credit.feedback.fitting import READY, Feedback, fitting
 from biograd.credit.feedback.recomputation import CHECKPOINTING, NoForward, watchers_of_saved_tensors
 from biograd.credit.feedback.taught_product import is_taught, taught_product
@@ -38,7 +39,7 @@ from biograd.credit.graph import (
 from biograd.credit.kinds import PARSERS
 from biograd.credit.operations import Following, Operation, Signed
 from biograd.credit.wrappers import unwrap
-from biograd.errors import UnsupportedNet
+from biograd.errors import UnsupportedNet, listed
 
 
 class TaughtCall(NamedTuple):
@@ -73,6 +74,7 @@ class FeedbackPath(TorchFunctionMode):
         exact: tensors that the user lets errors through exactly.
         names: weight to name, for messages; those without feedback (embeddings) are watched all the same.
         on_call: is called with each taught call while gradients are recorded.
+        offsets: weights that are known to be added to activations: what comes of that is no weight.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class FeedbackPath(TorchFunctionMode):
         exact: Collection[Tensor] = (),
         names: Mapping[Tensor, str] | None = None,
         on_call: OnCall | None = None,
+        offsets: Collection[Tensor] = (),
     ) -> None:
         super().__init__()
         self._feedback = dict(feedback)
@@ -90,6 +93,8 @@ class FeedbackPath(TorchFunctionMode):
         # What must not be used outside this path: each weight to itself, and what was made of a weight to the weight.
         self._watched = {weight: weight for weight in (*self._feedback, *self._names)}
         self._on_call = on_call
+        self._offsets = set(offsets)
+        self._refused: dict[str, str] | None = None  # where it looks: name of a weight to what uses it
         self._sums: set[Any] = set()  # nodes of sums with a weight, each of which was looked at
         self._is_in_forward = self._is_checkpointed = self._may_run_again = False
 
@@ -116,17 +121,44 @@ class FeedbackPath(TorchFunctionMode):
         if self._is_checkpointed and kind is None:
             raise UnsupportedNet(CHECKPOINTING)
 
-    def forward(self, net: Callable[[Any], Any], x: Any) -> Any:
+    def forward(self, net: nn.Module, x: Any, *, look: bool = False) -> Any:
         """``net(x)``, which must not run a backward itself: feedback weights would change its values.
+
+        Args:
+            net: the net.
+            x: its input.
+            look: whether to look at what is no weight matrix too, and to name all that cannot be taught at once; see
+                `biograd.credit.feedback.first_look`.
 
         Raises:
             UnsupportedNet: it does, or it uses a weight in a way that cannot be taught.
         """
         self._is_in_forward = True
         try:
-            return net(x)
+            return self._look(net, x) if look else net(x)
         finally:
-            self._is_in_forward = False
+            self._is_in_forward, self._refused = False, None
+
+    def _look(self, net: nn.Module, x: Any) -> Any:
+        self._refused = {}
+        with FirstLook(unwrap(net), x, self._exact, self._watched, self._offsets) as looked:
+            output = net(x)
+        found = self._refused | {what: by for what, by in looked.found.items() if what not in self._refused}
+        if found:
+            raise UnsupportedNet(_refusal(found))
+        self.check(output)
+        if looked.constants:
+            (what, function), *_ = looked.constants.items()
+            raise UnsupportedNet(
+                f"{what} is used by {function}, through which errors would travel back exactly; make it a buffer of "
+                "the net and name it in exact=(…) to allow that, or use the rule bp"
+            )
+        return output
+
+    @property
+    def offsets(self) -> set[str]:
+        """Names of weights that are known to be added to activations."""
+        return {self._names[weight] for weight in self._offsets if weight in self._names}
 
     def check(self, output: Any) -> None:
         """Refuse an output whose graph reaches a taught weight past the mode.
@@ -137,6 +169,7 @@ class FeedbackPath(TorchFunctionMode):
         Raises:
             UnsupportedNet: with the name of the function and of the weight.
         """
+        found: dict[str, str] = {}
         frozen = FrozenMemory(w for w in (*self._feedback, *self._names) if not w.requires_grad)
         for node in nodes_below(output):
             name = node.name()
@@ -144,7 +177,9 @@ class FeedbackPath(TorchFunctionMode):
             for weight in (*leaves_read(node), *frozen.saved_by(node)):
                 is_known = is_taught(node) or is_exact_by_nature(name) or node in self._sums
                 if weight in self._watched and not is_known:
-                    raise UnsupportedNet(self._refusal(weight, name))
+                    found.setdefault(self._name(weight), name)
+        if found:
+            raise UnsupportedNet(_refusal(found))
 
     def backward(
         self,
@@ -180,6 +215,8 @@ class FeedbackPath(TorchFunctionMode):
         if feedback is None:
             self._check_unknown(func, call)
             return func(*args, **kwargs)
+        if call.x in self._watched and (call.x.grad_fn is None or call.x.grad_fn in self._sums):
+            self._refuse(call.x, name_of(func))  # it makes another weight
         self._look_for_recomputing()
         if self._on_call is not None:
             name = self._names[call.weight]
@@ -209,7 +246,8 @@ class FeedbackPath(TorchFunctionMode):
         if not carries or id(weight) in self._exact or self._is_made_of_exact(weight):
             return
         if weight in self._watched:
-            raise UnsupportedNet(self._refusal(self._watched[weight], name_of(func)))
+            self._refuse(weight, name_of(func))
+            return
         raise UnsupportedNet(
             f"{name_of(func)} uses a weight of shape {tuple(weight.shape)} that is no taught parameter of the "
             "net (computed from others, or a buffer): its parts named in exact=(…) would keep their "
@@ -234,20 +272,24 @@ class FeedbackPath(TorchFunctionMode):
             return
         made = [tensor for tensor in tensors_in(result) if tensor is not used]
         if is_harmless(func):
-            made = [result] if is_still_a_weight(func, used, args, result) else []
+            is_offset = used in self._offsets
+            made = [result] if not is_offset and is_still_a_weight(func, used, args, result) else []
         elif torch.is_grad_enabled() and any(tensor.requires_grad for tensor in made):
-            raise UnsupportedNet(self._refusal(self._watched[used], name_of(func)))
+            self._refuse(used, name_of(func))
         if not torch.compiler.is_compiling():  # a rule looks at a net before it lets a compiler trace it
             self._sums.update(t.grad_fn for t in tensors_in(result) if is_sum(func))
             weight = self._watched[used]
             self._watched.update((t, weight) for t in made if t.dim() >= 2 and t.is_floating_point())
 
-    def _refusal(self, weight: Tensor, function: str) -> str:
-        name = self._names.get(weight, "a weight")
-        return (
-            f"{name!r} is used by {function}, through which errors would travel back exactly; name it in "
-            f"exact=({name!r},) to allow that, or use the rule bp"
-        )
+    def _refuse(self, used: Tensor, function: str) -> None:
+        """Raise for a use of a weight, or of what was made of one; where it looks, remember it and go on."""
+        name = self._name(self._watched[used])
+        if self._refused is None:
+            raise UnsupportedNet(_refusal({name: function}))
+        self._refused.setdefault(name, function)
+
+    def _name(self, weight: Tensor) -> str:
+        return self._names.get(weight, "a weight")
 
 
 @contextmanager
@@ -302,6 +344,7 @@ def path_through(
     feedback: Mapping[str, Feedback],
     exact: Collection[str] = (),
     on_call: OnCall | None = None,
+    offsets: Collection[str] = (),
 ) -> FeedbackPath:
     """A feedback path for the weights of a net without wrappers that were found before; see `feedback_path`."""
     watched = {**weights, **embedding_weights(net, exact)}
@@ -310,6 +353,19 @@ def path_through(
         exact=exact_tensors(net, exact),
         names={weight: name for name, weight in watched.items()},
         on_call=on_call,
+        offsets=[weight for name, weight in watched.items() if name in offsets],
+    )
+
+
+def _refusal(found: Mapping[str, str]) -> str:
+    """What is said of weights, by the functions that use them."""
+    uses = listed([f"{name!r} is used by {function}" for name, function in found.items()])
+    it, names = (
+        ("it", f"{next(iter(found))!r},") if len(found) == 1 else ("them", listed([*map(repr, found)]))
+    )
+    return (
+        f"{uses}, through which errors would travel back exactly; name {it} in exact=({names}) to allow that, or use "
+        "the rule bp"
     )
 
 

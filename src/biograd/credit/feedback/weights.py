@@ -1,12 +1,14 @@
 """Which parameters of a net carry errors back, and what stands in the way of teaching them."""
 
+import difflib
 from collections.abc import Collection, Iterator
+from fnmatch import fnmatchcase
 
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from biograd.credit.kinds import Exact, Opaque, nearest_kind
-from biograd.errors import UnsupportedNet
+from biograd.credit.kinds import Exact, Opaque, how_weight_is_computed, nearest_kind
+from biograd.errors import UnsupportedNet, listed
 
 
 def taught_weights(net: nn.Module, exact: Collection[str] = ()) -> dict[str, nn.Parameter]:
@@ -18,11 +20,12 @@ def taught_weights(net: nn.Module, exact: Collection[str] = ()) -> dict[str, nn.
 
     Args:
         net: the net, without wrappers.
-        exact: names of parameters, or of modules all of whose parameters, keep their exact derivative.
+        exact: names of parameters, or of modules all of whose parameters, keep their exact derivative; or patterns of
+            such names, in which ``*`` stands for any text.
 
     Raises:
-        UnsupportedNet: a module whose weights cannot be reached, a name in ``exact`` that the net does not
-            have, or no weight matrix at all.
+        UnsupportedNet: modules whose weights cannot be reached, all of them named; something in ``exact`` that the net
+            does not have; or no weight matrix at all.
     """
     _check_exact_names(net, exact)
     _check_modules(net, exact)
@@ -65,41 +68,79 @@ def exact_tensors(net: nn.Module, exact: Collection[str]) -> list[Tensor]:
 
 
 def is_exact(name: str, exact: Collection[str]) -> bool:
-    """Whether ``exact`` names this parameter or a module that holds it."""
-    return any(name == given or name.startswith(given + ".") for given in exact)
+    """Whether ``exact`` names this parameter or module, or a module that holds it."""
+    parts = name.split(".")
+    held_by = [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
+    return any(fnmatchcase(whole, given) for given in exact for whole in held_by)
 
 
 def _check_exact_names(net: nn.Module, exact: Collection[str]) -> None:
+    if not exact:
+        return
     names = {name for name, _ in net.named_parameters(remove_duplicate=False)}
     names |= {name for name, _ in net.named_buffers(remove_duplicate=False)}
-    names |= {name for name, _ in net.named_modules(remove_duplicate=False)}
-    for name in exact:
-        if name not in names or not name:
-            raise UnsupportedNet(f"exact names {name!r}, which is no parameter, buffer or module of the net")
+    names |= {name for name, _ in net.named_modules(remove_duplicate=False)} - {""}
+    for given in exact:
+        if not any(fnmatchcase(name, given) for name in names):
+            near = difflib.get_close_matches(given, sorted(names), n=3, cutoff=0.4)
+            said = ", ".join(map(repr, near)) if near else listed([repr(name) for name in sorted(names)], 8)
+            raise UnsupportedNet(
+                f"exact names {given!r}, and no parameter, buffer or module of the net is called so: the nearest are "
+                f"{said}; * stands for any text"
+            )
 
 
 def _check_modules(net: nn.Module, exact: Collection[str]) -> None:
     modules = list(net.named_modules(remove_duplicate=False))
     kept = {id(module) for name, module in modules if is_exact(name, exact)}
+    found: dict[int, tuple[str, nn.Module]] = {}
     for name, module in modules:
-        reason = _why_opaque(module)
-        if reason and id(module) not in kept:
-            what = f"{name!r} ({type(module).__name__})" if name else type(module).__name__
-            raise UnsupportedNet(f"feedback weights cannot reach {what}: {reason}; {_way_out(name)}")
+        if id(module) not in kept and _why_opaque(module) and not _is_named_by_parts(name, module, exact):
+            found.setdefault(id(module), (name, module))
+    if found:
+        raise UnsupportedNet(_unreached(list(found.values())))
+
+
+def _unreached(found: list[tuple[str, nn.Module]]) -> str:
+    """What is said of modules that feedback weights cannot reach."""
+    by_reason: dict[str, list[str]] = {}
+    for name, module in found:
+        what = f"{name!r} ({type(module).__name__})" if name else type(module).__name__
+        by_reason.setdefault(_why_opaque(module) or "", []).append(what)
+    said = "; ".join(f"{listed(whats)}: {reason}" for reason, whats in by_reason.items())
+    return f"feedback weights cannot reach {said}; {_way_out([name for name, _ in found])}"
 
 
 def _why_opaque(module: nn.Module) -> str | None:
     kind = nearest_kind(module)
     if kind is not None and isinstance(kind.feedback, Opaque):
         return kind.feedback.reason
-    if parametrize.is_parametrized(module):
-        return "its weight is computed from other parameters (a parametrisation)"
+    computed = how_weight_is_computed(module)
+    if computed is not None:
+        return f"its weight is computed from other parameters ({computed})"
+    if parametrize.is_parametrized(module) and not _has_plain_weight(module):
+        return "it has parameters that are computed from others (a parametrisation)"
     return None
 
 
-def _way_out(name: str) -> str:
-    named = f"name it in exact=({name!r},) to let errors through it exactly, or " if name else ""
-    return f"{named}use the rule bp"
+def _has_plain_weight(module: nn.Module) -> bool:
+    """Whether it is of a kind with a weight, which is no computed one: a bias may be."""
+    kind = nearest_kind(module)
+    return kind is not None and kind.weight is not None
+
+
+def _is_named_by_parts(name: str, module: nn.Module, exact: Collection[str]) -> bool:
+    """Whether all that a hook computes a weight from is exact, without the layer's name."""
+    parts = [part for part, _ in module.named_parameters(recurse=False) if part.startswith("weight_")]
+    return bool(parts) and all(is_exact(f"{name}.{part}".lstrip("."), exact) for part in parts)
+
+
+def _way_out(names: list[str]) -> str:
+    if "" in names:
+        return "use the rule bp"
+    them = "".join(f"{name!r}," + " " for name in names[:6]).rstrip() + (" …" if len(names) > 6 else "")
+    it = "it" if len(names) == 1 else "them"
+    return f"name {it} in exact=({them}) to let errors through {it} exactly, or use the rule bp"
 
 
 def _is_table(module: nn.Module) -> bool:
@@ -109,12 +150,23 @@ def _is_table(module: nn.Module) -> bool:
 
 def _carrying_parameters(net: nn.Module) -> Iterator[nn.Parameter]:
     """Parameters of modules that are neither embeddings nor normalisations, all but biases, which are only added."""
+    added = {id(p) for module in net.modules() for p in _biases(module)}
     for module in net.modules():
         kind = nearest_kind(module)
-        if kind is not None and isinstance(kind.feedback, Exact):
-            continue
-        added = "bias" if kind is not None and kind.weight is not None else None
-        yield from (p for name, p in module.named_parameters(recurse=False) if name != added)
+        if kind is None or not isinstance(kind.feedback, Exact):
+            yield from (p for p in module.parameters(recurse=False) if id(p) not in added)
+
+
+def _biases(module: nn.Module) -> Iterator[nn.Parameter]:
+    """What a layer with a weight adds, or what that is computed from."""
+    kind = nearest_kind(module)
+    if kind is None or kind.weight is None:
+        return
+    if parametrize.is_parametrized(module, "bias"):
+        yield from module.get_submodule("parametrizations.bias").parameters()
+    bias = module._parameters.get("bias")
+    if bias is not None:
+        yield bias
 
 
 def _is_matrix(name: str, parameter: nn.Parameter) -> bool:

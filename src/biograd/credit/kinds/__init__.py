@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from biograd.credit.calls import Call
 from biograd.credit.kinds.exact_layers import EXACT_LAYERS
@@ -40,6 +41,7 @@ __all__ = [
     "enter",
     "has_filters",
     "has_neurons",
+    "how_weight_is_computed",
     "incoming_axes",
     "input_shape",
     "is_silent",
@@ -102,6 +104,17 @@ def nearest_weight(layer: nn.Module) -> Weight | None:
     """What the nearest kind of a layer says of its weight."""
     kind = nearest_kind(layer)
     return None if kind is None else kind.weight
+
+
+def how_weight_is_computed(layer: nn.Module) -> str | None:
+    """What computes the weight of a layer of a known kind from other parameters; None where it is one itself."""
+    if nearest_weight(layer) is None or "weight" in layer._parameters:
+        return None
+    if is_parametrized(layer, "weight"):
+        return "a parametrisation"
+    if any(name.startswith("weight_") for name in layer._parameters):
+        return "a hook of pruning, or of the older weight_norm or spectral_norm"
+    return None
 
 
 def is_silent(module: nn.Module) -> bool:

@@ -14,7 +14,8 @@ from biograd.settings import Meaning
 
 Distribution = Annotated[Literal["uniform", "normal"], Meaning("what random weights are drawn from")]
 ExactNames = Annotated[
-    tuple[str, ...], Meaning("names of parameters or modules that keep their exact derivative")
+    tuple[str, ...],
+    Meaning("names of parameters, buffers or modules that keep their exact derivative, or patterns: ``h.*``"),
 ]
 Seed = Annotated[int, Ge(0), Meaning("of all that is drawn")]
 
