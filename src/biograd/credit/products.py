@@ -67,7 +67,7 @@ class ProductsWithWeights(TorchFunctionMode):
         super().__init__()
         self.count = 0
         modules = list(layers)
-        self._weights = {tensor for module in modules for tensor in module.parameters()}
+        self._weights: set[Tensor] = {tensor for module in modules for tensor in module.parameters()}
         self._constants = {tensor for module in modules for tensor in module.buffers()}
 
     def __torch_function__(
