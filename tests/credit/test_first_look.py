@@ -193,3 +193,46 @@ def test_looking_changes_no_bit(name):
         output = rule.assign_credit(net, X, torch.zeros(3, 4), F.mse_loss).output
         taken.append([output, torch.get_rng_state(), *(p.grad for p in net.parameters())])
     assert all(torch.equal(a, b) for a, b in zip(*taken, strict=True))
+
+
+class Multiplied(torch.autograd.Function):
+    """A product that no mode sees, of a tensor that no node keeps track of."""
+
+    @staticmethod
+    def forward(ctx, x, matrix):
+        ctx.save_for_backward(matrix)
+        return x @ matrix
+
+    @staticmethod
+    def backward(ctx, *grads):
+        (matrix,) = ctx.saved_tensors
+        return grads[0] @ matrix.T, None
+
+
+class Later(Holds):
+    """Does something else from its second call on."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda net, x: x @ net.fixed if net.calls > 1 else x)
+        self.calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        return super().forward(x)
+
+
+UNSEEN: dict[str, Callable[[], nn.Module]] = {
+    "within a custom function": lambda: holding(lambda net, x: Multiplied.apply(x, net.fixed)),
+    "element by element with what was spread before": lambda: holding(
+        lambda net, x: (x[:, None].expand(-1, 4, -1) * net.long.view(4, 4)).sum(-1)
+    ),
+    "at later calls alone": Later,
+}
+
+
+@pytest.mark.parametrize("name", UNSEEN)
+def test_what_the_documentation_says_is_not_seen_is_not_seen(name):
+    net = UNSEEN[name]()
+    rule = biograd.FeedbackAlignment(net)
+    for _ in range(2):
+        rule.assign_credit(net, X, torch.zeros(3, 4), F.mse_loss)

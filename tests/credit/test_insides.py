@@ -347,3 +347,29 @@ def test_a_unit_of_two_layers_is_named_with_its_layers():
     net = nn.Sequential(nn.Conv2d(1, 2, 1), Residual(2), nn.Flatten(), nn.Linear(8, 3))
     with pytest.raises(UnsupportedNet, match=r"'1' \(Residual\) has"):
         biograd.Shallow(net)
+
+
+def _twice(net: nn.Module) -> nn.Module:
+    net.register_forward_hook(lambda layer, args, output: F.linear(output, layer.weight))
+    return net
+
+
+UNSEEN = {
+    "a hook on a plain layer": lambda: _twice(linear()),
+    "a fixed matrix": lambda: Model(linear(), Fixed()),
+}
+
+
+class Fixed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("matrix", torch.randn(8, 8))
+
+    def forward(self, x):
+        return x @ self.matrix
+
+
+@pytest.mark.parametrize("name", UNSEEN)
+def test_what_the_documentation_says_is_not_counted_is_not_counted(name):
+    net = around(UNSEEN[name]())
+    biograd.DirectFeedbackAlignment(net).assign_credit(net, X, Y, F.cross_entropy)

@@ -22,22 +22,20 @@ _ADDS_FIRST = frozenset({"addmm", "addmm_", "addmv", "addmv_", "addbmm", "addbmm
 _ELEMENTWISE = frozenset({"mul", "__mul__", "__rmul__", "multiply", "div", "__truediv__", "divide"})
 
 
-def is_product(func: Callable[..., Any], of: Tensor, result: Any, *, spreads: bool = True) -> bool:
-    """Whether a function of an activation and another tensor sums their products, or will have them summed.
+def is_product(func: Callable[..., Any]) -> bool:
+    """Whether a function, as a torch-function mode sees it, sums products."""
+    return func in PARSERS or _name(func) in _NAMES
 
-    A product element by element counts where it spreads the activation over more places, since a sum over those makes
-    it a product of matrices; a gain does not.
+
+def is_spread_product(func: Callable[..., Any], of: Tensor, result: Any) -> bool:
+    """Whether a product element by element spreads an activation over more places: a sum over them is one of matrices.
 
     Args:
-        func: the function, as a torch-function mode sees it.
+        func: the function.
         of: the activation.
         result: what the function gave.
-        spreads: whether products element by element may count.
     """
-    if func in PARSERS or _name(func) in _NAMES:
-        return True
-    is_spread = isinstance(result, Tensor) and result.shape != of.shape
-    return spreads and is_spread and _name(func) in _ELEMENTWISE
+    return _name(func) in _ELEMENTWISE and isinstance(result, Tensor) and result.shape != of.shape
 
 
 def factors(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Tensor]:
@@ -79,9 +77,9 @@ class ProductsWithWeights(TorchFunctionMode):
         given = list(tensors_in((args, kwargs)))
         weights = [tensor for tensor in given if tensor in self._weights]
         active = [tensor for tensor in given if tensor not in self._weights and tensor not in self._constants]
-        if active:
-            is_matrix = any(weight.dim() >= 2 for weight in weights)
-            self.count += is_matrix and is_product(func, max(active, key=Tensor.numel), result)
-        elif given:
+        if active and any(weight.dim() >= 2 for weight in weights):
+            activation = max(active, key=Tensor.numel)
+            self.count += is_product(func) or is_spread_product(func, activation, result)
+        elif given and not active:
             (self._weights if weights else self._constants).update(tensors_in(result))
         return result

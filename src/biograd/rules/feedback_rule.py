@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from biograd.credit.eager import LOOKS_FIRST, eagerly
 from biograd.credit.feedback.data_parallel import average_beside
 from biograd.credit.feedback.path import Feedback, FeedbackPath, OnCall, TaughtCall, path_through
-from biograd.credit.feedback.weights import taught_weights
+from biograd.credit.feedback.weights import exact_names, taught_weights
 from biograd.credit.loss_roots import loss_roots
 from biograd.credit.operations import Following, Signed, signed
 from biograd.credit.weighting import Weight
@@ -45,7 +45,7 @@ class FeedbackRule(Rule):
 
     def __init__(self, net: nn.Module, *, exact: Sequence[str] = ()) -> None:
         super().__init__()
-        self._exact = tuple(exact)
+        self._exact = exact_names(unwrap(net), exact)
         self._has_looked, self._offsets = False, frozenset[str]()
         self._shapes = {name: tuple(w.shape) for name, w in taught_weights(unwrap(net), self._exact).items()}
         self._known = {name for name, _ in unwrap(net).named_parameters()}

@@ -61,7 +61,8 @@ def blocks(net: nn.Module) -> list[Block]:
     """Cut a flat or nested ``nn.Sequential`` into blocks.
 
     A block opens at a weight layer, or at any other child that holds parameters (a residual unit, a
-    ``Sequential`` subclass with a forward of its own). Flattening, dropout and padding before it belong to it;
+    ``Sequential`` subclass with a forward of its own), which may be more than a rule takes; see
+    `biograd.credit.chain.insides`. Flattening, dropout and padding before it belong to it;
     normalisation, nonlinearity and pooling after it belong to it too.
 
     Raises:

@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from biograd.credit.feedback.weight_uses import is_sum, name_of
 from biograd.credit.graph import tensors_in
 from biograd.credit.kinds import PARSERS
-from biograd.credit.products import factors, is_product
+from biograd.credit.products import factors, is_product, is_spread_product
 
 
 class _Origin(NamedTuple):
@@ -106,7 +106,8 @@ class FirstLook(TorchFunctionMode):
             if self._is_activation(other) or other in self._taught or not other.is_floating_point():
                 continue
             origin = self._origin.get(other, _CONSTANT)
-            if origin.is_exact or not is_product(func, carrying, result, spreads=origin.is_of_parameters):
+            mixes = origin.is_of_parameters and is_spread_product(func, carrying, result)
+            if origin.is_exact or not (mixes or is_product(func)):
                 continue
             if origin is _CONSTANT:
                 self.constants.setdefault(f"a constant of shape {tuple(other.shape)}", name_of(func))

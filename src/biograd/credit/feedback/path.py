@@ -26,7 +26,7 @@ from biograd.credit.feedback.weight_uses import (
     name_of,
     takes_a_form,
 )
-from biograd.credit.feedback.weights import embedding_weights, exact_tensors, taught_weights
+from biograd.credit.feedback.weights import embedding_weights, exact_names, exact_tensors, taught_weights
 from biograd.credit.graph import (
     SEQUENCES,
     FrozenMemory,
@@ -314,7 +314,7 @@ def feedback_path(
         net: any module, or a data-parallel or compile wrapper of it.
         feedback: a feedback weight for every weight matrix, in the weight's own shape ``(out, in, …)``, or a
             function that makes it.
-        exact: parameters or modules that keep their exact derivative.
+        exact: parameters, buffers or modules that keep their exact derivative, or patterns of names.
         on_call: is called with each taught call while gradients are recorded.
 
     Raises:
@@ -334,7 +334,8 @@ def feedback_path(
                 [1., 1.]]))
     """
     inner = unwrap(net)
-    with path_through(inner, taught_weights(inner, exact), feedback, exact, on_call) as path:
+    names = exact_names(inner, exact)
+    with path_through(inner, taught_weights(inner, exact), feedback, names, on_call) as path:
         yield path
 
 

@@ -27,7 +27,7 @@ def taught_weights(net: nn.Module, exact: Collection[str] = ()) -> dict[str, nn.
         UnsupportedNet: modules whose weights cannot be reached, all of them named; something in ``exact`` that the net
             does not have; or no weight matrix at all.
     """
-    _check_exact_names(net, exact)
+    exact = exact_names(net, exact)
     _check_modules(net, exact)
     kept = {id(tensor) for tensor in exact_tensors(net, exact)}
     carrying = {id(p) for p in _carrying_parameters(net)} - kept
@@ -43,6 +43,33 @@ def taught_weights(net: nn.Module, exact: Collection[str] = ()) -> dict[str, nn.
     return taught
 
 
+def exact_names(net: nn.Module, exact: Collection[str]) -> frozenset[str]:
+    """The names of parameters, buffers and modules that names and patterns in ``exact`` stand for.
+
+    Raises:
+        UnsupportedNet: one of them stands for nothing in the net.
+    """
+    if not exact:
+        return frozenset()
+    names = {name for name, _ in net.named_parameters(remove_duplicate=False)}
+    names |= {name for name, _ in net.named_buffers(remove_duplicate=False)}
+    names |= {name for name, _ in net.named_modules(remove_duplicate=False)} - {""}
+    found = {given: {name for name in names if name == given or fnmatchcase(name, given)} for given in exact}
+    for given, fitting in found.items():
+        if not fitting:
+            raise UnsupportedNet(_no_such_name(given, sorted(names)))
+    return frozenset().union(*found.values())
+
+
+def _no_such_name(given: str, names: list[str]) -> str:
+    near = difflib.get_close_matches(given, names, n=3, cutoff=0.4)
+    said = ", ".join(map(repr, near)) if near else listed([repr(name) for name in names], 8)
+    return (
+        f"exact names {given!r}, and no parameter, buffer or module of the net is called so: the nearest are {said}; * "
+        "stands for any text"
+    )
+
+
 def embedding_weights(net: nn.Module, exact: Collection[str] = ()) -> dict[str, nn.Parameter]:
     """The weights of embeddings that no other layer shares, by name: exact when looked up, and only then."""
     tables = {id(module.weight) for module in net.modules() if _is_table(module)}
@@ -53,7 +80,7 @@ def embedding_weights(net: nn.Module, exact: Collection[str] = ()) -> dict[str, 
 
 
 def exact_tensors(net: nn.Module, exact: Collection[str]) -> list[Tensor]:
-    """The parameters and buffers that ``exact`` names, by whichever of the names of a shared one."""
+    """The parameters and buffers that `exact_names` has, by whichever of the names of a shared one."""
     if not exact:
         return []
     return [
@@ -68,26 +95,10 @@ def exact_tensors(net: nn.Module, exact: Collection[str]) -> list[Tensor]:
 
 
 def is_exact(name: str, exact: Collection[str]) -> bool:
-    """Whether ``exact`` names this parameter or module, or a module that holds it."""
-    parts = name.split(".")
-    held_by = [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
-    return any(fnmatchcase(whole, given) for given in exact for whole in held_by)
-
-
-def _check_exact_names(net: nn.Module, exact: Collection[str]) -> None:
-    if not exact:
-        return
-    names = {name for name, _ in net.named_parameters(remove_duplicate=False)}
-    names |= {name for name, _ in net.named_buffers(remove_duplicate=False)}
-    names |= {name for name, _ in net.named_modules(remove_duplicate=False)} - {""}
-    for given in exact:
-        if not any(fnmatchcase(name, given) for name in names):
-            near = difflib.get_close_matches(given, sorted(names), n=3, cutoff=0.4)
-            said = ", ".join(map(repr, near)) if near else listed([repr(name) for name in sorted(names)], 8)
-            raise UnsupportedNet(
-                f"exact names {given!r}, and no parameter, buffer or module of the net is called so: the nearest are "
-                f"{said}; * stands for any text"
-            )
+    """Whether `exact_names` has this parameter or module, or a module that holds it."""
+    while name and name not in exact:
+        name = name.rpartition(".")[0]
+    return bool(name)
 
 
 def _check_modules(net: nn.Module, exact: Collection[str]) -> None:
