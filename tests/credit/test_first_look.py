@@ -68,7 +68,7 @@ PRODUCTS: dict[str, tuple[Use, str]] = {
     "a buffer, an operator": (lambda net, x: torch.ops.aten.mm(x, net.fixed), "'fixed' is used by .*mm"),
     "a constant": (
         lambda net, x: x @ torch.eye(4),
-        r"a constant of shape \(4, 4\) is used by .*matmul.*make it a buffer",
+        r"a constant of shape \(4, 4\) is used by .*matmul.*exactly; make each constant a buffer",
     ),
     "a buffer behind a custom function": (
         lambda net, x: Doubled.apply(x) @ net.fixed,
@@ -106,8 +106,9 @@ def test_an_attack_through_the_rules_feedback_looks_as_closely():
 
 
 def test_weights_vectors_and_buffers_are_named_at_once():
-    net = holding(lambda net, x: x @ net.W @ net.long.view(4, 4) @ net.fixed)
-    assert_refused(net, X, r"'W' is used by .*, 'long' is .*, 'fixed' is .*exact=\('W', 'long', 'fixed'\)")
+    net = holding(lambda net, x: x @ net.W @ net.long.view(4, 4) @ net.fixed @ torch.eye(4))
+    named = r"'W' is used by .*, 'long' is .*, 'fixed' is .*, a constant of shape \(4, 4\) is used by"
+    assert_refused(net, X, named + r".*exact=\('W', 'long', 'fixed'\) and make each constant a buffer")
 
 
 NO_PRODUCT: dict[str, Use] = {

@@ -115,8 +115,9 @@ def _ways_out(found: list[Block], last: Block) -> str:
     if len(hooked) < len(found):
         ways.append("give the nn.Sequential the layers themselves")
     if last in found:
-        return f"{', and '.join(ways)} (the last block may never have several, nor with inside='exact')"
-    return f"{', and '.join(ways)}; or write inside='exact' to let errors pass exactly inside hidden blocks"
+        return f"{', and '.join(ways)} (the last block may never have several, not even with inside='exact')"
+    word = "inside='exact' (--rule.inside exact)"
+    return f"{', and '.join(ways)}; or write {word} to let errors pass exactly inside hidden blocks"
 
 
 def _weights_within(module: nn.Module, prefix: str = "", seen: set[nn.Module] | None = None) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from biograd.credit.feedback.weight_uses import is_sum, name_of
 from biograd.credit.graph import tensors_in
@@ -72,7 +73,7 @@ class FirstLook(TorchFunctionMode):
         self.found: dict[str, str] = {}
         self.constants: dict[str, str] = {}
         self._taught, self._offsets = taught, offsets
-        self._activations = set(tensors_in(x))
+        self._activations = WeakTensorKeyDictionary(dict.fromkeys(tensors_in(x)))  # they may be let go of
         self._origin = {
             tensor: _Origin(2 * rank + (id(tensor) in exact), name)
             for rank, named in enumerate((net.named_parameters(), net.named_buffers()))
@@ -94,7 +95,7 @@ class FirstLook(TorchFunctionMode):
             origins = [self._origin[tensor] for tensor in given if tensor in self._origin]
             self._origin.update((tensor, min(origins)) for tensor in made if origins)
             return result
-        self._activations.update(made)
+        self._activations.update(dict.fromkeys(made))
         carrying = [tensor for tensor in active if tensor.requires_grad]
         if carrying and func not in PARSERS and any(tensor.requires_grad for tensor in made):
             self._look(func, factors(func, args, kwargs), max(carrying, key=Tensor.numel), result)

@@ -144,15 +144,10 @@ class FeedbackPath(TorchFunctionMode):
         with FirstLook(unwrap(net), x, self._exact, self._watched, self._offsets) as looked:
             output = net(x)
         found = self._refused | {what: by for what, by in looked.found.items() if what not in self._refused}
-        if found:
-            raise UnsupportedNet(_refusal(found))
-        self.check(output)
-        if looked.constants:
-            (what, function), *_ = looked.constants.items()
-            raise UnsupportedNet(
-                f"{what} is used by {function}, through which errors would travel back exactly; make it a buffer of "
-                "the net and name it in exact=(…) to allow that, or use the rule bp"
-            )
+        if not found:
+            self.check(output)
+        if found or looked.constants:
+            raise UnsupportedNet(_refusal(found, looked.constants))
         return output
 
     @property
@@ -358,14 +353,15 @@ def path_through(
     )
 
 
-def _refusal(found: Mapping[str, str]) -> str:
-    """What is said of weights, by the functions that use them."""
-    uses = listed([f"{name!r} is used by {function}" for name, function in found.items()])
-    it, names = (
-        ("it", f"{next(iter(found))!r},") if len(found) == 1 else ("them", listed([*map(repr, found)]))
-    )
+def _refusal(found: Mapping[str, str], constants: Mapping[str, str] | None = None) -> str:
+    """What is said of weights, vectors and buffers by name, and of constants, each with the function that uses it."""
+    named = {repr(name): function for name, function in found.items()}
+    uses = [f"{what} is used by {function}" for what, function in {**named, **(constants or {})}.items()]
+    names = f"{next(iter(named))}," if len(named) == 1 else listed(list(named))
+    ways = [f"name {'it' if len(named) == 1 else 'them'} in exact=({names})"] if named else []
+    ways += ["make each constant a buffer of the net and name it in exact=(…)"] if constants else []
     return (
-        f"{uses}, through which errors would travel back exactly; name {it} in exact=({names}) to allow that, or use "
+        f"{listed(uses)}, through which errors would travel back exactly; {' and '.join(ways)} to allow that, or use "
         "the rule bp"
     )
 
