@@ -85,7 +85,8 @@ def test_a_study_fails_when_no_run_is_finished(biograd, folder: Path):
 
 def test_without_a_study_they_are_listed(biograd, folder: Path):
     assert biograd("reproduce").out.lstrip().startswith("local-stdp")
-    assert [row["name"] for row in biograd("reproduce --json").row["studies"]] == ["local-stdp", "song2021"]
+    names = [row["name"] for row in biograd("reproduce --json").row["studies"]]
+    assert names == ["local-stdp", "low-precision", "song2021"]
 
 
 @pytest.mark.parametrize(

@@ -397,9 +397,9 @@ def test_diagnostics_are_measured_every_so_many_steps_and_change_nothing(make_co
 
 def test_what_a_rule_says_of_the_optimizer_reaches_the_user_and_the_record(make_config, tmp_path):
     config = make_config(rule="kp", optimizer={"name": "adam", "weight_decay": 0.1})
-    with pytest.warns(UserWarning, match="kp: Adam adds its decay to the gradient"):
+    with pytest.warns(UserWarning, match="kp: learning rate × weight decay × steps.* under Adam"):
         result = train(config, tmp_path)
-    assert result["warnings"][0].startswith("kp: Adam adds its decay")
+    assert result["warnings"][0].startswith("kp: learning rate × weight decay")
 
 
 def test_net_and_rule_parameters_share_one_group(make_config):
