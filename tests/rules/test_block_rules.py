@@ -78,6 +78,18 @@ def test_an_epoch_teaches_hidden_blocks_and_the_last_one_as_the_turns_have_it():
     assert found == [{"0", "2"}, {"4"}]
 
 
+def test_a_rule_that_forgets_a_block_is_no_rule():
+    class Forgetful(Phased):
+        def teaching_signals(self, lesson):
+            return super().teaching_signals(lesson)[1:]
+
+    task = mlp()
+    rule = Forgetful(task.net)
+    rule.begin_epoch(0)
+    with pytest.raises(ValueError, match="shorter"):
+        gradients(rule, task)
+
+
 class Unit(nn.Module):
     """A residual unit."""
 

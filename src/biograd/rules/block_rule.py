@@ -80,7 +80,8 @@ class BlockRule(Rule):
             if turns.hidden:
                 with torch.no_grad():
                     signals = self.teaching_signals(lesson)
-                ledger.extend(map(Root, lesson.taught[:-1], signals), lesson.importance)
+                roots = [Root(*pair) for pair in zip(lesson.taught[:-1], signals, strict=True)]
+                ledger.extend(roots, lesson.importance)
             if turns.output:
                 ledger.add(lesson.taught[-1], lesson.output_error)
             if self.own_lessons is not None and turns.own:
