@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import biograd
+from biograd.credit.weighting import Weighting
 from biograd.testing import Subject
 
 EVERY_RULE = biograd.rules.names()
@@ -102,6 +103,21 @@ def test_a_number_an_example_is_a_weighted_mean(name):
         parts.teach(part=slice(index, index + 1), weight=weight[index].item() / 8)
     own = name not in DRAWING
     assert_equal(parts.gradients(own), whole.gradients(own), 1e-11)
+
+
+@pytest.mark.parametrize("weight", [torch.tensor(0.3), torch.full((8,), 0.3)], ids=["a tensor", "rows"])
+def test_a_weight_is_not_rounded_before_it_scales(weight):
+    """In bfloat16 0.3 is 0.3008, by which all would be too large."""
+    derivative = torch.randn(8, 5, generator=torch.Generator().manual_seed(0)).bfloat16()
+    assert torch.equal(Weighting(weight, 8).of(derivative), Weighting(0.3, 8).of(derivative))
+    assert torch.equal(Weighting(weight, 8).of_all(derivative), Weighting(0.3, 8).of(derivative))
+
+
+@pytest.mark.parametrize("name", ["fa", "kp", "dfa", "drtp", "shallow"])
+def test_a_number_an_example_of_no_examples_breaks_nothing(name):
+    case = Case(name, 8)
+    case.teach(summed, part=slice(0), weight=torch.ones(0))
+    assert not any(gradient.any() for gradient in case.gradients().values())
 
 
 @pytest.mark.parametrize(
