@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import warnings
 from typing import Any
 
 import pytest
@@ -288,6 +289,87 @@ def test_customary_squared_errors_are_taken_and_others_refused(factor):
     Case("drtp").teach(squared)
     with pytest.raises(biograd.UserMistake, match=r"× the mean squared error"):
         Case("drtp").teach(functools.partial(squared, times=64 * factor))
+
+
+@pytest.mark.parametrize("name", ["bp", "drtp", "pepita"])
+def test_a_loss_that_sets_examples_against_one_another_is_no_sum(name):
+    """Beside itself a batch holds each example's like, from which a contrastive loss would have it differ."""
+
+    def contrastive(output, _):
+        z = F.normalize(output, dim=1)
+        return F.cross_entropy(z @ z.T / 0.1 - 1e9 * torch.eye(len(z)), torch.arange(len(z)).roll(1))
+
+    case = Case(name, 16)
+    case.teach(contrastive)
+    assert case.gradients()
+
+
+@pytest.mark.parametrize("name", EVERY_RULE)
+@pytest.mark.parametrize(
+    ("loss_fn", "said"),
+    [
+        (functools.partial(F.cross_entropy, reduction="none"), r"has the shape \(8,\), expected one number"),
+        (lambda output, y: F.cross_entropy(output, y).item(), "is a float, expected one number"),
+        (
+            lambda output, y: F.cross_entropy(output.detach(), y),
+            "has no derivative: compute it of the output",
+        ),
+    ],
+    ids=["one an example", "a float", "detached"],
+)
+def test_a_loss_that_is_no_number_with_a_derivative_is_refused(name, loss_fn, said):
+    case = Case(name, 8)
+    with pytest.raises(biograd.UserMistake, match=f"the loss {said}"):
+        case.teach(loss_fn)
+    assert not case.gradients()
+
+
+@pytest.mark.parametrize("name", EVERY_RULE)
+def test_a_loss_of_parameters_alone_teaches_what_they_learn_from_it(name):
+    case = Case(name, 8)
+    case.teach(lambda *_: sum(p.square().sum() for p in case.net.parameters()))
+    last, parameter = list(case.net.named_parameters())[-1]
+    assert torch.equal(case.gradients()[f"net.{last}"], 2 * parameter.detach())
+
+
+class Counting(nn.Module):
+    """A cross-entropy that keeps statistics."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, output, y):
+        self.calls += 1
+        self.seen += len(y)
+        return F.cross_entropy(output, y)
+
+
+@pytest.mark.parametrize(
+    "reach",
+    [
+        lambda loss: loss,
+        lambda loss: functools.partial(loss),
+        lambda loss: loss.forward,
+        lambda loss: lambda output, y: loss(output, y),
+        lambda loss: functools.partial(lambda way, output, y: way(output, y), loss.forward),
+    ],
+    ids=["module", "partial", "method", "closure", "given to a function"],
+)
+def test_a_first_look_leaves_a_loss_with_a_state_as_one_call_would(reach):
+    case, loss = Case("bp", 8), Counting()
+    case.teach(reach(loss))
+    assert (loss.calls, loss.seen) == (1, 8)
+
+
+def test_a_first_look_takes_a_scripted_loss():
+    case, plain = Case("bp", 8), Case("bp", 8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scripting is deprecated
+        case.teach(torch.jit.script(nn.CrossEntropyLoss(torch.ones(4).double())))
+    plain.teach()
+    assert_equal(case.gradients(), plain.gradients())
 
 
 def test_a_loss_for_one_batch_size_and_a_batch_of_one_show_nothing():

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from biograd.credit.chain.lesson import output_error
 from biograd.credit.isolation import isolated
 from biograd.credit.known_losses import factor_of_known_loss
 from biograd.credit.weighting import Weight, Weighting
@@ -18,6 +19,8 @@ from biograd.errors import UnsupportedNet, UserMistake
 
 _CALLS = 5
 """How many calls may show what the loss is: one whose error is zero, or of one example, does not."""
+_ALIKE = 0.1
+"""How far apart two derivatives of one loss may be, as a part of their length."""
 
 
 class Entry:
@@ -80,7 +83,7 @@ class Entry:
         if not isinstance(y, Tensor) or y.dim() == 0 or len(y) != len(output):
             return
         error = _error(output, y, loss_fn)
-        if error is None or not error.any() or not error.isfinite().all():
+        if not error.any() or not error.isfinite().all():
             return
         if _is_sum(error, output, y, loss_fn):
             raise UserMistake(
@@ -142,20 +145,20 @@ def _require_beside(rule: nn.Module, net: nn.Module, first: nn.Parameter) -> Non
         )
 
 
-def _error(output: Tensor, y: Tensor, loss_fn: Callable[..., Tensor]) -> Tensor | None:
-    """The loss's derivative by the output; None where it has none."""
-    with isolated(loss_fn, devices_of=output), torch.enable_grad():
-        leaf = output.detach().clone().requires_grad_()
-        return torch.autograd.grad(loss_fn(leaf, y), leaf, allow_unused=True)[0]
+def _error(output: Tensor, y: Tensor, loss_fn: Callable[..., Tensor]) -> Tensor:
+    """The loss's derivative by the output."""
+    with isolated(loss_fn, devices_of=output):
+        return output_error(output.clone(), y, loss_fn)[1]
 
 
 def _is_sum(error: Tensor, output: Tensor, y: Tensor, loss_fn: Callable[..., Tensor]) -> bool:
-    """Whether the batch beside itself leaves the derivative by each output as it is, and does not halve it."""
+    """Whether the batch beside itself leaves the derivative by each output as it is, where a mean's is halved.
+
+    Losses that set examples against one another (contrastive ones) are neither.
+    """
     try:
         twice = _error(torch.cat([output.detach()] * 2), torch.cat([y] * 2), loss_fn)
     except Exception:  # a loss for batches of one size
         return False
-    if twice is None:
-        return False
-    apart = [torch.linalg.vector_norm((times * twice[: len(error)] - error).double()) for times in (1, 2)]
-    return bool(apart[0] < apart[1])
+    apart, length = (torch.linalg.vector_norm(d.double()) for d in (twice[: len(error)] - error, error))
+    return bool(apart < _ALIKE * length)

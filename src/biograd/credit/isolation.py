@@ -1,6 +1,8 @@
 """Running a net as if it were a copy of itself, without copying its weights."""
 
-from collections.abc import Iterator
+import functools
+import inspect
+from collections.abc import Iterable, Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,12 +21,10 @@ def isolated(*modules: Any, devices_of: Tensor | None = None) -> Iterator[None]:
     holds after an exception too. Weights must not be written to in place: a rule fills ``.grad`` only.
 
     Args:
-        modules: modules to protect; anything else (a plain function) is passed over.
+        modules: modules to protect; of a function, those that it is a method of, was given, or reads by name.
         devices_of: a tensor whose device counts as in use too.
     """
-    owners = list(
-        dict.fromkeys(m for module in modules if isinstance(module, nn.Module) for m in module.modules())
-    )
+    owners = list(dict.fromkeys(m for module in _reached(modules, set()) for m in module.modules()))
     kept = [(m, dict(m.__dict__), dict(m._parameters), dict(m._buffers)) for m in owners]
     with torch.random.fork_rng(_cuda_devices(owners, devices_of)):
         try:
@@ -35,6 +35,28 @@ def isolated(*modules: Any, devices_of: Tensor | None = None) -> Iterator[None]:
                 _refill(module.__dict__, attributes)
                 _refill(module._parameters, parameters)
                 _refill(module._buffers, buffers)
+
+
+def _reached(things: Iterable[Any], seen: set[int]) -> Iterator[nn.Module]:
+    """Modules among these and within functions among them, and within others of the same files that those call."""
+    for thing in things:
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, nn.Module):
+            yield thing
+        elif isinstance(thing, functools.partial):
+            yield from _reached((thing.func, *thing.args, *thing.keywords.values()), seen)
+        elif inspect.ismethod(thing):
+            yield from _reached((thing.__self__, thing.__func__), seen)
+        elif inspect.isfunction(thing):
+            read = inspect.getclosurevars(thing)
+            near = [
+                v
+                for v in read.globals.values()
+                if getattr(v, "__globals__", thing.__globals__) is thing.__globals__
+            ]
+            yield from _reached((*read.nonlocals.values(), *near), seen)
 
 
 def _put_stand_ins(owners: list[nn.Module]) -> None:
@@ -52,9 +74,11 @@ def _put_stand_ins(owners: list[nn.Module]) -> None:
                 module._buffers[name] = stand_ins.setdefault(buffer, buffer.detach().clone())
 
 
-def _refill(mapping: dict[str, Any], content: dict[str, Any]) -> None:
-    mapping.clear()
-    mapping.update(content)
+def _refill(mapping: MutableMapping[str, Any], content: dict[str, Any]) -> None:
+    if isinstance(mapping, dict):  # that of a scripted module takes values, no new names
+        mapping.clear()
+    for name, value in content.items():
+        mapping[name] = value
 
 
 def _cuda_devices(owners: list[nn.Module], tensor: Tensor | None) -> list[int]:

@@ -15,6 +15,7 @@ from biograd.credit.fused import run_fused
 from biograd.credit.graph import leaves_read, nodes_below
 from biograd.credit.loss_terms import by_example, counted, importance
 from biograd.credit.side_effects import RandomState, random_state, without_side_effects
+from biograd.errors import UserMistake
 
 Record = Callable[[Block], bool]
 """Whether a block's graph is wanted."""
@@ -165,13 +166,33 @@ def output_error(output: Tensor, y: Tensor, loss_fn: Callable) -> tuple[Tensor, 
     Returns:
         The loss, detached; its derivative, in the output's shape; and, where ``loss_fn`` reads parameters too (to
         penalise weights, say), the loss with its graph, else None.
+
+    Raises:
+        UserMistake: the loss is no single number, or has no derivative.
     """
     with torch.enable_grad():
         leaf = output.detach().requires_grad_()
         loss = loss_fn(leaf, y)
+        _require_differentiable(loss)
         reaches_further = any(read is not leaf for node in nodes_below(loss) for read in leaves_read(node))
-        (error,) = torch.autograd.grad(loss, leaf, retain_graph=reaches_further)
+        (error,) = torch.autograd.grad(loss, leaf, retain_graph=reaches_further, materialize_grads=True)
     return loss.detach(), error, loss if reaches_further else None
+
+
+def _require_differentiable(loss: Any) -> None:
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        came = (
+            f"has the shape {tuple(loss.shape)}"
+            if isinstance(loss, Tensor)
+            else f"is a {type(loss).__name__}"
+        )
+        raise UserMistake(
+            f"the loss {came}, expected one number, the mean over examples: give it reduction='mean'"
+        )
+    if not loss.requires_grad:
+        raise UserMistake(
+            "the loss has no derivative: compute it of the output by differentiable functions, without detach()"
+        )
 
 
 def own_error(error: Tensor, importance: Tensor | None) -> Tensor:
