@@ -27,8 +27,8 @@ DRAWING = {"drl", "l-drl", "ddtp-linear"}
 class Case:
     """A rule with its net in float64, and a batch of two classes, so that no wrong label has to be drawn."""
 
-    def __init__(self, name: str, size: int = 128) -> None:
-        subject = Subject(name, STILL.get(name, {}))
+    def __init__(self, name: str, size: int = 128, **settings: Any) -> None:
+        subject = Subject(name, {**STILL.get(name, {}), **settings})
         trial = subject.trial(dtype=torch.float64)
         if name == "forward-forward":
             torch.manual_seed(0)
@@ -158,6 +158,14 @@ def test_ignored_examples_teach_nothing(name):
     alone.teach(part=counts)
     own = name not in DRAWING
     assert_equal(some.gradients(own), alone.gradients(own), 1e-11)
+
+
+@pytest.mark.parametrize("name", ["dtp", "drl", "l-drl", "ddtp-linear"])
+def test_a_step_of_the_mean_is_that_of_the_examples_that_count(name):
+    some, alone = (Case(name, 8, step="mean") for _ in range(2))
+    some.teach(y=some.y.masked_fill(torch.arange(8) > 4, -100))
+    alone.teach(part=slice(0, 5))
+    assert_equal(some.gradients(own=False), alone.gradients(own=False), 1e-11)
 
 
 @pytest.mark.parametrize("name", EVERY_RULE)

@@ -83,7 +83,7 @@ class DifferenceTargetPropagation(BlockRule):
         (last,) = lesson.passages
         # ĥ_{L−1} = h_{L−1} − α ∂ℒ/∂h_{L−1}
         (gradient,) = torch.autograd.grad(last.output, last.entry, lesson.error, retain_graph=True)
-        first = step_against(gradient, self._alpha, self._step)
+        first = step_against(gradient, self._alpha, self._step, lesson.counted)
         # ĥ_{l−1} = h_{l−1} − g_l(h_l) + g_l(ĥ_l)
         return self.decoders.send_difference_down(lesson, first)
 

@@ -92,7 +92,7 @@ class DirectDifferenceTargetPropagation(BlockRule):
     def teaching_signals(self, lesson: Lesson) -> list[Tensor]:
         r""":math:`2 (h_l - \hat h_l) / B` for every hidden block, the derivative of its local loss."""
         # h_L − ĥ_L = α ∂ℒ/∂h_L
-        difference = step_against(lesson.error, self._alpha, self._step)
+        difference = step_against(lesson.error, self._alpha, self._step, lesson.counted)
         # h_l − ĥ_l = Q_l (h_L − ĥ_L)
         return [direct(difference).mul_(2 / len(lesson.x)) for direct in self.decoders]
 

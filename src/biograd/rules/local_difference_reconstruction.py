@@ -98,7 +98,7 @@ class LocalDifferenceReconstruction(BlockRule):
         r""":math:`2 (h_l - \hat h_l) / B` for every hidden block, the derivative of its local loss."""
         # ĥ_L = h_L − α ∂ℒ/∂h_L
         h_L = lesson.outputs[-1].detach()
-        target = h_L - step_against(lesson.error, self._alpha, self._step)
+        target = h_L - step_against(lesson.error, self._alpha, self._step, lesson.counted)
         # ĥ_{l−1} = h_{l−1} + G_l(ĥ_l) − G_l(h_l), at the last block too
         return self.decoders.send_down(lesson, h_L, target)
 

@@ -17,6 +17,7 @@ from biograd.credit.loss_terms import (
     targets,
     terms_of,
 )
+from biograd.credit.weighting import Weighting
 from biograd.errors import UserMistake
 from biograd.settings import Meaning
 
@@ -25,24 +26,28 @@ Step = Annotated[
     Literal["sum", "mean"],
     Meaning(
         "whether the gradient is each example's own, that of the loss summed over the batch (``sum``), or that of the "
-        "mean over the batch (``mean``), smaller by the batch size"
+        "mean over the batch (``mean``), smaller by the number of examples that count in the call: parts of a batch, "
+        "accumulated or in several processes, then take longer steps than the whole"
     ),
 ]
 
 _TOLERANCE = 1e-3
 
 
-def step_against(gradient: Tensor, alpha: float, step: Step) -> Tensor:
+def step_against(gradient: Tensor, alpha: float, step: Step, counted: Tensor | None = None) -> Tensor:
     r""":math:`h - \hat h = \alpha\,\partial\mathcal{L} / \partial h`, in the shape of ``gradient``.
 
     Args:
-        gradient: derivative of the mean loss over a batch, ``(batch, …)``.
+        gradient: derivative of the mean loss over a batch, ``(batch, …)``, as if all examples counted.
         alpha: α.
         step: whether α multiplies each example's own gradient (``sum``: that of the loss summed over the batch), or
             that of the mean (``mean``), smaller by the batch size.
+        counted: which examples do; see `biograd.credit.chain.lesson.Lesson`.
     """
     # of the mean loss each example's gradient is 1/B of its own
-    return gradient * (alpha * len(gradient) if step == "sum" else alpha)
+    if step == "sum":
+        return gradient * (alpha * len(gradient))
+    return Weighting(counted, len(gradient)).of(gradient) * alpha  # B is how many count
 
 
 class ClassTargets:
