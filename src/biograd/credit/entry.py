@@ -28,13 +28,11 @@ class Entry:
 
     def __init__(self) -> None:
         self._looks_left = _CALLS
-        self._own: (
-            dict[int, int] | None
-        ) = {}  # versions of the rule's own parameters, None once they were seen to move
+        # versions of the parameters of rule and net at the last call; None once the rule's were seen to move
+        self._own: dict[int, int] | None = {}
         self._net: dict[int, int] = {}
-        self._beside: tuple[torch.dtype, torch.device] | None = (
-            None  # where the net was when rule and net fitted
-        )
+        # where the net was when rule and net fitted
+        self._beside: tuple[torch.dtype, torch.device] | None = None
 
     def rule_moves(self) -> None:
         """Take note that the rule is moved, so that the next call looks at it beside its net again."""
