@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from biograd.credit.chain.blocks import Block, blocks
 from biograd.credit.chain.insides import refuse_hidden_backpropagation, refuse_repeated_use
-from biograd.errors import UnsupportedNet
+from biograd.errors import UnsupportedNet, UserMistake
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,12 @@ class TaughtChain:
 
         Raises:
             UnsupportedNet: it has other blocks, or a block does.
+            UserMistake: the batch has no examples, whose mean is no number.
         """
+        if x is not None and not len(x):
+            raise UserMistake(
+                f"the batch has no examples, {tuple(x.shape)}, and a rule for chains needs one at least: leave it out"
+            )
         chain = blocks(net)
         here = Layout.of(chain)
         if here != self._layout:
