@@ -392,6 +392,16 @@ def test_a_loss_for_one_batch_size_and_a_batch_of_one_show_nothing():
     case.teach(lambda output, y: F.cross_entropy(output, y) * 3)
 
 
+@pytest.mark.parametrize("name", ["bp", "fa", "dfa", "pepita"])
+def test_a_compiler_may_not_take_in_the_first_call_which_looks(name):
+    case = Case(name, 8)
+    torch.compiler.reset()
+    compiled = torch.compile(lambda: case.teach(summed), backend="aot_eager")
+    with pytest.raises(biograd.UnsupportedNet, match="call assign_credit once before compiling"):
+        compiled()
+    assert not case.gradients()
+
+
 # --- what the first steps would show ---
 
 

@@ -9,8 +9,8 @@ import torch
 from biograd.errors import UnsupportedNet
 
 LOOKS_FIRST = (
-    "the first call of a rule looks at what the net does with its weights, which a compiler hides: call "
-    "assign_credit once before compiling what calls it"
+    "the first call of a rule looks at what the net does with its weights, and at the loss, which a compiler hides: "
+    "call assign_credit once before compiling what calls it"
 )
 
 

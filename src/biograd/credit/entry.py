@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from biograd.credit.chain.lesson import output_error
+from biograd.credit.eager import LOOKS_FIRST
 from biograd.credit.isolation import isolated
 from biograd.credit.known_losses import factor_of_known_loss
 from biograd.credit.weighting import Weight, Weighting
@@ -27,7 +28,7 @@ class Entry:
     """What a rule remembers of its calls, to notice mistakes; no part of what it saves."""
 
     def __init__(self) -> None:
-        self._looks_left = _CALLS
+        self._looks_left, self._has_looked = _CALLS, False
         # versions of the parameters of rule and net at the last call; None once the rule's were seen to move
         self._own: dict[int, int] | None = {}
         self._net: dict[int, int] = {}
@@ -55,12 +56,15 @@ class Entry:
 
         Raises:
             UserMistake: a weight that fits no batch of this size.
-            UnsupportedNet: the rule has another dtype, or is on another device, than the net.
+            UnsupportedNet: the rule has another dtype, or is on another device, than the net; or a compiler takes in
+                the first call.
         """
         if not torch.compiler.is_compiling():
             self._look_beside(rule, net)
             if self._own is not None:
                 self._watch_own_parameters(rule, net, teaches_own)
+        elif not self._has_looked:
+            raise UnsupportedNet(LOOKS_FIRST)
         return Weighting(weight, len(x))
 
     def look(self, rule: Any, output: Tensor, y: Any, loss_fn: Callable[..., Tensor]) -> None:
@@ -77,6 +81,7 @@ class Entry:
         """
         if not self._looks_left or torch.compiler.is_compiling():
             return
+        self._has_looked = True
         self._looks_left -= 1
         if not isinstance(y, Tensor) or y.dim() == 0 or len(y) != len(output):
             return

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from biograd.credit.eager import LOOKS_FIRST, eagerly
+from biograd.credit.eager import eagerly
 from biograd.credit.feedback.data_parallel import average_beside
 from biograd.credit.feedback.path import Feedback, FeedbackPath, OnCall, TaughtCall, path_through
 from biograd.credit.feedback.weights import exact_names, taught_weights
@@ -103,8 +103,6 @@ class FeedbackRule(Rule):
         self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss, *, weight: Weight = None
     ) -> Credit:
         """See `Rule.assign_credit`; ``loss_fn`` itself keeps its exact derivative."""
-        if torch.compiler.is_compiling() and not self._has_looked:
-            raise UnsupportedNet(LOOKS_FIRST)
         weighting = self.entry.begin(self, net, x, weight)
         with nullcontext() if self.alongside is None else self.alongside(self.weights(net)) as on_call:
             with self.path(net, on_call) as path, self._looking_first():
