@@ -376,6 +376,30 @@ def test_a_first_look_leaves_a_loss_with_a_state_as_one_call_would(reach):
     assert (loss.calls, loss.seen) == (1, 8)
 
 
+CRITERION = nn.CrossEntropyLoss()
+
+
+def by_a_global(output, y):
+    return CRITERION(output, y)
+
+
+def test_a_first_look_leaves_a_loss_that_a_function_finds_in_its_file(monkeypatch):
+    loss = Counting()
+    monkeypatch.setitem(globals(), "CRITERION", loss)
+    Case("bp", 8).teach(lambda output, y: by_a_global(output, y))
+    assert (loss.calls, loss.seen) == (1, 8)
+
+
+def test_a_first_look_takes_a_loss_that_names_what_is_not_there():
+    def loss(output, y):
+        return F.cross_entropy(output, y) if len(y) else missing
+
+    case = Case("bp", 8)
+    case.teach(loss)
+    if not case.gradients():
+        missing = 0.0
+
+
 def test_a_first_look_takes_a_scripted_loss():
     case, plain = Case("bp", 8), Case("bp", 8)
     with warnings.catch_warnings():

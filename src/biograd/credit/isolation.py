@@ -50,13 +50,18 @@ def _reached(things: Iterable[Any], seen: set[int]) -> Iterator[nn.Module]:
         elif inspect.ismethod(thing):
             yield from _reached((thing.__self__, thing.__func__), seen)
         elif inspect.isfunction(thing):
-            read = inspect.getclosurevars(thing)
-            near = [
-                v
-                for v in read.globals.values()
-                if getattr(v, "__globals__", thing.__globals__) is thing.__globals__
-            ]
-            yield from _reached((*read.nonlocals.values(), *near), seen)
+            yield from _reached(_read_by(thing), seen)
+
+
+def _read_by(function: Any) -> list[Any]:
+    """What a function reads by name, but for functions of other files."""
+    try:
+        read = inspect.getclosurevars(function)
+    except ValueError:  # a name of the function around it that stands for nothing yet
+        return []
+    own = function.__globals__
+    near = [value for value in read.globals.values() if getattr(value, "__globals__", own) is own]
+    return [*read.nonlocals.values(), *near]
 
 
 def _put_stand_ins(owners: list[nn.Module]) -> None:
