@@ -82,6 +82,14 @@ def test_every_part_does(flags, interrupted, bits):
     assert bits(stopped) == bits(whole)
 
 
+@pytest.mark.parametrize("part", [{"optimizer": "Remembers"}, {"schedule": "remembers"}], ids=str)
+def test_a_part_of_the_users_own_does_whatever_it_keeps(part, interrupted, bits):
+    ((kind, name),), file = part.items(), Path(__file__).with_name("small_parts.py")
+    stopped, whole = interrupted(9, **{kind: f"{file}:{name}"})
+    resume(stopped)
+    assert bits(stopped) == bits(whole)
+
+
 def test_a_layer_that_is_held_twice_does(interrupted, bits, net_file):
     stopped, whole = interrupted(9, rule="fa", net=net_file("Tied"))
     resume(stopped)

@@ -144,18 +144,20 @@ def check_optimizer(optimizer: Optimizer, state: Mapping[str, Any], moves: Colle
         optimizer: as it is at the start of a run.
         state: what is to be loaded into it.
         moves: the entries of a group that a schedule changes; None where nobody knows, and none of them is compared.
+            Of a user's own optimiser, which may keep there what it likes, none is compared either.
 
     Raises:
         CheckpointError: a group, an entry of it, or what is kept of a parameter is unlike those here.
     """
-    owner, here = "optimizer", optimizer.state_dict()
+    owner = "optimizer"
     check(OfOptimizer, dict(state), owner)
-    groups = state["param_groups"]
-    require_alike(here["param_groups"], groups, f"{owner}.param_groups")
-    for group, saved in zip(here["param_groups"], groups, strict=True):
+    here, saved = (_comparable(optimizer, one["param_groups"]) for one in (optimizer.state_dict(), state))
+    require_alike(here, saved, f"{owner}.param_groups")
+    for group, other in zip(here, saved, strict=True):
         constant = () if moves is None else set(group) - set(moves)
-        _require_equal({key: group[key] for key in ("params", *constant)}, saved, f"{owner}.param_groups")
-        _require_rate(saved.get("lr"))
+        _require_equal({key: group[key] for key in ("params", *constant)}, other, f"{owner}.param_groups")
+    for group in state["param_groups"]:
+        _require_rate(group.get("lr"))
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     for place, entries in state["state"].items():
         if place >= len(parameters):
@@ -169,11 +171,13 @@ def check_optimizer(optimizer: Optimizer, state: Mapping[str, Any], moves: Colle
 def check_schedule(
     scheduler: Any, state: Mapping[str, Any], moved: int, moves: Collection[str] | None
 ) -> None:
-    """Refuse a state that is not of this scheduler after so many moves.
+    """Refuse a state that is not of this scheduler after so many moves; what a user's own keeps is its own affair.
 
     Raises:
         CheckpointError: an entry is missing, of another type, or another number than it can be.
     """
+    if not is_known(scheduler):
+        return
     here = scheduler.state_dict()
     require_alike(here, state, "schedule")
     if moves is not None:
@@ -225,6 +229,11 @@ def is_known(part: Any) -> bool:
     return type(part).__module__.startswith(("torch.optim", "biograd."))
 
 
+def _comparable(optimizer: Optimizer, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What of groups is known to be alike at every step: all of it, or of a user's own optimiser the parameters."""
+    return groups if is_known(optimizer) else [{"params": group.get("params")} for group in groups]
+
+
 def _after_a_step(optimizer: Optimizer, place: int) -> Mapping[str, Any]:
     """What an optimiser keeps of a parameter: what it holds already, or what a twin holds that has taken a step."""
     groups = [(p, group) for group in optimizer.param_groups for p in group["params"]]
@@ -253,7 +262,7 @@ def _require_rate(rate: Any) -> None:
 
 
 def _is_like(here: Any, saved: Any) -> bool:
-    """Whether a plain value can stand in place of another; what may be None says nothing of its other kind."""
+    """Whether a plain value can stand in place of another."""
     if here is None or isinstance(here, bool | str):
         return type(saved) is type(here)
     if isinstance(here, int | float):

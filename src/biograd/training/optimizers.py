@@ -24,7 +24,7 @@ _REFUSED = {
     "lbfgs": "it evaluates the loss several times a step, and a learning rule gives one estimate a step",
     "sparseadam": "it takes sparse gradients only, and learning rules fill dense ones",
 }
-_NOT_SETTINGS = {"params", "capturable", "differentiable"}
+_NOT_SETTINGS = {"capturable", "differentiable"}
 _PROBE = torch.Size([2, 2])
 
 
@@ -129,7 +129,7 @@ def _with_settings(cls: type[torch.optim.Optimizer]) -> Constructor:
             kind=inspect.Parameter.KEYWORD_ONLY,
             annotation=_annotation(parameter, hints.get(parameter.name)),
         )
-        for parameter in inspect.signature(cls).parameters.values()
+        for parameter in list(inspect.signature(cls).parameters.values())[1:]
         if parameter.name not in _NOT_SETTINGS
     ]
 
