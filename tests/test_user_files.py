@@ -41,6 +41,18 @@ def test_a_module_that_python_finds_elsewhere_counts_unless_it_is_installed(writ
     assert known(mine) == {"mine.py", "shared_by_all.py"}
 
 
+def test_of_two_modules_of_a_name_the_one_beside_and_the_one_that_python_finds_count(
+    write, tmp_path, monkeypatch
+):
+    write("VALUE = 1", "rules/shared_name.py")
+    found = write("VALUE = 2", "shared_name.py")
+    monkeypatch.syspath_prepend(tmp_path)
+    mine = write("from shared_name import VALUE", "rules/mine.py")
+    assert user_files.imported(mine).VALUE == 2
+    assert {str(found), str(mine.with_name("shared_name.py"))} < set(user_files.contents(mine))
+    del sys.modules["shared_name"]
+
+
 def test_a_file_stays_as_it_was_read_until_it_is_renewed(write):
     mine = write("VALUE = 1")
     before = user_files.contents(mine)

@@ -76,17 +76,25 @@ def contents(file: Path) -> dict[str, str]:
     """The file and the user's own files that it imports, whole paths to SHA-256, as this process uses them.
 
     Of the modules that an ``import`` names, in the file or in another such file, those count that lie beside the file
-    that names them, or are found elsewhere but in Python's library, among installed packages or in biograd. What is
-    imported by computed names, or read in another way, is not seen.
+    that names them, and those that are found elsewhere but in Python's library, among installed packages or in
+    biograd. What is imported by computed names, or read in another way, is not seen.
     """
     return dict(_source(file).files)
+
+
+def digest(file: Path) -> str | None:
+    """SHA-256 of a file as it is now, None where it cannot be read."""
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        return None
 
 
 def renew(names: Iterable[str]) -> None:
     """Read again the files of names that have changed since this process read them, so that they are imported anew."""
     for file in {file_of(name) for name in names if is_users_own(name)}:
         known = _SOURCES.get(file)
-        if known is not None and _digest(file) is not None and known.files != (now := _read(file)).files:
+        if known is not None and digest(file) is not None and known.files != (now := _read(file)).files:
             _forget({path for path in known.files if known.files[path] != now.files.get(path)})
             _SOURCES[file] = now
 
@@ -167,16 +175,9 @@ def _read(file: Path) -> _Source:
         raise UserMistake(f"{file} cannot be read: {error.strerror}") from error
     found: dict[Path, None] = {}
     _follow(file, text, found)
-    digests = {str(path): _digest(path) for path in found if path != file}
+    digests = {str(path): digest(path) for path in found if path != file}
     own = {str(file): hashlib.sha256(text).hexdigest()}
     return _Source(text, own | {path: digest for path, digest in digests.items() if digest is not None})
-
-
-def _digest(file: Path) -> str | None:
-    try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
-    except OSError:
-        return None
 
 
 def _executed(file: Path, text: bytes) -> ModuleType:
@@ -235,13 +236,11 @@ def _places(name: str, folder: Path) -> Iterator[Path]:
     level = len(name) - len(bare)
     if level:
         folder = folder.joinpath(*[".."] * (level - 1)).resolve()
-    first, *rest = bare.split(".")
-    base = folder if level or _module_in(folder, first) else _found_elsewhere(first)
-    if base is None:
-        return
-    for part in (first, *rest):
-        yield from _module_in(base, part)
-        base = base / part
+    parts = bare.split(".")
+    elsewhere = None if level else _found_elsewhere(parts[0])
+    for base in filter(None, (folder, elsewhere)):  # the file may put its own folder on the path when it runs
+        for depth, part in enumerate(parts):
+            yield from _module_in(base.joinpath(*parts[:depth]), part)
 
 
 def _module_in(folder: Path, part: str) -> list[Path]:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from biograd.records import find_runs, summarize
 
 OWN = '''
+from contextlib import suppress
+
 import numpy as np
 import part_of_mine
 import torch
@@ -64,6 +67,7 @@ PLACES = {
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "part_of_mine", raising=False)  # of another test
     (tmp_path / "part_of_mine.py").write_text("PART = 1\n")
     (tmp_path / "table.csv").write_text("".join(f"{n},{n % 5},{n % 2}\n" for n in range(40)))
     (tmp_path / "mine.py").write_text(OWN)
@@ -95,6 +99,30 @@ def test_nor_by_one_whose_file_imports_an_edited_one(own, compare):
     assert compare(PLACES["rule"]).code == 0
     (own / "part_of_mine.py").write_text("PART = 2\n")
     assert f"{own}/part_of_mine.py has changed" in compare(PLACES["rule"]).mistake
+
+
+def test_nor_where_a_file_that_was_imported_is_gone(own, compare):
+    (own / "mine.py").write_text(
+        OWN.replace("import part_of_mine", "with suppress(ImportError): import part_of_mine")
+    )
+    assert compare(PLACES["rule"]).code == 0
+    (own / "part_of_mine.py").unlink()
+    assert (
+        f"{own}/part_of_mine.py is gone since the run in runs/Mine-seed0" in compare(PLACES["rule"]).mistake
+    )
+
+
+def test_of_files_of_one_name_each_is_known_in_a_copy_of_their_folder(own, compare):
+    for name in ("first", "second"):
+        (own / "parts" / name).mkdir(parents=True)
+        (own / "parts" / name / "__init__.py").write_text(f"PART = {name!r}\n")
+    late = OWN.replace("import part_of_mine", "def late():\n    import first, second")
+    (own / "parts" / "mine.py").write_text(late)
+    assert compare("--rules parts/mine.py:Mine").code == 0
+    shutil.copytree(own / "parts", own / "copied")
+    assert compare("--rules copied/mine.py:Mine", seeds=2).code == 0
+    (own / "copied" / "first" / "__init__.py").write_text("PART = 'edited'\n")
+    assert f"{own}/parts/first/__init__.py has changed" in compare("--rules copied/mine.py:Mine").mistake
 
 
 def test_the_run_is_trained_anew_once_its_folder_is_removed(own, compare):

@@ -38,20 +38,29 @@ def refuse_changed_files(place: Path, config: RunConfig) -> None:
     """Refuse a run that was made with another version of one of the user's own files.
 
     Files that it did not record, as older runs did not, are passed over. One that lies elsewhere now is known by its
-    name.
+    name, as one of those that have it.
 
     Args:
         place: the folder of the run.
         config: its configuration.
 
     Raises:
-        UserMistake: a file has changed since.
+        UserMistake: a file has changed since, or is gone.
     """
-    was, now = _last(place).get("files", {}), of_files(config)
-    moved = {Path(file).name: found for file, found in now.items()}
-    for file, found in was.items():
-        if now.get(file, moved.get(Path(file).name, found)) != found:
-            raise UserMistake(f"{file} has changed since the run in {place} began: {_MEND}")
+    now = of_files(config)
+    for file, found in _last(place).get("files", {}).items():
+        there = _there(file, now)
+        if found not in there:
+            change = "is gone" if there == {None} else "has changed"
+            raise UserMistake(f"{file} {change} since the run in {place} began: {_MEND}")
+
+
+def _there(file: str, now: Mapping[str, str]) -> set[str | None]:
+    """The version of a file there is now; else those of its name; else what lies there and is not found by imports."""
+    if file in now:
+        return {now[file]}
+    moved = {found for other, found in now.items() if Path(other).name == Path(file).name}
+    return moved or {user_files.digest(Path(file))}
 
 
 def refuse_changed_examples(place: Path, found: str | None) -> None:
