@@ -90,7 +90,7 @@ def describe(constructor: Callable[..., Any]) -> list[Setting]:
         >>> describe(net)
         [Setting(name='width', type='int > 0', default=3, strategy=None, meaning='')]
     """
-    hints, found = _hints(constructor), []
+    hints, found = annotations(constructor), []
     for name, parameter in _keyword_only(constructor).items():
         hint, default = hints.get(name, Any), parameter.default
         shown = default.name if isinstance(default, Strategy) else default
@@ -185,7 +185,7 @@ def _named(strategy: Any, setting: str, owner: str) -> dict[str, Any]:
 
 
 def _with_strategies(constructor: Callable[..., Any], given: dict[str, Any], owner: str) -> dict[str, Any]:
-    hints, known = _hints(constructor), _keyword_only(constructor)
+    hints, known = annotations(constructor), _keyword_only(constructor)
     return {
         name: _made(value, name, hints.get(name, Any), known[name].default, owner)
         for name, value in given.items()
@@ -228,7 +228,7 @@ def settings_model(constructor: Callable[..., Any]) -> "type[BaseModel]":
     """A pydantic model with one field a setting, made from the signature."""
     from pydantic import ConfigDict, create_model
 
-    hints = _hints(constructor)
+    hints = annotations(constructor)
     fields: dict[str, Any] = {
         name: (_checked_type(hints.get(name, Any)), ... if p.default is p.empty else p.default)
         for name, p in _keyword_only(constructor).items()
@@ -259,9 +259,21 @@ def _defaults(known: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
     return {name: p.default for name, p in known.items() if p.default is not p.empty}
 
 
-def _hints(constructor: Callable[..., Any]) -> dict[str, Any]:
+def annotations(constructor: Callable[..., Any]) -> dict[str, Any]:
+    """The annotations of a constructor's parameters.
+
+    Raises:
+        UserMistake: one names what is not there when the program runs.
+    """
     function = constructor.__init__ if inspect.isclass(constructor) else constructor
-    return typing.get_type_hints(inspect.unwrap(function), include_extras=True)
+    try:
+        return typing.get_type_hints(inspect.unwrap(function), include_extras=True)
+    except (NameError, AttributeError, TypeError, SyntaxError) as error:
+        name = getattr(constructor, "__name__", brief(constructor))
+        raise UserMistake(
+            f"an annotation of {name} cannot be read: {type(error).__name__}: {error}; import what it names also when "
+            "the program runs, or leave it out"
+        ) from error
 
 
 def _checked_type(hint: Any) -> Any:

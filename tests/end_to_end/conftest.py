@@ -50,6 +50,11 @@ class Stopped(Scaled):
         return super().assign_credit(net, x, y, loss_fn)
 
 
+class Unread(Scaled):
+    def __init__(self, net, sample=None, *, noise: "Imported" = None) -> None:  # noqa: F821  for type checkers alone
+        super().__init__(net, sample)
+
+
 class Recurrent(nn.Module):
     def __init__(self, input_shape, outputs):
         super().__init__()

@@ -26,7 +26,7 @@ def of_setting(flag: str, arguments: Sequence[str], sections: Iterable[str]) -> 
         for owner, prefix in _named(section, arguments):
             if name in _settings(section, owner):
                 found.append(f"--{section.replace('_', '-')}.{prefix}{name.replace('_', '-')}")
-    return found
+    return list(dict.fromkeys(found))  # a rule may be named twice, which is not what this line is about
 
 
 def _named(section: str, arguments: Sequence[str]) -> Iterator[tuple[str, str]]:

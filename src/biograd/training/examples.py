@@ -47,5 +47,5 @@ def digest(config: RunConfig, dataset: DataSet) -> str | None:
     found = sha256(repr(dataset.preprocessing).encode())
     for part in parts:
         found.update(f"{part.dtype}{tuple(part.shape)}".encode())
-        found.update(part.contiguous().numpy().data)
+        found.update(part.contiguous().numpy(force=True).data)
     return found.hexdigest()

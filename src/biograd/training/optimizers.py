@@ -16,7 +16,7 @@ from annotated_types import Gt
 
 from biograd.errors import UserMistake
 from biograd.registry import Registry
-from biograd.settings import validate
+from biograd.settings import annotations, validate
 
 Constructor = Callable[..., torch.optim.Optimizer]
 
@@ -123,7 +123,7 @@ def _fused(
 @functools.cache
 def _with_settings(cls: type[torch.optim.Optimizer]) -> Constructor:
     """``cls`` as a function whose keyword-only parameters are its settings."""
-    hints = typing.get_type_hints(cls.__init__)
+    hints = annotations(cls)
     settings = [
         parameter.replace(
             kind=inspect.Parameter.KEYWORD_ONLY,

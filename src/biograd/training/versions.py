@@ -59,7 +59,8 @@ def _there(file: str, now: Mapping[str, str]) -> set[str | None]:
     """The version of a file there is now; else those of its name; else what lies there and is not found by imports."""
     if file in now:
         return {now[file]}
-    moved = {found for other, found in now.items() if Path(other).name == Path(file).name}
+    name = Path(file).name
+    moved: set[str | None] = {found for other, found in now.items() if Path(other).name == name}
     return moved or {user_files.digest(Path(file))}
 
 
