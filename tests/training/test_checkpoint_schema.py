@@ -18,7 +18,7 @@ from biograd.training.distributed import Ranks
 from biograd.training.run_setup import build
 from biograd.training.trainer import Trainer
 
-COUNT = int(os.environ.get("BIOGRAD_DAMAGED", "40"))
+COUNT = int(os.environ.get("BIOGRAD_DAMAGED", "20"))
 ALONE, NOWHERE = Ranks(torch.device("cpu")), Path("nowhere")
 PENALTY = {"name": "orthogonality", "strength": 0.1}
 RUNS = {
