@@ -143,3 +143,13 @@ def test_a_set_of_ones_own_is_named_by_its_file(tmp_path):
     )
     with pytest.raises(UserMistake, match=r"data '.*mine.py:broken': targets are torch.float32"):
         load(f"{tmp_path / 'mine.py'}:broken")
+
+
+def test_the_lines_of_another_file_that_a_loader_asks_for_are_kept(tmp_path):
+    (tmp_path / "inner.py").write_text("1 / 0\n")
+    line = f"return data.load({str(tmp_path / 'inner.py:inner')!r})"
+    outer = f"from biograd import data\ndef outer(directory, download, seed):\n    {line}\n"
+    (tmp_path / "outer.py").write_text(outer)
+    with pytest.raises(UserMistake, match="cannot be imported: ZeroDivisionError") as caught:
+        load(str(tmp_path / "outer.py:outer"))
+    assert "    1 / 0" in caught.value.lines

@@ -116,7 +116,7 @@ def _loaded(name: str, load: Callable[[], Any]) -> Any:
     except DataUnavailable:  # names its folder
         raise
     except UserMistake as mistake:
-        raise UserMistake(f"data {name!r}: {mistake}") from None
+        raise UserMistake(f"data {name!r}: {mistake}", mistake.lines) from None
 
 
 @dataclass(frozen=True)
