@@ -43,6 +43,7 @@ def test_dfa_is_linear_in_the_error(form):
     assert_same(tripled, {name: 3 * gradient for name, gradient in one.items()}, tolerance=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore:hidden layers of .* aim at the label")
 @pytest.mark.parametrize("name", ["dfa", "drtp"])
 def test_a_hidden_block_depends_on_no_weight_above_it_but_by_the_error(name):
     task = mlp()

@@ -95,6 +95,7 @@ def test_identical_targets_teach_hidden_blocks_nothing(name):
             assert gradient.abs().max() < 1e-14
 
 
+@pytest.mark.filterwarnings("ignore:hidden layers of .* aim at the label")
 def test_no_gradient_crosses_a_layer_under_sdtp():
     """A hidden block depends on blocks above by their outputs alone, and not at all on the loss."""
     for name in ("sdtp", "ao-sdtp"):

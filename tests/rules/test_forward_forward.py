@@ -30,6 +30,7 @@ def names_that_differ(a, b):
     return {name.partition(".")[0] for name in a if not torch.equal(a[name], b[name])}
 
 
+@pytest.mark.filterwarnings("ignore:hidden layers of .* aim at the label")
 def test_hidden_blocks_do_not_see_the_loss_or_what_is_above_them():
     net, x, y, _ = task()
     first = taught(net, x, y, biograd.ForwardForward(net, negatives="uniform", seed=2))

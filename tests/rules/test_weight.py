@@ -266,6 +266,7 @@ def test_a_sum_over_the_batch_is_refused_at_the_first_call(name):
     assert not case.gradients()
 
 
+@pytest.mark.filterwarnings("ignore:hidden layers of .* aim at the label")
 @pytest.mark.parametrize(
     "loss_fn",
     [F.cross_entropy, nn.CrossEntropyLoss(), F.multi_margin_loss],
@@ -304,6 +305,7 @@ def test_customary_squared_errors_are_taken_and_others_refused(factor):
         Case("drtp").teach(functools.partial(squared, times=64 * factor))
 
 
+@pytest.mark.filterwarnings("ignore:hidden layers of .* aim at the label")
 @pytest.mark.parametrize("name", ["bp", "drtp", "pepita"])
 def test_a_loss_that_sets_examples_against_one_another_is_no_sum(name):
     """Beside itself a batch holds each example's like, from which a contrastive loss would have it differ."""
@@ -426,6 +428,45 @@ def test_a_compiler_may_not_take_in_the_first_call_which_looks(name):
     assert not case.gradients()
 
 
+def focal(output, y):
+    losses = F.cross_entropy(output, y, reduction="none")
+    return ((1 - torch.exp(-losses)) ** 2 * losses).mean()
+
+
+def root_of_squares(output, y):
+    return F.mse_loss(output, F.one_hot(y, output.shape[1]).to(output)).sqrt()
+
+
+def hardest(output, y):
+    return F.cross_entropy(output, y, reduction="none").topk(4)[0].mean()
+
+
+@pytest.mark.filterwarnings("ignore:hidden layers of .* aim at the label")
+@pytest.mark.parametrize("loss_fn", [focal, root_of_squares, hardest], ids=lambda loss_fn: loss_fn.__name__)
+@pytest.mark.parametrize("name", ["bp", "dtp", "drl", "pepita", "drtp"])
+def test_a_loss_that_is_like_a_known_one_at_one_output_alone_is_no_multiple_of_it(name, loss_fn):
+    case = Case(name, 8)
+    with torch.no_grad():
+        list(case.net.parameters())[-2].mul_(1e-3)  # at the start all outputs are nearly equal
+    case.teach(loss_fn)
+    assert case.gradients()
+
+
+@pytest.mark.parametrize("name", [*OF_LABELS, "forward-forward"])
+@pytest.mark.parametrize("setting", ["weight", "label_smoothing", "ignore_index"])
+def test_a_cross_entropy_that_cannot_be_read_is_noticed_by_rules_that_see_labels_alone(name, setting):
+    case = Case(name, 8)
+    classes = case.net(case.x[:1]).shape[1]
+    weights = torch.linspace(0.2, 3, classes, dtype=torch.float64)
+    value = {"weight": weights, "label_smoothing": 0.2, "ignore_index": 0}[setting]
+    with pytest.warns(
+        UserWarning, match=r"aim at the label and see nothing of this loss: .*CrossEntropyLoss"
+    ):
+        case.teach(lambda output, y: F.cross_entropy(output, y, **{setting: value}))
+    if (name, setting) != ("forward-forward", "label_smoothing"):
+        Case(name, 8).teach(functools.partial(F.cross_entropy, **{setting: value}))
+
+
 # --- what the first steps would show ---
 
 
@@ -448,6 +489,20 @@ def test_parameters_of_a_rule_in_no_optimiser_are_noticed_once(name):
     with pytest.warns(UserWarning, match="the first step moved the net alone: give the optimiser") as caught:
         step(forgotten, [forgotten.net])
     assert len(caught) == 1
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_gradients_of_a_rule_that_pile_up_are_noticed_once(name):
+    case = Case(name, 8)
+    optimizer = torch.optim.SGD([*case.net.parameters(), *case.rule.parameters()], lr=0.1)
+    case.teach()
+    optimizer.step()
+    case.net.zero_grad()
+    with pytest.warns(UserWarning, match=r"was not, to which this call adds: call optimizer\.zero_grad\(\)"):
+        case.teach()
+    optimizer.step()
+    case.net.zero_grad()
+    case.teach()
 
 
 def test_accumulating_and_measuring_are_no_forgotten_step():

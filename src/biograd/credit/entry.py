@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from biograd.credit.chain.lesson import output_error
 from biograd.credit.eager import LOOKS_FIRST
 from biograd.credit.isolation import isolated
-from biograd.credit.known_losses import factor_of_known_loss
+from biograd.credit.known_losses import has_labels, known_loss
+from biograd.credit.loss_terms import require_honoured
 from biograd.credit.weighting import Weight, Weighting
 from biograd.errors import UnsupportedNet, UserMistake
 
@@ -32,6 +33,7 @@ class Entry:
         # versions of the parameters of rule and net at the last call; None once the rule's were seen to move
         self._own: dict[int, int] | None = {}
         self._net: dict[int, int] = {}
+        self._gradients_left, self._stepped = _CALLS, dict[int, int]()
         # where the net was when rule and net fitted
         self._beside: tuple[torch.dtype, torch.device] | None = None
 
@@ -63,6 +65,8 @@ class Entry:
             self._look_beside(rule, net)
             if self._own is not None:
                 self._watch_own_parameters(rule, net, teaches_own)
+            if self._gradients_left:
+                self._watch_own_gradients(rule, net)
         elif not self._has_looked:
             raise UnsupportedNet(LOOKS_FIRST)
         return Weighting(weight, len(x))
@@ -91,17 +95,54 @@ class Entry:
         if _is_sum(error, output, y, loss_fn):
             raise UserMistake(
                 "the loss is a sum over the batch (a batch beside itself doubles it), and rules expect a mean over "
-                "examples: give it reduction='mean', and scale by assign_credit(…, weight=)"
+                "examples: give it reduction='mean', or divide by len(y) and not by a number that stays; scale by "
+                "assign_credit(…, weight=)"
             )
-        factor = None if rule.scales_with_loss else factor_of_known_loss(error, output, y, loss_fn)
-        if factor is not None:
-            name, times = factor
-            raise UserMistake(
-                f"the loss is {times:.4g} × {name}, and {type(rule).__name__} does not learn so many times as much "
-                f"from it: give the loss as it is, and assign_credit(…, weight={times:.4g})"
-            )
+        if not rule.scales_with_loss:
+            self._look_for_a_known_loss(rule, error, output, y, loss_fn)
         if len(output) > 1:
             self._looks_left = 0
+
+    def _look_for_a_known_loss(
+        self, rule: Any, error: Tensor, output: Tensor, y: Tensor, loss_fn: Callable[..., Tensor]
+    ) -> None:
+        """Refuse a multiple of a known loss; say once that hidden layers which see labels see nothing of another."""
+        known = known_loss(error, output, y, loss_fn)
+        if known is None:
+            if rule.aims_at_labels and has_labels(output, y):
+                require_honoured(y, loss_fn)
+                warnings.warn(
+                    f"hidden layers of {type(rule).__name__} aim at the label and see nothing of this loss: if it is a "
+                    "cross-entropy with weights, smoothing or ignored labels inside, give nn.CrossEntropyLoss or "
+                    "functools.partial(F.cross_entropy, …), which they can read",
+                    stacklevel=5,
+                )
+            return
+        elsewhere = output + torch.linspace(-2, 2, output.numel(), device=output.device).to(output).view_as(
+            output
+        )
+        again = known_loss(_error(elsewhere, y, loss_fn), elsewhere, y, loss_fn)
+        if not known.is_customary and again is not None and abs(again.times / known.times - 1) < 1e-2:
+            times = f"{known.times:.4g}"
+            raise UserMistake(
+                f"the loss is {times} × {known.name}, and {type(rule).__name__} does not learn so many times as much "
+                f"from it: give the loss as it is, and assign_credit(…, weight={times}), the scale of a gradient "
+                "scaler or the like"
+            )
+
+    def _watch_own_gradients(self, rule: nn.Module, net: nn.Module) -> None:
+        """Say once that the net's gradients were emptied after a step and those of the rule were not."""
+        self._gradients_left -= 1
+        before, self._stepped = self._stepped, _versions(net.parameters())
+        has_stepped = before.keys() == self._stepped.keys() and before != self._stepped
+        kept = next((name for name, p in rule.named_parameters() if p.grad is not None), None)
+        if has_stepped and kept is not None and all(p.grad is None for p in net.parameters()):
+            self._gradients_left = 0
+            warnings.warn(
+                f"the gradients of the net were emptied, and that of {kept!r} of {type(rule).__name__} was not, to "
+                "which this call adds: call optimizer.zero_grad(), or rule.zero_grad() too",
+                stacklevel=4,
+            )
 
     def _look_beside(self, rule: nn.Module, net: nn.Module) -> None:
         first = next(net.parameters(), None)
@@ -121,7 +162,7 @@ class Entry:
         if is_same and own != before:
             self._own = None
         elif is_same and here != net_before:
-            self._own = None
+            self._own, self._gradients_left = None, 0
             name = next(name for name, p in rule.named_parameters() if p.requires_grad)
             warnings.warn(
                 f"{type(rule).__name__} has parameters that learn ({name!r}, …), and the first step moved the net "

@@ -1,7 +1,7 @@
 """Whether a loss is a multiple of one that is known: some rules learn otherwise from it, without a word."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,10 +12,28 @@ _OFF = 0.02
 """How far from 1 a factor may be."""
 
 
-def factor_of_known_loss(
-    error: Tensor, output: Tensor, y: Tensor, loss_fn: Callable[..., Any]
-) -> tuple[str, float] | None:
-    """The name of the known loss that a loss is a multiple of, and how many times; None for 1 and for other losses.
+class Known(NamedTuple):
+    """A loss that is known by its derivative.
+
+    Attributes:
+        name: of the known one.
+        times: how many times that it is.
+        is_customary: whether it is usually given this factor.
+    """
+
+    name: str
+    times: float
+    is_customary: bool
+
+
+def has_labels(output: Tensor, y: Tensor) -> bool:
+    """Whether targets are classes of the output, and there are enough of them to know a loss by."""
+    is_class = are_indices(y, len(output)) and y.shape == output.shape[:1] + output.shape[2:]
+    return is_class and len(output) > 1 and output.dim() > 1 and output.shape[1] > 1
+
+
+def known_loss(error: Tensor, output: Tensor, y: Tensor, loss_fn: Callable[..., Any]) -> Known | None:
+    """Which known loss a loss is a multiple of, at an output; None for other losses.
 
     Args:
         error: the loss's derivative by the output.
@@ -30,8 +48,7 @@ def factor_of_known_loss(
     for name, derivative, customary in _known(output, y, loss_fn):
         times = _ratio(error, derivative, 1e-3 if precise else _OFF)
         if times is not None:
-            is_customary = any(abs(times / one - 1) < _OFF for one in customary)
-            return None if is_customary else (name, times)
+            return Known(name, times, any(abs(times / one - 1) < _OFF for one in customary))
     return None
 
 

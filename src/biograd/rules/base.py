@@ -82,6 +82,9 @@ class Rule(nn.Module, ABC):
     scales_with_loss: bool = True
     """Whether a loss twice as large teaches twice as much, in every layer; where not, a scaled loss is refused."""
 
+    aims_at_labels: ClassVar[bool] = False
+    """Whether hidden layers aim at the label itself, and see nothing of the loss but the terms of a cross-entropy."""
+
     averages_examples: bool = True
     """Whether what a batch teaches is the mean of what its examples would teach; without normalisation over the batch
     in the net."""

@@ -44,6 +44,7 @@ class DirectRandomTargetProjection(BlockRule):
 
     family: ClassVar[Family] = "direct feedback"
     scales_with_loss: bool = False
+    aims_at_labels: ClassVar[bool] = True
     error_weights: ClassVar[ErrorWeights] = "none"
     waits_for: ClassVar[Awaited] = "label"
     examples: ClassVar[Examples] = replace(CHAINS, falls_to={"convolutional": 0.8})

@@ -72,6 +72,7 @@ class ForwardForward(Blockwise):
 
     family: ClassVar[Family] = "local"
     scales_with_loss: bool = False
+    aims_at_labels: ClassVar[bool] = True
     error_weights: ClassVar[ErrorWeights] = "none"
     waits_for: ClassVar[Awaited] = "label"
     forward_passes: ClassVar[int] = 3

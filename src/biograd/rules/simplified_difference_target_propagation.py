@@ -44,6 +44,7 @@ class SimplifiedDifferenceTargetPropagation(BlockRule):
 
     family: ClassVar[Family] = "target propagation"
     scales_with_loss: bool = False
+    aims_at_labels: ClassVar[bool] = True
     error_weights: ClassVar[ErrorWeights] = "learned"
     forward_passes: ClassVar[int] = 2
     needs: ClassVar[str] = "classes; decoders: mirrored layers, or your own"

@@ -75,6 +75,7 @@ class StdpAssociation(LocalRule):
 
     waits_for: ClassVar[Awaited] = "label"
     scales_with_loss: bool = False
+    aims_at_labels: ClassVar[bool] = True
     needs: ClassVar[str] = "classes; linear, convolutional or locally connected layers"
     examples: ClassVar[Examples] = replace(
         CHAINS, falls_to={"convolutional": 0.85, "locally-connected": 0.85}
