@@ -71,6 +71,14 @@ class Long(Backpropagation):
         credit = super().assign_credit(net, x, y, loss_fn)
         return Credit(torch.ones(2), credit.output)
 
+class Turned(Backpropagation):
+    def assign_credit(self, net, x, y, loss_fn):
+        credit = super().assign_credit(net, x, y, loss_fn)
+        return Credit(credit.loss, credit.output.T)
+
+class Unborn(Backpropagation):
+    def __init__(self, net, sample=None): torch.nn.Module.__init__(self)
+
 class Untaught(Backpropagation):
     def assign_credit(self, net, x, y, loss_fn):
         credit = super().assign_credit(net, x, y, loss_fn)
@@ -85,7 +93,7 @@ NETS = {
     "WithoutMethod": "is no net: expected a torch.nn.Module",
     "NoSizes": "failed: TypeError: .*missing 1 required positional argument",
     "unfit": "failed: RuntimeError: mat1 and mat2",
-    "narrow": "failed: IndexError: Target .* is out of bounds",
+    "narrow": r"gives \(2, 1\) for 2 examples, expected \(2, 3\): one output a class",
     "overwritten": "failed: RuntimeError: one of the variables",
     "lazy": r"has a layer without sizes \('0.weight'\): give the layer its sizes",
 }
@@ -101,6 +109,8 @@ RULES = {
     "Silent": "must return Credit.*got None.*check_rule",
     "Numbers": "must return Credit.*check_rule",
     "Long": r"has shape \(2,\), expected a scalar",
+    "Turned": r"the output in Credit is \(3, 2\) for 2 examples, expected \(2, 3\)",
+    "Unborn": r"its __init__ must call super\(\).__init__\(\) first",
     "Untaught": "filled .grad of no parameter.*check_rule",
 }
 

@@ -75,8 +75,10 @@ class ProductsWithWeights(TorchFunctionMode):
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         given = list(tensors_in((args, kwargs)))
-        weights = [tensor for tensor in given if tensor in self._weights]
-        active = [tensor for tensor in given if tensor not in self._weights and tensor not in self._constants]
+        # what learns and is held in no module, in a list say, is a weight too: activations have no graph here
+        weights = [tensor for tensor in given if tensor in self._weights or tensor.requires_grad]
+        known = {*self._weights, *self._constants, *weights}
+        active = [tensor for tensor in given if tensor not in known]
         if active and any(weight.dim() >= 2 for weight in weights):
             activation = max(active, key=Tensor.numel)
             self.count += is_product(func) or is_spread_product(func, activation, result)

@@ -117,4 +117,6 @@ def create(
     rule = constructor(net, sample, **validate(constructor, settings, REGISTRY.called(name)))
     if not isinstance(rule, Rule):
         raise UserMistake(f"{REGISTRY.called(name)} makes a {type(rule).__name__}, expected a biograd.Rule")
+    if "entry" not in vars(rule):
+        raise UserMistake(f"{REGISTRY.called(name)}: its __init__ must call super().__init__() first")
     return rule

@@ -164,7 +164,7 @@ def _rehearse(setup: RunSetup) -> None:
                     credit = rule.assign_credit(net, x, y, setup.loss_fn)
             except NotFinite:
                 return  # the run itself records how it ends
-            user_code.require_credit(name, credit, net, rule)
+            user_code.require_credit(name, credit, net, rule, (len(x), setup.training.classes))
         with user_code.blamed("penalty", setup.config.penalty.name):
             copy.deepcopy(setup.penalty).add_gradient(net)
 
@@ -177,7 +177,11 @@ def _rehearse_net(setup: RunSetup, x: Tensor, y: Tensor) -> None:
         _enough_examples(),
     ):
         with setup.autocast():
-            loss = setup.loss_fn(setup.net(x), y)
+            output = setup.net(x)
+            user_code.require_output(
+                f"net {setup.config.net.name!r} gives", output, (len(x), setup.training.classes)
+            )
+            loss = setup.loss_fn(output, y)
         loss.backward()
 
 

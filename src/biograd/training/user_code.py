@@ -121,7 +121,20 @@ def require_trainable(name: str, net: Any) -> None:
         raise UserMistake(f"net {name!r} has no parameters to train")
 
 
-def require_credit(name: str, credit: Any, net: nn.Module, rule: Rule) -> None:
+def require_output(whose: str, output: Any, expected: tuple[int, int]) -> None:
+    """Refuse what is no output for each class.
+
+    Raises:
+        UserMistake: it has another shape than ``(batch, classes)``.
+    """
+    if not isinstance(output, Tensor) or tuple(output.shape) != expected:
+        got = tuple(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
+        raise UserMistake(
+            f"{whose} {got} for {expected[0]} examples, expected {expected}: one output a class"
+        )
+
+
+def require_credit(name: str, credit: Any, net: nn.Module, rule: Rule, expected: tuple[int, int]) -> None:
     """Refuse what a user's own rule gave back, or that it taught nothing: neither the net nor itself.
 
     Raises:
@@ -137,6 +150,7 @@ def require_credit(name: str, credit: Any, net: nn.Module, rule: Rule) -> None:
     if credit.loss.numel() != 1:
         shape = tuple(credit.loss.shape)
         raise UserMistake(f"rule {name!r}: the loss in Credit has shape {shape}, expected a scalar; {CHECK}")
+    require_output(f"rule {name!r}: the output in Credit is", credit.output, expected)
     if all(p.grad is None for p in [*net.parameters(), *rule.parameters()]):
         raise UserMistake(
             f"rule {name!r}: assign_credit filled .grad of no parameter, neither the net's nor its own; {CHECK}"

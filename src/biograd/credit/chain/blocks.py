@@ -80,9 +80,10 @@ def blocks(net: nn.Module) -> list[Block]:
         )
     net = unwrap(net)
     if not _is_chain(net):
+        hooked = " with a hook: take it off, or put it on a layer" if is_plain_sequential(net) else ""
         raise UnsupportedNet(
             f"the net must be a chain (an nn.Sequential without hooks of its own) for a rule that teaches block by "
-            f"block; got {type(net).__name__}"
+            f"block; got {type(net).__name__}{hooked}"
         )
     found = _cut(list(_flatten(net)))
     if not found:

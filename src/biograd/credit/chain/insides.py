@@ -15,7 +15,7 @@ from biograd.errors import UnsupportedNet, listed
 
 
 def refuse_hidden_backpropagation(chain: Sequence[Block], *, exact_inside: bool) -> None:
-    """Refuse blocks with several weight layers.
+    """Refuse blocks with several weight layers, but hidden ones that are frozen: nothing learns there.
 
     Args:
         chain: the blocks of a net.
@@ -24,7 +24,11 @@ def refuse_hidden_backpropagation(chain: Sequence[Block], *, exact_inside: bool)
     Raises:
         UnsupportedNet: there are such; all are named, with what is in them and what would do.
     """
-    found = {block: layers for block in chain if len(layers := weight_layers(block)) > 1}
+    found = {
+        block: layers
+        for block in chain
+        if (learns(block) or block is chain[-1]) and len(layers := weight_layers(block)) > 1
+    }
     if exact_inside:
         found = {block: layers for block, layers in found.items() if block is chain[-1]}
     if not found:
@@ -34,6 +38,11 @@ def refuse_hidden_backpropagation(chain: Sequence[Block], *, exact_inside: bool)
         for block, layers in found.items()
     }
     raise _refusal(said, chain[-1])
+
+
+def learns(block: Block) -> bool:
+    """Whether a parameter of a block learns."""
+    return any(parameter.requires_grad for parameter in block.parameters())
 
 
 def weight_layers(block: Block) -> list[str]:
@@ -63,7 +72,7 @@ def refuse_repeated_use(chain: Sequence[Block], x: Tensor, *, exact_inside: bool
     Raises:
         UnsupportedNet: there are such.
     """
-    suspects = {block for block in chain if _may_repeat(block)}
+    suspects = {block for block in chain if (learns(block) or block is chain[-1]) and _may_repeat(block)}
     suspects = suspects & {chain[-1]} if exact_inside else suspects
     if not suspects:
         return

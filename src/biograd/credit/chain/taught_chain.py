@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from biograd.credit.chain.blocks import Block, blocks
-from biograd.credit.chain.insides import refuse_hidden_backpropagation, refuse_repeated_use
+from biograd.credit.chain.insides import learns, refuse_hidden_backpropagation, refuse_repeated_use
 from biograd.errors import UnsupportedNet, UserMistake
 
 
@@ -40,6 +40,7 @@ class TaughtChain:
         chain = blocks(net)
         refuse_hidden_backpropagation(chain, exact_inside=exact_inside)
         self._layout = Layout.of(chain)
+        self._frozen = [place for place, block in enumerate(chain) if not learns(block)]
 
     def of(self, net: nn.Module, x: Tensor | None = None) -> list[Block]:
         """The blocks of a net.
@@ -65,6 +66,9 @@ class TaughtChain:
                 f"the rule was made for another net, with the blocks {self._layout}; this one has {here}; make the "
                 "rule for the net it teaches"
             )
+        if any(learns(chain[place]) for place in self._frozen):
+            refuse_hidden_backpropagation(chain, exact_inside=self._exact_inside)
+            self._frozen, self._has_looked = [], False
         if x is not None and not self._has_looked:
             refuse_repeated_use(chain, x, exact_inside=self._exact_inside)
             self._has_looked = True

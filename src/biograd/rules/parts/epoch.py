@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
+from biograd.errors import UserMistake, brief
 from biograd.settings import Meaning
 
 Schedule = Annotated[
@@ -39,6 +40,10 @@ class Epoch(nn.Module):
 
     @number.setter
     def number(self, number: int) -> None:
+        if not isinstance(number, int) or number < 0:
+            raise UserMistake(
+                f"begin_epoch takes the epochs done before, a whole number from 0; got {brief(number)}"
+            )
         self._number, self._is_counted = number, True
 
     def get_extra_state(self) -> Tensor:
