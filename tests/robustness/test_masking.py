@@ -136,7 +136,7 @@ def test_five_percent_without_a_gradient_are_not_more_unless_beyond_chance(share
 @pytest.mark.parametrize(
     ("missing", "reason"),
     [
-        ({"black_box": {}}, "beside an attack without"),
+        ({"black_box": {}}, "beside it an attack without"),
         ({"fgsm": None}, "not both measured"),
         ({"large": None}, "not measured at a large ε"),
         ({"zero_gradients": None}, "the true gradient was not measured"),

@@ -126,7 +126,11 @@ class _Compared(NamedTuple):
 def _other_attacks(evidence: Evidence) -> Check:
     name, found = "other attacks", list(_beside_others(evidence))
     if not any(one.other in evidence.black_box for one in found):
-        return Check(name, None, "no PGD by the true gradient beside an attack without, or from another run")
+        return Check(
+            name,
+            None,
+            "PGD by the true gradient, and beside it an attack without gradients (square) or from another run, are needed",
+        )
     passed, worst = _over_all(found)
     seen = f"leaves {accuracy(worst.left_by_other):.1%} right at ε {worst.epsilon:g}, the true gradient"
     return Check(name, passed, _open(f"{worst.other} {seen} {accuracy(worst.left):.1%}", passed))
