@@ -46,6 +46,12 @@ class ReturnsItsGraph(Backpropagation):
         return Credit(loss, output)
 
 
+@caught_by(gradients.check_returns_loss_and_output, "expected no error, and KeyError was raised: 'nothing'")
+class Raises(Backpropagation):
+    def assign_credit(self, net, x, y, loss_fn):
+        raise KeyError("nothing")
+
+
 @caught_by(gradients.check_returns_loss_and_output, "expected a Credit")
 class ReturnsATuple(Backpropagation):
     def assign_credit(self, net, x, y, loss_fn):

@@ -136,6 +136,19 @@ def test_a_compiled_net_is_taught_as_the_plain_one_step_after_step_and_compiled_
 
 
 @quiet_compiler
+def test_a_backend_that_hides_the_backward_is_named():
+    net, x, y = (
+        nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)),
+        torch.randn(2, 4),
+        torch.randn(2, 3),
+    )
+    rule, compiled = biograd.FeedbackAlignment(net), torch.compile(net, backend="eager")
+    step(rule, compiled, x, y)
+    with pytest.raises(biograd.UnsupportedNet, match="compiled by a backend that leaves the backward"):
+        step(rule, compiled, x, y)
+
+
+@quiet_compiler
 def test_a_net_compiled_in_place_and_a_compiled_part_are_taught(counters):
     net, x, y = small_net()
     rule = biograd.FeedbackAlignment(net)

@@ -96,3 +96,13 @@ def test_weights_that_cannot_be_honoured_are_named(loss_fn, y):
 def test_labels_of_any_whole_type_are_labels(dtype):
     y = torch.tensor([0, 1, 1]).to(dtype)
     assert targets(y, 2, torch.float64, Terms()).tolist() == [[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]
+
+
+def test_labels_that_are_no_classes_are_one_line():
+    with pytest.raises(biograd.UserMistake, match=r"labels must be classes from 0 to 2, or .*ignore_index"):
+        targets(torch.tensor([0, 255]), 3, torch.float64, Terms())
+    assert targets(torch.tensor([0, 255]), 3, torch.float64, Terms(ignore_index=255))[0].tolist() == [
+        1.0,
+        0.0,
+        0.0,
+    ]

@@ -16,6 +16,10 @@ _SCRIPTED_BESIDE_FROZEN = (
     "the net has frozen weights and a scripted function, which could let errors travel back through them unseen; "
     "write the function in plain Python, or use the rule bp"
 )
+_COMPILED_UNSEEN = (
+    'a part of the net is compiled by a backend that leaves the backward to plain autograd (backend="eager"), out of '
+    'sight of feedback weights: take the default backend or backend="aot_eager", or compile nothing'
+)
 _NODE = re.compile(r"(\w+)Backward\d+")
 
 
@@ -75,10 +79,13 @@ def refuse_invisible(name: str, has_frozen: bool) -> None:
         has_frozen: whether the net has frozen weights, of which a scripted function leaves no mark.
 
     Raises:
-        UnsupportedNet: reentrant activation checkpointing, or a scripted function beside frozen weights.
+        UnsupportedNet: reentrant activation checkpointing, a backend that compiles the forward alone, or a scripted
+            function beside frozen weights.
     """
     if name.startswith("CheckpointFunction"):
         raise UnsupportedNet(CHECKPOINTING)
+    if name.startswith("ApplyTemplate"):
+        raise UnsupportedNet(_COMPILED_UNSEEN)
     if has_frozen and "DifferentiableGraph" in name:
         raise UnsupportedNet(_SCRIPTED_BESIDE_FROZEN)
 

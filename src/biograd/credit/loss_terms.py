@@ -106,7 +106,13 @@ def targets(y: Tensor, classes: int, dtype: torch.dtype, terms: Terms) -> Tensor
     """Targets t as distributions, ``(batch, classes, …)``, of labels ``(batch, …)``; any one where ignored."""
     ignored = is_ignored(y, terms)
     y = y.long() if ignored is None else y.long().masked_fill(ignored, 0)
-    t = F.one_hot(y, classes).movedim(-1, 1).to(dtype)
+    try:
+        t = F.one_hot(y, classes).movedim(-1, 1).to(dtype)
+    except RuntimeError:
+        raise UserMistake(
+            f"labels must be classes from 0 to {classes - 1}, or the one that the loss ignores, and some are not; a "
+            "loss that ignores another label says so as nn.CrossEntropyLoss(ignore_index=…)"
+        ) from None
     return t if not terms.label_smoothing else _sharpness(_parts(t, terms), t)[0]
 
 

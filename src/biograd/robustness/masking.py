@@ -129,7 +129,7 @@ def _other_attacks(evidence: Evidence) -> Check:
         return Check(
             name,
             None,
-            "PGD by the true gradient, and beside it an attack without gradients (square) or from another run, are needed",
+            "PGD by the true gradient is needed, and beside it an attack without gradients or from another run",
         )
     passed, worst = _over_all(found)
     seen = f"leaves {accuracy(worst.left_by_other):.1%} right at ε {worst.epsilon:g}, the true gradient"

@@ -162,10 +162,17 @@ def contract_check(check: Callable[[Subject], None]) -> Callable[[Subject], None
             try:
                 check(subject)
             except Exception as error:
-                error.add_note(f"in {check.__name__}: {inspect.getdoc(check)}")
-                raise
+                failed = _as_assertion(error)
+                failed.add_note(f"in {check.__name__}: {inspect.getdoc(check)}")
+                raise failed from (None if failed is error else error)
 
     return checked
+
+
+def _as_assertion(error: Exception) -> AssertionError:
+    if isinstance(error, AssertionError):
+        return error
+    return AssertionError(f"expected no error, and {type(error).__name__} was raised: {error}")
 
 
 def require(holds: bool, message: str) -> None:

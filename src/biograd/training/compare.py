@@ -136,7 +136,8 @@ def compare(
     places = {_place(root, config): config for config in configs}
     if len(places) < len(configs):
         raise UserMistake(
-            "two configurations have the same rule or label, and seed; give them labels of their own, as tables [rules.LABEL] of a --config file"
+            "two configurations have the same rule or label, and seed; give them labels of their own, as tables "
+            "[rules.LABEL] of a --config file"
         )
     _check_budget(configs)
     return train_all(places, executor=executor, progress=progress)
