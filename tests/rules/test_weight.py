@@ -152,6 +152,28 @@ def test_a_penalty_in_the_loss_is_scaled_with_it(name, weight):
     assert_equal(scaled.gradients(), expected)
 
 
+def own_gradients(name, settings, weight):
+    trial = Subject(name, settings).trial(dtype=torch.float64)
+    trial.teach(weight=weight)
+    return [(p.detach(), p.grad) for p in trial.rule.parameters()]
+
+
+UNEVEN = torch.tensor([0.0, 1.0, 4.0, 3.0] * 8, dtype=torch.float64)  # 2 on average
+
+
+def test_lessons_from_noise_are_scaled_by_the_mean_of_the_weights():
+    learned = {"inverse": "learned"}
+    plain, scaled = (own_gradients("gait-prop", learned, weight) for weight in (None, UNEVEN))
+    for (_, expected), (_, got) in zip(plain, scaled, strict=True):
+        torch.testing.assert_close(got, 2 * expected, rtol=1e-12, atol=0)
+
+
+def test_a_term_of_the_feedback_weights_alone_is_scaled_by_the_mean_of_the_weights():
+    without, whole = (own_gradients("ddtp-linear", {"regularization": r}, UNEVEN) for r in (0.0, 0.3))
+    for (Q, of_examples), (_, both) in zip(without, whole, strict=True):
+        torch.testing.assert_close(both - of_examples, 2 * (2 * 0.3 * Q), rtol=1e-9, atol=1e-12)
+
+
 # --- what a cross-entropy says of its examples ---
 
 
