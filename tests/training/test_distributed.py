@@ -49,7 +49,19 @@ def plan(tmp_path_factory):
 @pytest.fixture(scope="module")
 def folder(plan, tmp_path_factory):
     """Everything that two processes left, trained by one torchrun."""
-    folder = tmp_path_factory.mktemp("data-parallel")
+    for _ in range(2):
+        folder, done = _trained_by_two(plan, tmp_path_factory.mktemp("data-parallel"))
+        if _ENDED_IN_PYTORCH not in done.stderr:
+            break
+    assert done.returncode == 0, done.stderr[-5000:]
+    return folder
+
+
+# What is left of a process that PyTorch's own threads ended, rarely, on a busy machine.
+_ENDED_IN_PYTORCH = "terminate called without an active exception"
+
+
+def _trained_by_two(plan, folder):
     configs, stop = plan
     write(folder)
     written = {
@@ -63,8 +75,7 @@ def folder(plan, tmp_path_factory):
     done = subprocess.run(
         [*launch, str(SCRIPT), str(folder)], env=environment, capture_output=True, text=True, timeout=300
     )
-    assert done.returncode == 0, done.stderr[-5000:]
-    return folder
+    return folder, done
 
 
 @pytest.mark.parametrize("name", [*RULES, "uneven", "too few", "penalty", "phases", "measured"])
