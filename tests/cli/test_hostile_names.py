@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from tests import small_run
 
 ODD = "a\x1b[31m\x07\u202eb\ud800"
 SHOWN = "a�[31m��b�"
@@ -12,23 +13,7 @@ SHOWN = "a�[31m��b�"
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
-    from biograd import training
-    from biograd.training import RunConfig
-
-    folder = tmp_path_factory.mktemp("trained") / "run"
-    training.train(
-        RunConfig.from_sources(
-            {
-                "rule": "fa",
-                "data": "iris",
-                "net": {"name": "mlp", "widths": "4"},
-                "epochs": 1,
-                "device": "cpu",
-            }
-        ),
-        folder,
-    )
-    return folder
+    return small_run.trained("fa", tmp_path_factory.mktemp("trained") / "run")
 
 
 @pytest.mark.parametrize("command", ["report", "resume"])

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests import small_run
 from tests.data.official_files import cifar10_files, mnist_files, write
 from tests.end_to_end import damaged
 
@@ -124,21 +125,8 @@ def stopped(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def done(tmp_path_factory) -> Path:
     """A finished run."""
-    folder = tmp_path_factory.mktemp("done") / "done"
     warnings.simplefilter("ignore")
-    training.train(
-        RunConfig.from_sources(
-            {
-                "rule": "kp",
-                "data": "iris",
-                "net": {"name": "mlp", "widths": "4"},
-                "epochs": 1,
-                "device": "cpu",
-            }
-        ),
-        folder,
-    )
-    return folder
+    return small_run.trained("kp", tmp_path_factory.mktemp("done") / "done")
 
 
 def in_one_line(ended) -> None:

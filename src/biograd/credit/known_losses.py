@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from biograd.credit.loss_terms import are_indices, importance, soft_targets, targets, terms_of
+from biograd.credit.loss_terms import are_labels_of, importance, soft_targets, targets, terms_of
 
 _OFF = 0.02
 """How far from 1 a factor may be."""
@@ -28,8 +28,7 @@ class Known(NamedTuple):
 
 def has_labels(output: Tensor, y: Tensor) -> bool:
     """Whether targets are classes of the output, and there are enough of them to know a loss by."""
-    is_class = are_indices(y, len(output)) and y.shape == output.shape[:1] + output.shape[2:]
-    return is_class and len(output) > 1 and output.dim() > 1 and output.shape[1] > 1
+    return are_labels_of(output, y) and len(output) > 1 and output.shape[1] > 1
 
 
 def known_loss(error: Tensor, output: Tensor, y: Tensor, loss_fn: Callable[..., Any]) -> Known | None:
@@ -69,7 +68,7 @@ def _known(
 
 def _target(output: Tensor, y: Tensor, loss_fn: Callable[..., Any]) -> Tensor | None:
     terms = terms_of(loss_fn)
-    if are_indices(y, len(output)) and y.shape == output.shape[:1] + output.shape[2:]:
+    if are_labels_of(output, y):
         return targets(y, output.shape[1], output.dtype, terms)
     if y.shape == output.shape:
         return soft_targets(y.to(output.dtype), terms)

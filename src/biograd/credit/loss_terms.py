@@ -91,6 +91,11 @@ def are_indices(y: Any, batch: int) -> bool:
     )
 
 
+def are_labels_of(output: Tensor, y: Any) -> bool:
+    """Whether targets are classes of an output ``(batch, classes, …)``, one for each example and place."""
+    return are_indices(y, len(output)) and output.dim() > 1 and y.shape == output.shape[:1] + output.shape[2:]
+
+
 def is_ignored(y: Tensor, terms: Terms) -> Tensor | None:
     """Which labels do not count, in the shape of y; None where it is known that all do."""
     if y.dtype in (torch.bool, torch.uint8):

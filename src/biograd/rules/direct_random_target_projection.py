@@ -10,7 +10,7 @@ from biograd.credit.chain.lesson import Lesson
 from biograd.credit.loss_terms import (
     PLAIN,
     Terms,
-    are_indices,
+    are_labels_of,
     is_ignored,
     require_honoured,
     soft_targets,
@@ -85,8 +85,7 @@ def aimed_at(y: Tensor, output: Tensor, terms: Terms = PLAIN) -> Tensor:
     Raises:
         UserMistake: the targets fit neither way.
     """
-    is_index = are_indices(y, len(output)) and output.dim() > 1 and output.shape[1] > 1
-    if is_index and y.shape == output.shape[:1] + output.shape[2:]:
+    if are_labels_of(output, y) and output.shape[1] > 1:
         t, ignored = targets(y, output.shape[1], output.dtype, terms), is_ignored(y, terms)
         return t if ignored is None else t.masked_fill(ignored.unsqueeze(1), 0)
     if y.shape == output.shape and y.is_floating_point() and output.dim() > 1:

@@ -11,6 +11,7 @@ from biograd.credit.loss_terms import (
     PLAIN,
     Terms,
     are_indices,
+    are_labels_of,
     is_ignored,
     require_honoured,
     soft_targets,
@@ -94,7 +95,7 @@ def class_distributions(y: Tensor, output: Tensor, terms: Terms = PLAIN, *, chec
             "the rule needs an output with a value a class, (batch, classes, …), and got "
             f"{tuple(output.shape)}: use two outputs and cross-entropy, or the rule dtp"
         )
-    if y.shape == output.shape[:1] + output.shape[2:] and are_indices(y, len(output)):
+    if are_labels_of(output, y):
         return targets(y, output.shape[1], output.dtype, terms)
     if y.shape == output.shape and y.is_floating_point() and not (check and _is_no_distribution(y)):
         return soft_targets(y.to(output.dtype), terms)
