@@ -29,7 +29,7 @@ class Entry:
     """What a rule remembers of its calls, to notice mistakes; no part of what it saves."""
 
     def __init__(self) -> None:
-        self._looks_left, self._has_looked = _CALLS, False
+        self._looks_left = _CALLS
         # versions of the parameters of rule and net at the last call; None once the rule's were seen to move
         self._own: dict[int, int] | None = {}
         self._net: dict[int, int] = {}
@@ -67,7 +67,7 @@ class Entry:
                 self._watch_own_parameters(rule, net, teaches_own)
             if self._gradients_left:
                 self._watch_own_gradients(rule, net)
-        elif not self._has_looked:
+        elif self._looks_left == _CALLS:
             raise UnsupportedNet(LOOKS_FIRST)
         return Weighting(weight, len(x))
 
@@ -85,7 +85,6 @@ class Entry:
         """
         if not self._looks_left or torch.compiler.is_compiling():
             return
-        self._has_looked = True
         self._looks_left -= 1
         if not isinstance(y, Tensor) or y.dim() == 0 or len(y) != len(output):
             return
