@@ -1,6 +1,7 @@
 """One way to name rules, nets and data sets: built in, by entry point, or as ``file.py:Name``."""
 
 import difflib
+import functools
 import importlib
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
@@ -17,6 +18,8 @@ class Registry:
         kind: what is registered, in the singular ("rule"); used in messages.
         built_in: name to ``"module:attribute"``.
         group: the entry-point group in which other packages register theirs.
+        readers: ``"folder:PATH"`` to ``"module:attribute"``: constructors that are given, before all else, the path
+            that a user writes behind the colon.
 
     Example:
         >>> shapes = Registry("shape", {"ordered": "collections:OrderedDict"}, "biograd.shapes")
@@ -27,10 +30,17 @@ class Registry:
         biograd.errors.UserMistake: unknown shape 'orderd': did you mean 'ordered'? Known: ordered; or give ...
     """
 
-    def __init__(self, kind: str, built_in: Mapping[str, str], group: str) -> None:
+    def __init__(
+        self,
+        kind: str,
+        built_in: Mapping[str, str],
+        group: str,
+        readers: Mapping[str, str] | None = None,
+    ) -> None:
         self.kind = kind
         self._built_in = dict(built_in)
         self._group = group
+        self._readers = dict(readers or {})
 
     def names(self) -> list[str]:
         """Every registered name, the built-in ones first."""
@@ -39,6 +49,15 @@ class Registry:
     def built_in(self) -> list[str]:
         """The names that come with biograd."""
         return list(self._built_in)
+
+    def forms(self) -> list[str]:
+        """What is written for the user's own files: ``folder:PATH``."""
+        return list(self._readers)
+
+    def with_path(self, name: str, change: Callable[[str], str]) -> str:
+        """A name with the path in it changed, where it is of one of the `forms`; others as they are."""
+        form, path = self._form(name)
+        return name if form is None or not path.strip() else f"{form.partition(':')[0]}:{change(path)}"
 
     def places(self) -> list[tuple[str, str]]:
         """Module and attribute of everything that comes with biograd."""
@@ -56,8 +75,10 @@ class Registry:
         if not isinstance(name, str):
             return self._callable(self.called(name), name)
         if name in self._built_in:
-            module, attribute = self._built_in[name].split(":")
-            return getattr(importlib.import_module(module), attribute)
+            return self._imported(self._built_in[name])
+        form, path = self._form(name)
+        if form is not None:
+            return _reading(self._imported(self._readers[form]), self._path(form, path))
         if is_users_own(name):
             return self._callable(f"{self.kind} {name!r}", self._from_file(name))
         installed = self._installed()
@@ -70,6 +91,22 @@ class Registry:
         return (
             f"{self.kind} {brief(name) if isinstance(name, str) else getattr(name, '__name__', brief(name))}"
         )
+
+    def _imported(self, place: str) -> Callable[..., Any]:
+        module, attribute = place.split(":")
+        return getattr(importlib.import_module(module), attribute)
+
+    def _form(self, name: str) -> tuple[str | None, str]:
+        """Which of the `forms` a name is of, None for none, and the path in it."""
+        reader, _, path = name.partition(":")
+        return next((form for form in self._readers if form.partition(":")[0] == reader), None), path
+
+    def _path(self, form: str, path: str) -> str:
+        if not path.strip():
+            raise UserMistake(
+                f"{self.kind} {form.partition(':')[0]!r} is of files of your own: say which, {form}"
+            )
+        return path
 
     def _installed(self) -> dict[str, Any]:
         return {point.name: point for point in entry_points(group=self._group)}
@@ -100,8 +137,18 @@ class Registry:
     def _unknown(self, name: str) -> str:
         if name.endswith(".py"):
             return f"{self.kind} {name!r} is a file: say what of it, {name}:NAME"
-        known = self.names()
+        known = [*self.names(), *self.forms()]
         by_case = {one.lower(): one for one in known}
         near = difflib.get_close_matches(name.lower(), by_case, n=1, cutoff=0.5)
         hint = f"did you mean {by_case[near[0]]!r}? " if near else ""
         return f"unknown {self.called(name)}: {hint}Known: {', '.join(known)}; or give path/to/file.py:Name"
+
+
+def _reading(constructor: Callable[..., Any], path: str) -> Callable[..., Any]:
+    """A constructor that has its path; docstring and settings stay its own."""
+
+    @functools.wraps(constructor)
+    def bound(*args: Any, **settings: Any) -> Any:
+        return constructor(path, *args, **settings)
+
+    return bound

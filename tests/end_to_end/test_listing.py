@@ -12,7 +12,7 @@ from biograd import data, nets, penalties, rules
 )
 def test_every_name_is_listed_with_one_line(biograd, folder: Path, command, registry):
     rows = biograd(f"{command} --json").row[command]
-    assert [row["name"] for row in rows] == registry.names()
+    assert [row["name"] for row in rows] == [*registry.names(), *registry.REGISTRY.forms()]
     assert all(row["summary"] and "\\" not in row["summary"] for row in rows)
     assert not any("cannot be used" in row["summary"] for row in rows)
     assert all(f"  {row['name']} " in biograd(command).out for row in rows)
@@ -22,7 +22,7 @@ def test_every_name_is_listed_with_one_line(biograd, folder: Path, command, regi
     ("command", "name"),
     [
         *(("rules", name) for name in rules.names()),
-        *(("data", name) for name in data.names()),
+        *(("data", name) for name in [*data.names(), *data.REGISTRY.forms()]),
         *(("penalties", name) for name in penalties.names()),
     ],
 )

@@ -59,6 +59,8 @@ def _list(directory: str | None, as_json: bool) -> int:
         (name, states.get(name, "generated"), line)
         for name, line in describe.summaries(data.REGISTRY).items()
     ]
+    own = [(form, "your own", describe.summary(data.REGISTRY.find(form))) for form in data.REGISTRY.forms()]
+    rows += own
     if as_json:
         print_json({"data": [dict(zip(("name", "state", "summary"), row, strict=True)) for row in rows]})
         return DONE

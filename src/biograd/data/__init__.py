@@ -55,6 +55,7 @@ REGISTRY = Registry(
         "synthetic": "biograd.data.synthetic:synthetic",
     },
     group="biograd.data",
+    readers={"arrays:FILE.npz": "biograd.data.arrays:arrays"},
 )
 
 _LAZY = {"TensorBatches": "biograd.data.tensor_batches", "carve_validation": "biograd.data.splits"}
@@ -82,7 +83,7 @@ def load(
     """Load a data set by its short name, from the folder that holds it or from its official source.
 
     Args:
-        name: one of `names()`, or ``path/to/file.py:Name``: a callable
+        name: one of `names()`; files of your own, as ``arrays:FILE.npz``; or ``path/to/file.py:Name``: a callable
             ``Name(directory, download, seed, *, …) -> DataSet``.
         directory: where official files are looked for and put; None means ``$BIOGRAD_DATA``, and the
             user's cache folder where that is not set.

@@ -1,5 +1,8 @@
 """The mean and standard deviation of a training part, for sets that have no published ones."""
 
+import torch
+from torch import Tensor
+
 from biograd.data.dataset import Preprocessing, Split
 
 
@@ -7,9 +10,24 @@ def standardisation(train: Split) -> Preprocessing:
     """Mean 0 and standard deviation 1 on ``train``, channel by channel; constant channels are only centred.
 
     Args:
-        train: float32 inputs (n, channels, …).
+        train: inputs (n, channels, …), float32, or bytes, whose statistics are those of [0, 1].
     """
-    channels = train.inputs.double().transpose(0, 1).flatten(1)  # (channels, n · …)
-    std = channels.std(1, correction=0)
+    mean, std = _of_bytes(train.inputs) if train.inputs.dtype == torch.uint8 else _of_numbers(train.inputs)
     std[std == 0] = 1.0
-    return Preprocessing(tuple(channels.mean(1).tolist()), tuple(std.tolist()))
+    return Preprocessing(tuple(mean.tolist()), tuple(std.tolist()))
+
+
+def _of_numbers(inputs: Tensor) -> tuple[Tensor, Tensor]:
+    channels = inputs.double().transpose(0, 1).flatten(1)  # (channels, n · …)
+    return channels.mean(1), channels.std(1, correction=0)
+
+
+def _of_bytes(inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """From how often each of the 256 values occurs, without a copy of the set as numbers."""
+    values = torch.arange(256, dtype=torch.float64) / 255
+    counts = torch.stack(
+        [torch.bincount(inputs[:, channel].flatten(), minlength=256) for channel in range(inputs.shape[1])]
+    )
+    shares = counts.double() / counts.sum(1, keepdim=True)  # (channels, 256)
+    mean = shares @ values
+    return mean, ((shares * (values - mean.unsqueeze(1)) ** 2).sum(1)).sqrt()

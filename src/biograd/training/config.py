@@ -37,8 +37,9 @@ class Choice(BaseModel):
 
     @property
     def label(self) -> str:
-        """The name as a table shows it: of ``path/to/file.py:Name``, the last part."""
-        return self.name.rpartition(":")[2]
+        """The name as a table shows it: ``Name`` of ``path/to/file.py:Name``, ``cats`` of ``folder:path/to/cats``."""
+        last = self.name.rpartition(":")[2]
+        return Path(last).stem if "/" in last else last
 
     @property
     def files(self) -> list[str]:
@@ -230,7 +231,12 @@ class RunConfig(BaseModel):
             anywhere: leave out in which folders the user's own files lie: what they hold decides.
         """
         found = self.model_dump(mode="json", exclude_defaults=True, exclude={"data_dir", "label", "track"})
-        return user_files.without_folders(found) if anywhere else found
+        if anywhere:
+            found = user_files.without_folders(found)
+            found["data"]["name"] = data.REGISTRY.with_path(
+                found["data"]["name"], lambda path: Path(path).name
+            )
+        return found
 
     @field_validator(*config_layers.CHOICES, mode="before")
     @classmethod
@@ -264,7 +270,9 @@ class RunConfig(BaseModel):
     @classmethod
     def _checked(cls, value: Choice, info: Any) -> Choice:
         user_files.renew(value.files)
-        return _anchored_choice(value.name, _CHECKS[info.field_name](_anchored(value.name), value.settings))
+        is_data = info.field_name == "data"
+        name = data.REGISTRY.with_path(value.name, _absolute) if is_data else value.name
+        return _anchored_choice(name, _CHECKS[info.field_name](_anchored(name), value.settings))
 
 
 _TYPED = "the command line"

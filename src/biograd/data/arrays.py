@@ -1,0 +1,131 @@
+"""Examples of one's own in a NumPy archive."""
+
+import contextlib
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from biograd.data.dataset import DataSet, Split
+from biograd.data.own import CropPadding, TestFraction, as_classes, as_inputs, made
+from biograd.errors import UserMistake, listed, unreadable
+
+if TYPE_CHECKING:
+    from numpy import ndarray
+
+Axes = Literal["as-they-are", "hw", "hwc"]
+
+
+def arrays(
+    path: str,
+    directory: str | Path | None,
+    download: bool,
+    seed: int,
+    *,
+    inputs: str = "x",
+    targets: str = "y",
+    axes: Axes = "as-they-are",
+    test_fraction: TestFraction = None,
+    normalize: bool = True,
+    crop_padding: CropPadding = 0,
+    flip: bool = False,
+) -> DataSet:
+    """Your own arrays, in a file that ``numpy.savez`` wrote.
+
+    They are called ``x_train``, ``y_train``, ``x_test`` and ``y_test``, or ``x`` and ``y``. Inputs (n, …) are bytes,
+    which are scaled to [0, 1], or any numbers, as float32; the axis after the first is the channel, or the feature.
+    Targets (n,) are whole numbers or texts, and the values that occur are the classes.
+    Nothing in the file is run: arrays of Python objects are refused.
+
+    Args:
+        path: of the file.
+        directory: not used.
+        download: not used.
+        seed: draws the test part where there is none.
+        inputs: how the arrays of inputs are called; ``images`` stands for ``images_train`` or ``train_images``, and so
+            for ``test``, or else for ``images`` alone.
+        targets: the same of the targets.
+        axes: of one example as it is stored: ``hw`` for images without a channel, ``hwc`` for channels last.
+        test_fraction: of the examples that is the test part, where there is no other; none stands for a fifth.
+        normalize: to mean 0 and deviation 1 on the training part, channel by channel.
+        crop_padding: train on crops from images padded by so many black pixels on every side.
+        flip: train on mirror images, half of the time.
+    """
+    stored = _read(Path(path).expanduser())
+    where = Path(path).name
+    x = [_turned(part, axes, where) for part in _parts(stored, inputs, where)]
+    y = [_flat(part) for part in _parts(stored, targets, where)]
+    if len(x) != len(y):
+        raise UserMistake(f"{where} has {len(x)} parts of inputs and {len(y)} of targets: {_held(stored)}")
+    labels, classes = as_classes(y, where)
+    train, *test = [Split(as_inputs(one, where), label) for one, label in zip(x, labels, strict=True)]
+    return made(
+        Path(path).stem,
+        train,
+        test[0] if test else None,
+        classes,
+        seed=seed,
+        test_fraction=test_fraction,
+        normalize=normalize,
+        crop_padding=crop_padding,
+        flip=flip,
+    )
+
+
+def _read(path: Path) -> "dict[str, ndarray]":
+    import numpy as np
+
+    with _refused(path):
+        found = np.load(path, allow_pickle=False)
+        if isinstance(found, np.ndarray):
+            raise UserMistake(f"{path} holds one array, expected several by name, as numpy.savez writes them")
+        with found as file:
+            return {name: file[name] for name in file.files}
+
+
+@contextlib.contextmanager
+def _refused(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except UserMistake:
+        raise
+    except OSError as error:
+        raise unreadable(path, error, "arrays that numpy.savez wrote") from error
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise UserMistake(
+            f"{path} is no file of arrays that numpy.savez wrote, or holds Python objects, which are not read"
+        ) from error
+
+
+def _parts(stored: "dict[str, ndarray]", name: str, where: str) -> "list[ndarray]":
+    """The arrays of a name, of the training and the test part, or the one for both."""
+    train, test = (
+        next((stored[key] for key in (f"{name}_{part}", f"{part}_{name}") if key in stored), None)
+        for part in ("train", "test")
+    )
+    if train is None and name in stored:
+        return [stored[name]]
+    if train is None:
+        raise UserMistake(f"{where} has no array {name!r} nor {name + '_train'!r}: {_held(stored)}")
+    return [train] if test is None else [train, test]
+
+
+def _held(stored: "dict[str, ndarray]") -> str:
+    return f"it holds {listed(sorted(stored))}; --data.inputs and --data.targets say how they are called"
+
+
+def _turned(values: "ndarray", axes: Axes, where: str) -> "ndarray":
+    """Examples with the channel first."""
+    expected = {"as-they-are": values.ndim, "hw": 3, "hwc": 4}[axes]
+    if values.ndim != expected:
+        raise UserMistake(
+            f"{where}: inputs are {values.shape}, which are no images with the axes {axes!r} each"
+        )
+    if axes == "hw":
+        return values[:, None]
+    return values.transpose(0, 3, 1, 2) if axes == "hwc" else values
+
+
+def _flat(targets: "ndarray") -> "ndarray":
+    """A column of targets as a list of them."""
+    return targets[:, 0] if targets.ndim == 2 and targets.shape[1] == 1 else targets
