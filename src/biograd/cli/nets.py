@@ -47,6 +47,7 @@ _MADE_FOR = {
     "resnet20": "cifar10",
     "resnet56": "cifar10",
     "resnet18": "imagenet",
+    "vit": "cifar10",
 }
 
 

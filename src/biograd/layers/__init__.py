@@ -13,9 +13,11 @@ from biograd.layers.local.transpose_function import (
     locally_connected_transpose2d_backward,
 )
 from biograd.layers.scale import Scale
+from biograd.layers.tokens import ClassToken, Positions
 from biograd.layers.triangle import Triangle
 
 __all__ = [
+    "ClassToken",
     "FirstUnits",
     "Geometry",
     "InvertibleConv2d",
@@ -23,6 +25,7 @@ __all__ = [
     "LengthNorm",
     "LocallyConnected2d",
     "LocallyConnectedTranspose2d",
+    "Positions",
     "Scale",
     "Triangle",
     "locally_connected2d",

@@ -23,6 +23,8 @@ REGISTRY = Registry(
         "resnet20": "biograd.nets.resnet:resnet20",
         "resnet56": "biograd.nets.resnet:resnet56",
         "resnet18": "biograd.nets.resnet:resnet18",
+        "vit": "biograd.nets.vit:vit",
+        "gpt": "biograd.nets.gpt:gpt",
         "bartunov-mnist-fc": "biograd.nets.bartunov2018:mnist_fc",
         "bartunov-mnist-lc": "biograd.nets.bartunov2018:mnist_lc",
         "bartunov-mnist-conv": "biograd.nets.bartunov2018:mnist_conv",

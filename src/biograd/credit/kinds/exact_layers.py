@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from biograd.credit.kinds.layer_kind import Exact, LayerKind
+from biograd.layers import ClassToken, Positions
 
 EMBEDDINGS = LayerKind(
     types=(nn.Embedding, nn.EmbeddingBag),
@@ -34,4 +35,7 @@ BATCH_NORMALISATIONS = LayerKind(
     feedback=Exact(functions=(F.batch_norm,)),
 )
 
-EXACT_LAYERS = [EMBEDDINGS, NORMALISATIONS, INSTANCE_NORMALISATIONS, BATCH_NORMALISATIONS]
+# Their parameters are added to activations, or stand beside them.
+TOKENS = LayerKind(types=(ClassToken, Positions), place="closes", is_silent=True, feedback=Exact())
+
+EXACT_LAYERS = [EMBEDDINGS, NORMALISATIONS, INSTANCE_NORMALISATIONS, BATCH_NORMALISATIONS, TOKENS]
