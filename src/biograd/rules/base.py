@@ -30,7 +30,8 @@ class Credit(NamedTuple):
 
     Attributes:
         loss: the scalar loss of the batch.
-        output: the net's output, ``(batch, …)``, bit for bit what ``net(x)`` gives.
+        output: the net's output, ``(batch, …)``, bit for bit what ``net(x)`` gives; of recurrent layers that a feedback
+            rule teaches, to rounding.
     """
 
     loss: Tensor

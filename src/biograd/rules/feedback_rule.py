@@ -23,8 +23,8 @@ from biograd.rules.base import Credit, Family, Loss, Rule
 class FeedbackRule(Rule):
     r"""Layer-wise feedback: :math:`\delta_l = (B_{l+1} \delta_{l+1}) \circ \varphi'(a_l)`.
 
-    Teaches every weight matrix of any net: linear, convolutional (plain, transposed, grouped, dilated) and
-    locally connected layers, shared ones too. Biases, normalisation, embeddings, pooling and skip connections
+    Teaches every weight matrix of any net: linear, convolutional (plain, transposed, grouped, dilated), locally
+    connected and recurrent layers, shared ones too. Biases, normalisation, embeddings, pooling and skip connections
     keep their exact derivative. What cannot be taught is refused or must be named in ``exact``.
 
     A rule defines `feedback`, and `alongside` where its feedback learns or changes from batch to batch.
@@ -34,7 +34,7 @@ class FeedbackRule(Rule):
         exact: names of parameters, buffers or modules that keep their exact derivative, or patterns of names (``*``).
 
     Raises:
-        UnsupportedNet: the net has a layer whose weights cannot be reached (attention, recurrent layers, …).
+        UnsupportedNet: the net has a layer whose weights cannot be reached (attention, …).
     """
 
     family: ClassVar[Family] = "feedback"

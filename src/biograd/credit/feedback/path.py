@@ -10,10 +10,11 @@ from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from biograd.credit.calls import Call
+from biograd.credit.calls import Call, parse_linear
 from biograd.credit.feedback.first_look import FirstLook
 from biograd.credit.feedback.fitting import READY, Feedback, fitting
 from biograd.credit.feedback.recomputation import CHECKPOINTING, NoForward, watchers_of_saved_tensors
@@ -36,7 +37,7 @@ from biograd.credit.graph import (
     refuse_invisible,
     tensors_in,
 )
-from biograd.credit.kinds import PARSERS
+from biograd.credit.kinds import PARSERS, WRITTEN_OUT, WrittenOutCall
 from biograd.credit.operations import Following, Operation, Signed
 from biograd.credit.wrappers import unwrap
 from biograd.errors import UnsupportedNet, listed
@@ -106,13 +107,16 @@ class FeedbackPath(TorchFunctionMode):
         parse = PARSERS.get(func)
         if parse is not None:
             return self._teach(func, parse, args, kwargs)
+        hiding = WRITTEN_OUT.get(func)
+        if hiding is not None:
+            return self._write_out(func, hiding(*args, **kwargs), args, kwargs)
         if self._is_in_forward and differentiates(func):
             raise UnsupportedNet(_DIFFERENTIATES)
         result = func(*args, **kwargs)
         for used in self._watched_among(args):
-            self._watch(func, used, args, result)
+            self._watch(func, used, args, kwargs, result)
         for used in self._watched_among(tuple(kwargs.values())):
-            self._watch(func, used, args, result)
+            self._watch(func, used, args, kwargs, result)
         return result
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
@@ -220,6 +224,26 @@ class FeedbackPath(TorchFunctionMode):
         output = taught_product(call.x, call.weight, call.bias, matrix, call.operation)
         return output if call.batched else output.squeeze(0)
 
+    def _write_out(self, func: Any, call: WrittenOutCall, args: tuple[Any, ...], kwargs: Any) -> Any:
+        """Run a function that hides its products step by step, where one of its weights is not exact."""
+        if not torch.is_grad_enabled():
+            self._may_run_again |= any(weight in self._feedback for weight in call.weights)
+            return func(*args, **kwargs)
+        if all(id(weight) in self._exact or self._is_made_of_exact(weight) for weight in call.weights):
+            return func(*args, **kwargs)
+        on_call, made = self._on_call, []
+        self._on_call = None if on_call is None else made.append
+        try:
+            result = call.run(self._product)
+        finally:
+            self._on_call = on_call
+        for summed_up in _summed_up(made):  # only where there is someone to tell
+            on_call(summed_up)  # pyright: ignore[reportOptionalCall]
+        return result
+
+    def _product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return self._teach(F.linear, parse_linear, (x, weight, bias), {})
+
     def _made(self, call: Call, feedback: Callable[[], Tensor | Signed]) -> Tensor | Signed:
         """The matrix of a call; where no error travels further down, any tensor of its shape, as it is not read."""
         if not call.x.requires_grad:
@@ -261,12 +285,12 @@ class FeedbackPath(TorchFunctionMode):
             elif isinstance(value, SEQUENCES):
                 yield from self._watched_among(value)
 
-    def _watch(self, func: Any, used: Tensor, args: tuple[Any, ...], result: Any) -> None:
+    def _watch(self, func: Any, used: Tensor, args: tuple[Any, ...], kwargs: Any, result: Any) -> None:
         """Refuse a function of a weight that errors would travel back through; watch what else it makes."""
         if takes_a_form(func, used, args):
             return
         made = [tensor for tensor in tensors_in(result) if tensor is not used]
-        if is_harmless(func):
+        if is_harmless(func, args, kwargs):
             is_offset = used in self._offsets
             made = [result] if not is_offset and is_still_a_weight(func, used, args, result) else []
         elif torch.is_grad_enabled() and any(tensor.requires_grad for tensor in made):
@@ -297,9 +321,9 @@ def feedback_path(
 ) -> Iterator[FeedbackPath]:
     """Let errors travel back through other weights while a net is called.
 
-    Inside the context a forward gives every value bit for bit; a backward of what was computed there uses
-    ``feedback[name]`` in place of the parameter ``name`` to carry errors to the layer below, and the layer's own
-    input for its weight. Nothing is attached to the net.
+    Inside the context a forward gives every value bit for bit, of recurrent layers to rounding; a backward of what was
+    computed there uses ``feedback[name]`` in place of the parameter ``name`` to carry errors to the layer below, and the
+    layer's own input for its weight. Nothing is attached to the net.
 
     Scripted and custom autograd functions hide their use of a weight, and activation checkpointing a second
     forward. Call ``path.check(output)`` and then ``path.backward([loss])``, as rules do, to have them refused: a
@@ -351,6 +375,17 @@ def path_through(
         on_call=on_call,
         offsets=[weight for name, weight in watched.items() if name in offsets],
     )
+
+
+def _summed_up(calls: Sequence[TaughtCall]) -> Iterator[TaughtCall]:
+    """One call a weight, with all the inputs that it had."""
+    by_name: dict[str, list[TaughtCall]] = {}
+    for call in calls:
+        by_name.setdefault(call.name, []).append(call)
+    for name, made in by_name.items():
+        rows = sum(call.input_shape[:-1].numel() for call in made)
+        shape = torch.Size((rows, made[0].input_shape[-1]))
+        yield TaughtCall(name, made[0].operation, shape, any(call.carries_error for call in made))
 
 
 def _refusal(found: Mapping[str, str], constants: Mapping[str, str] | None = None) -> str:

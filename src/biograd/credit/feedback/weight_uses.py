@@ -1,12 +1,13 @@
 """What functions other than products do with a weight: whether an error could travel back through them."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from biograd.credit.graph import is_computed, tensors_in
-from biograd.credit.kinds import EXACT_FUNCTIONS
+from biograd.credit.kinds import EXACT_FUNCTIONS, Exact
 
 _NEW: frozenset[Any] = frozenset(
     {torch.zeros_like, torch.ones_like, torch.full_like, torch.empty_like, torch.rand_like, torch.randn_like}
@@ -26,9 +27,12 @@ def is_sum(func: Any) -> bool:
     return func in _SUMS
 
 
-def is_harmless(func: Any) -> bool:
+def is_harmless(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
     """Whether a function's derivative by its input does not depend on the parameter, or it is a normalisation."""
-    return func in EXACT_FUNCTIONS or func in _SUMS or func in _NEW
+    kind = EXACT_FUNCTIONS.get(func)
+    if kind is not None and isinstance(kind.feedback, Exact):
+        return not kind.feedback.carries(args, kwargs)
+    return func in _SUMS or func in _NEW
 
 
 def takes_a_form(func: Any, weight: Tensor, args: tuple[Any, ...]) -> bool:

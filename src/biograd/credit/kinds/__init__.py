@@ -20,9 +20,12 @@ from biograd.credit.kinds.layer_kind import (
     Opaque,
     Place,
     Weight,
+    WrittenOut,
+    WrittenOutCall,
 )
 from biograd.credit.kinds.nonlinearities import NONLINEARITIES
 from biograd.credit.kinds.opaque_modules import OPAQUE_MODULES
+from biograd.credit.kinds.recurrent_layers import RECURRENT_LAYERS
 from biograd.credit.kinds.shape_layers import SHAPE_LAYERS
 from biograd.credit.kinds.weight_layers import WEIGHT_LAYERS
 
@@ -37,7 +40,9 @@ __all__ = [
     "Neurons",
     "Opaque",
     "Place",
+    "WRITTEN_OUT",
     "Weight",
+    "WrittenOut",
     "enter",
     "has_filters",
     "has_neurons",
@@ -61,6 +66,9 @@ KINDS: list[LayerKind] = []
 PARSERS: dict[Callable[..., Any], Callable[..., Call]] = {}
 """The functions that multiply by a weight, each with what takes its arguments apart."""
 
+WRITTEN_OUT: dict[Callable[..., Any], Callable[..., WrittenOutCall]] = {}
+"""The functions that hide products with weights, each with what takes its arguments apart."""
+
 EXACT_FUNCTIONS: dict[Callable[..., Any], LayerKind] = {}
 """The functions that may use a parameter as it is, each with the kind that says so."""
 
@@ -79,6 +87,8 @@ def enter(kind: LayerKind) -> None:
     _NEAREST.clear()
     if kind.weight is not None:
         PARSERS[kind.weight.function] = kind.weight.parse
+    if isinstance(kind.feedback, WrittenOut):
+        WRITTEN_OUT.update(kind.feedback.parsers)
     if isinstance(kind.feedback, Exact):
         EXACT_FUNCTIONS.update(dict.fromkeys(kind.feedback.functions, kind))
         EXACT_NODES.update(dict.fromkeys(kind.feedback.nodes, kind))
@@ -190,5 +200,12 @@ def _neurons(layer: nn.Module) -> Neurons:
     return weight.neurons
 
 
-for _kind in (*WEIGHT_LAYERS, *EXACT_LAYERS, *SHAPE_LAYERS, *NONLINEARITIES, *OPAQUE_MODULES):
+for _kind in (
+    *WEIGHT_LAYERS,
+    *EXACT_LAYERS,
+    *SHAPE_LAYERS,
+    *NONLINEARITIES,
+    *RECURRENT_LAYERS,
+    *OPAQUE_MODULES,
+):
     enter(_kind)

@@ -1,16 +1,29 @@
 """Layers whose parameters no error travels back through, or that keep their exact derivative."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch.nn.functional as F
 from torch import nn
 
 from biograd.credit.kinds.layer_kind import Exact, LayerKind
 from biograd.layers import ClassToken, Positions
 
+
+def _weighs_a_bag(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    """Whether the net computes how much each entry of a bag counts: that error is a product with the table."""
+    weighting = kwargs.get("per_sample_weights", args[8] if len(args) > 8 else None)
+    return weighting is not None and weighting.requires_grad
+
+
 EMBEDDINGS = LayerKind(
     types=(nn.Embedding, nn.EmbeddingBag),
     place="opens",
     feedback=Exact(
-        functions=(F.embedding, F.embedding_bag), nodes=("Embedding", "EmbeddingBag"), is_table=True
+        functions=(F.embedding, F.embedding_bag),
+        nodes=("Embedding", "EmbeddingBag"),
+        is_table=True,
+        carries=_weighs_a_bag,
     ),
 )
 

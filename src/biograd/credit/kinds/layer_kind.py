@@ -1,8 +1,8 @@
 """What is said of a kind of layer: everything that blocks, feedback paths, inverses and decoders ask about it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -86,11 +86,13 @@ class Exact:
         functions: that may use a parameter as it is.
         nodes: what autograd calls them, without ``Backward0``.
         is_table: whether the weight is looked up, and is exact only there.
+        carries: of the arguments of a call, whether errors travel back through the parameter all the same.
     """
 
     functions: tuple[Callable[..., Tensor], ...] = ()
     nodes: tuple[str, ...] = ()
     is_table: bool = False
+    carries: Callable[[tuple[Any, ...], Mapping[str, Any]], bool] = lambda args, kwargs: False
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,30 @@ class Opaque:
     """
 
     reason: str
+
+
+class WrittenOutCall(Protocol):
+    """A call of a function that hides its products with weights, taken apart."""
+
+    @property
+    def weights(self) -> Sequence[Tensor]:
+        """The matrices that it multiplies by."""
+        ...
+
+    def run(self, product: Callable[[Tensor, Tensor, Tensor | None], Tensor], /) -> Any:
+        """What the function gives, to rounding; every product with a weight is one of input, weight and bias."""
+        ...
+
+
+@dataclass(frozen=True)
+class WrittenOut:
+    """Weights whose products lie inside functions that no mode sees into.
+
+    Attributes:
+        parsers: each such function with what takes its arguments apart.
+    """
+
+    parsers: Mapping[Callable[..., Any], Callable[..., WrittenOutCall]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +154,7 @@ class LayerKind:
     is_unit_by_unit: bool = False
     keeps_range: bool = False
     weight: Weight | None = None
-    feedback: Exact | Opaque | None = None
+    feedback: Exact | Opaque | WrittenOut | None = None
     undo: Undo | None = None
     nonlinearity: Callable[[Any], nn.Module] | None = None
     bijection: Callable[[Any, float], Bijection | None] | None = None

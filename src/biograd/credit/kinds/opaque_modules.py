@@ -7,8 +7,6 @@ from biograd.credit.kinds.layer_kind import LayerKind, Opaque
 
 _REASONS: dict[type[nn.Module], str] = {
     nn.MultiheadAttention: "attention computes its projections inside one composite function",
-    nn.RNNBase: "a recurrent layer runs its steps inside one composite function",
-    nn.RNNCellBase: "a recurrent cell runs inside one composite function",
     torch.jit.ScriptModule: "a scripted module's operations cannot be seen",
     nn.DataParallel: "it copies the net for every batch; use DistributedDataParallel",
 }
