@@ -14,7 +14,7 @@ from torch import Tensor
 Product = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """``W x + b`` of x, W and b."""
 
-State = tuple[Tensor, ...]
+State = Sequence[Tensor]
 """What one step hands to the next: h ``(batch, hidden)``, and the cell c of an LSTM."""
 
 
@@ -97,7 +97,7 @@ class RecurrentCell(NamedTuple):
         """The next state, as the cell gives it."""
         from_input = product(self.x, self.parts.ih, self.parts.b_ih)
         state = self.step(product, from_input, self.state, self.parts)
-        return state if len(state) > 1 else state[0]
+        return tuple(state) if len(state) > 1 else state[0]
 
 
 class RecurrentLayers(NamedTuple):

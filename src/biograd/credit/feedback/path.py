@@ -322,8 +322,8 @@ def feedback_path(
     """Let errors travel back through other weights while a net is called.
 
     Inside the context a forward gives every value bit for bit, of recurrent layers to rounding; a backward of what was
-    computed there uses ``feedback[name]`` in place of the parameter ``name`` to carry errors to the layer below, and the
-    layer's own input for its weight. Nothing is attached to the net.
+    computed there uses ``feedback[name]`` in place of the parameter ``name`` to carry errors to the layer below, and
+    the layer's own input for its weight. Nothing is attached to the net.
 
     Scripted and custom autograd functions hide their use of a weight, and activation checkpointing a second
     forward. Call ``path.check(output)`` and then ``path.backward([loss])``, as rules do, to have them refused: a
