@@ -39,8 +39,3 @@ def test_another_value_is_another_example(known):
     other = INPUTS.clone()
     other[5, 3] = torch.nextafter(other[5, 3], torch.tensor(2.0))
     assert known(other) != known(INPUTS)
-
-
-def test_what_is_too_large_is_not_identified(known, monkeypatch):
-    monkeypatch.setattr(examples, "LARGEST", 2 * (INPUTS.nbytes + TARGETS.nbytes) - 1)
-    assert known(INPUTS) is None

@@ -51,7 +51,7 @@ class Flag:
 _FILE = "or path/to/file.py:Name"
 TASK = (
     Flag("rule", "RULE", "learning rule", f"a name of `biograd rules` {_FILE}"),
-    Flag("data", "DATA", "data set", f"a name of `biograd data` {_FILE}"),
+    Flag("data", "DATA", "data set", f"a name of `biograd data`, files as folder:PATH, {_FILE}"),
     Flag("net", "NET", "net", f"a name of `biograd nets` {_FILE}"),
     Flag("one-vs-rest", "CLASS", "make it binary: this class, by name or index, against the rest"),
     Flag(

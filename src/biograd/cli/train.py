@@ -35,6 +35,8 @@ examples:
   biograd train --rule dfa --data mnist --net mlp --net.widths 800,800 --epochs 5 --lr 5e-4
   biograd train --rule kp --data cifar10 --net resnet20 --schedule cosine --device cuda --out runs/kp
   biograd train --rule gait-prop --data digits --net square --penalty orthogonality --penalty.strength 0.1
+  biograd train --rule fa --data folder:pets --data.size 32 --net convnet
+  biograd train --rule fa --data table:flowers.csv --data.target species --net mlp
   biograd train --rule my_rule.py:MyRule --data iris --net mlp --json
   biograd train --config run.toml --seed 3
 

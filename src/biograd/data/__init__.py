@@ -55,7 +55,11 @@ REGISTRY = Registry(
         "synthetic": "biograd.data.synthetic:synthetic",
     },
     group="biograd.data",
-    readers={"arrays:FILE.npz": "biograd.data.arrays:arrays"},
+    readers={
+        "folder:PATH": "biograd.data.folder:folder",
+        "table:FILE.csv": "biograd.data.table:table",
+        "arrays:FILE.npz": "biograd.data.arrays:arrays",
+    },
 )
 
 _LAZY = {"TensorBatches": "biograd.data.tensor_batches", "carve_validation": "biograd.data.splits"}

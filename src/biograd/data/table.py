@@ -1,0 +1,203 @@
+"""A table of one's own: examples are the rows of a CSV file."""
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from biograd.data.dataset import DataSet, Split
+from biograd.data.own import TestFraction, as_classes, made
+from biograd.errors import UserMistake, brief, listed, unreadable
+
+if TYPE_CHECKING:
+    from numpy import ndarray
+
+MOST_TEXTS = 100
+"""Different texts in a column of inputs; where there are more they are names rather than kinds."""
+
+
+class Cell(NamedTuple):
+    """What stands in a column, and in which line of the file."""
+
+    text: str
+    line: int
+
+
+Columns = Mapping[str, Sequence[Cell]]
+
+
+def table(
+    path: str,
+    directory: str | Path | None,
+    download: bool,
+    seed: int,
+    *,
+    target: str,
+    inputs: tuple[str, ...] = (),
+    without: tuple[str, ...] = (),
+    texts: tuple[str, ...] = (),
+    part: str | None = None,
+    separator: str = ",",
+    test_fraction: TestFraction = None,
+    normalize: bool = True,
+) -> DataSet:
+    """Your own table: a CSV file whose first line names the columns.
+
+    A column of numbers is an input; a column of texts is as many as different texts occur in it, each 1 where its text
+    stands and else 0. An empty cell is refused: fill it, or leave out its row or its column.
+
+    Args:
+        path: of the file, in UTF-8.
+        directory: not used.
+        download: not used.
+        seed: draws the test part where no column says which it is.
+        target: the column that is to be predicted; what occurs in it are the classes.
+        inputs: the columns to predict it from; empty for all others.
+        without: columns to leave out.
+        texts: columns of inputs that are read as texts although numbers stand there.
+        part: a column that says ``train`` or ``test`` of each row.
+        separator: between two cells; ``tab`` for a tabulator.
+        test_fraction: of the rows that is the test part, where no column says it; none stands for a fifth.
+        normalize: to mean 0 and deviation 1 on the training part, column by column.
+    """
+    import numpy as np
+    import torch
+
+    file = Path(path).expanduser()
+    columns = _read(file, separator)
+    chosen = _chosen(columns, target, inputs, without, part)
+    _refuse_unknown(columns, texts, "texts")
+    numbers = [_as_numbers(name, columns[name], name in texts) for name in chosen]
+    x = torch.from_numpy(np.concatenate(numbers, axis=1))
+    (y,), classes = as_classes([_as_labels(target, columns[target])], file.name)
+    whole = Split(x, y)
+    if part is None:
+        train, test = whole, None
+    else:
+        train, test = _parted(whole, part, columns[part])
+    return made(file.stem, train, test, classes, seed=seed, test_fraction=test_fraction, normalize=normalize)
+
+
+def _read(file: Path, separator: str) -> Columns:
+    """The cells of each column."""
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as opened:
+            reader = csv.reader(opened, delimiter="\t" if separator == "tab" else separator, strict=True)
+            rows = [(row, reader.line_num) for row in reader if row]
+    except OSError as error:
+        raise unreadable(file, error, "a CSV file") from error
+    except (TypeError, ValueError, csv.Error) as error:
+        raise UserMistake(
+            f"{file} is no CSV file in UTF-8 with {separator!r} between cells: {error}"
+        ) from error
+    if len(rows) < 2:
+        raise UserMistake(
+            f"{file} has {len(rows)} lines, expected one that names the columns and one for each example"
+        )
+    (names, _), *lines = rows
+    names = [name.strip() for name in names]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UserMistake(
+            f"{file} has two columns {twice[0]!r}: give each a name of its own in the first line"
+        )
+    for row, line in lines:
+        if len(row) != len(names):
+            raise UserMistake(
+                f"{file}, line {line}: it has {len(row)} cells where the first line names {len(names)} columns; "
+                "--data.separator says what stands between them"
+            )
+    return {name: [Cell(row[place].strip(), line) for row, line in lines] for place, name in enumerate(names)}
+
+
+def _chosen(
+    columns: Columns, target: str, inputs: Sequence[str], without: Sequence[str], part: str | None
+) -> list[str]:
+    """The columns of inputs."""
+    named = {
+        "target": (target,),
+        "inputs": inputs,
+        "without": without,
+        "part": () if part is None else (part,),
+    }
+    for setting, names in named.items():
+        _refuse_unknown(columns, names, setting)
+    left = [name for name in inputs or columns if name not in (target, part, *without)]
+    if not left:
+        raise UserMistake(
+            f"no column is left to predict {target!r} from: its columns are {listed(list(columns))}"
+        )
+    return left
+
+
+def _refuse_unknown(columns: Columns, names: Sequence[str], setting: str) -> None:
+    for name in names:
+        if name not in columns:
+            raise UserMistake(
+                f"{setting}: it has no column {brief(name)}; its columns: {listed(list(columns), 20)}"
+            )
+
+
+def _as_numbers(name: str, cells: Sequence[Cell], are_texts: bool) -> "ndarray":
+    """A column as inputs, (n, 1) or one for each of its texts."""
+    import numpy as np
+
+    _refuse_empty(name, cells)
+    found = [None if are_texts else _number(cell.text) for cell in cells]
+    odd = [cell for cell, number in zip(cells, found, strict=True) if number is None]
+    if not odd:
+        return np.array(found, np.float32).reshape(-1, 1)
+    if len(odd) < len(cells):
+        raise UserMistake(
+            f"column {name!r} holds numbers and, in line {odd[0].line}, {brief(odd[0].text)}: mend it, leave the "
+            f"column out (--data.without {name}), or read all of it as texts (--data.texts {name})"
+        )
+    kinds, places = np.unique([cell.text for cell in cells], return_inverse=True)
+    if len(kinds) > MOST_TEXTS:
+        raise UserMistake(
+            f"column {name!r} holds {len(kinds)} different texts, more than the {MOST_TEXTS} that are taken as kinds: "
+            f"leave it out (--data.without {name})"
+        )
+    return np.eye(len(kinds), dtype=np.float32)[places]
+
+
+def _number(text: str) -> float | None:
+    """What a cell says, None where that is no finite number."""
+    try:
+        found = float(text)
+    except ValueError:
+        return None
+    return found if math.isfinite(found) and "_" not in text else None
+
+
+def _as_labels(name: str, cells: Sequence[Cell]) -> "ndarray":
+    """Whole numbers where all are, so that 10 comes after 9; else texts."""
+    import numpy as np
+
+    _refuse_empty(name, cells)
+    texts = [cell.text for cell in cells]
+    are_whole = all(text.removeprefix("-").isdecimal() and len(text) < 19 for text in texts)
+    return np.array([int(text) for text in texts] if are_whole else texts)
+
+
+def _parted(whole: Split, name: str, cells: Sequence[Cell]) -> tuple[Split, Split]:
+    """The rows of the training and of the test part."""
+    import torch
+
+    for cell in cells:
+        if cell.text not in ("train", "test"):
+            raise UserMistake(
+                f"column {name!r} holds {brief(cell.text)} in line {cell.line}, expected train or test of each row"
+            )
+    is_test = torch.tensor([cell.text == "test" for cell in cells])
+    train, test = (Split(whole.inputs[rows], whole.targets[rows]) for rows in (~is_test, is_test))
+    return train, test
+
+
+def _refuse_empty(name: str, cells: Sequence[Cell]) -> None:
+    for cell in cells:
+        if not cell.text:
+            raise UserMistake(
+                f"column {name!r} has an empty cell in line {cell.line}: fill it, or leave out the row or the column "
+                f"(--data.without {name})"
+            )
