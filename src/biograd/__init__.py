@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 
 _LAZY = {
     "Credit": "biograd.rules.base",
+    "Inputs": "biograd.credit.structures",
     "Rule": "biograd.rules.base",
     "Penalty": "biograd.penalties.base",
     "BiogradError": "biograd.errors",

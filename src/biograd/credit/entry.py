@@ -11,11 +11,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from biograd.credit.chain.lesson import output_error
+from biograd.credit.chain.lesson import output_errors
 from biograd.credit.eager import LOOKS_FIRST
 from biograd.credit.isolation import isolated
 from biograd.credit.known_losses import has_labels, known_loss
 from biograd.credit.loss_terms import require_honoured
+from biograd.credit.structures import (
+    batch_size,
+    map_tensors,
+    require_tensor_for,
+    require_tensor_from,
+    require_tensors_in,
+    tensors_in,
+)
 from biograd.credit.weighting import Weight, Weighting
 from biograd.errors import UnsupportedNet, UserMistake
 
@@ -42,14 +50,14 @@ class Entry:
         self._beside = None
 
     def begin(
-        self, rule: nn.Module, net: nn.Module, x: Tensor, weight: Weight, *, teaches_own: bool = True
+        self, rule: Any, net: nn.Module, x: Any, weight: Weight, *, teaches_own: bool = True
     ) -> Weighting:
         """Check what a call is given, before anything is computed.
 
         Args:
-            rule: which is called.
+            rule: which is called, a `biograd.Rule`.
             net: what it is to teach.
-            x: the batch.
+            x: the batch; one tensor, unless the rule takes structures of them.
             weight: see `biograd.Rule.assign_credit`.
             teaches_own: whether the call teaches parameters of the rule's own.
 
@@ -57,10 +65,12 @@ class Entry:
             What is to multiply all that the call teaches.
 
         Raises:
-            UserMistake: a weight that fits no batch of this size.
+            UserMistake: a batch that the rule does not take, or a weight that fits no batch of this size.
             UnsupportedNet: the rule has another dtype, or is on another device, than the net; or a compiler takes in
                 the first call.
         """
+        if not rule.takes_structures:
+            require_tensor_for(type(rule).__name__, x)
         if not torch.compiler.is_compiling():
             self._look_beside(rule, net)
             if self._own is not None:
@@ -69,10 +79,10 @@ class Entry:
                 self._watch_own_gradients(rule, net)
         elif self._looks_left == _CALLS:
             raise UnsupportedNet(LOOKS_FIRST)
-        return Weighting(weight, len(x))
+        return Weighting(weight, batch_size(x))
 
-    def look(self, rule: Any, output: Tensor, y: Any, loss_fn: Callable[..., Tensor]) -> None:
-        """Look at the loss in the first calls.
+    def look(self, rule: Any, output: Any, y: Any, loss_fn: Callable[..., Tensor]) -> None:
+        """Look at the output, and in the first calls at the loss.
 
         Args:
             rule: which is called, a `biograd.Rule`.
@@ -81,25 +91,30 @@ class Entry:
             loss_fn: the loss.
 
         Raises:
+            UnsupportedNet: an output that the rule does not take.
             UserMistake: the loss is a sum over the batch; or a multiple of a known one, for a rule that is not linear.
         """
+        if rule.takes_structures:
+            require_tensors_in(output)
+        else:
+            require_tensor_from("the net", output)
         if not self._looks_left or torch.compiler.is_compiling():
             return
         self._looks_left -= 1
-        if not isinstance(y, Tensor) or y.dim() == 0 or len(y) != len(output):
+        if not _are_of_the_same_examples(output, y):
             return
-        error = _error(output, y, loss_fn)
-        if not error.any() or not error.isfinite().all():
+        errors = _errors(output, y, loss_fn)
+        if not any(error.any() for error in errors) or not all(error.isfinite().all() for error in errors):
             return
-        if _is_sum(error, output, y, loss_fn):
+        if _is_sum(errors, output, y, loss_fn):
             raise UserMistake(
                 "the loss is a sum over the batch (a batch beside itself doubles it), and rules expect a mean over "
                 "examples: give it reduction='mean', or divide by len(y) and not by a number that stays; scale by "
                 "assign_credit(…, weight=)"
             )
-        if not rule.scales_with_loss:
-            self._look_for_a_known_loss(rule, error, output, y, loss_fn)
-        if len(output) > 1:
+        if not rule.scales_with_loss and isinstance(output, Tensor) and isinstance(y, Tensor):
+            self._look_for_a_known_loss(rule, errors[0], output, y, loss_fn)
+        if batch_size(output) != 1:
             self._looks_left = 0
 
     def _look_for_a_known_loss(
@@ -120,7 +135,7 @@ class Entry:
         elsewhere = output + torch.linspace(-2, 2, output.numel(), device=output.device).to(output).view_as(
             output
         )
-        again = known_loss(_error(elsewhere, y, loss_fn), elsewhere, y, loss_fn)
+        again = known_loss(_errors(elsewhere, y, loss_fn)[0], elsewhere, y, loss_fn)
         if not known.is_customary and again is not None and abs(again.times / known.times - 1) < 1e-2:
             times = f"{known.times:.4g}"
             raise UserMistake(
@@ -188,20 +203,37 @@ def _require_beside(rule: nn.Module, net: nn.Module, first: nn.Parameter) -> Non
         )
 
 
-def _error(output: Tensor, y: Tensor, loss_fn: Callable[..., Tensor]) -> Tensor:
-    """The loss's derivative by the output."""
+def _are_of_the_same_examples(output: Any, y: Any) -> bool:
+    """Whether all tensors of output and targets have an example a row, so that a batch can be laid beside itself."""
+    of_targets, of_output = ([*tensors_in(value)] for value in (y, output))
+    sizes = {batch_size(tensor) for tensor in (*of_targets, *of_output)}
+    return bool(of_targets) and len(sizes) == 1 and None not in sizes
+
+
+def _errors(output: Any, y: Any, loss_fn: Callable[..., Tensor]) -> list[Tensor]:
+    """The loss's derivatives by the tensors of the output that it reads."""
     with isolated(loss_fn, devices_of=output):
-        return output_error(output.clone(), y, loss_fn)[1]
+        found = output_errors(map_tensors(Tensor.clone, output), y, loss_fn)[1]
+        return [error for error in found if error is not None]
 
 
-def _is_sum(error: Tensor, output: Tensor, y: Tensor, loss_fn: Callable[..., Tensor]) -> bool:
+def _is_sum(errors: list[Tensor], output: Any, y: Any, loss_fn: Callable[..., Tensor]) -> bool:
     """Whether the batch beside itself leaves the derivative by each output as it is, where a mean's is halved.
 
     Losses that set examples against one another (contrastive ones) are neither.
     """
     try:
-        twice = _error(torch.cat([output.detach()] * 2), torch.cat([y] * 2), loss_fn)
+        twice = _errors(_beside_itself(output), _beside_itself(y), loss_fn)
+        apart = [one[: len(error)] - error for one, error in zip(twice, errors, strict=True)]
     except Exception:  # a loss for batches of one size
         return False
-    apart, length = (torch.linalg.vector_norm(d.double()) for d in (twice[: len(error)] - error, error))
-    return bool(apart < _ALIKE * length)
+    return bool(_length(apart) < _ALIKE * _length(errors))
+
+
+def _beside_itself(batch: Any) -> Any:
+    return map_tensors(lambda tensor: torch.cat([tensor.detach()] * 2), batch)
+
+
+def _length(tensors: list[Tensor]) -> Tensor:
+    """Of all of them as one vector."""
+    return torch.linalg.vector_norm(torch.cat([tensor.flatten().double() for tensor in tensors]))

@@ -1,16 +1,15 @@
 """Reading an autograd graph: uses of a weight that no torch-function mode sees leave their mark in it."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from torch import Tensor
 
 from biograd.credit.feedback.recomputation import CHECKPOINTING
 from biograd.credit.kinds import EXACT_NODES
+from biograd.credit.structures import tensors_in
 from biograd.errors import UnsupportedNet
-
-SEQUENCES = (list, tuple)  # what holds tensors among arguments and results
 
 _SCRIPTED_BESIDE_FROZEN = (
     "the net has frozen weights and a scripted function, which could let errors travel back through them unseen; "
@@ -47,18 +46,6 @@ def leaves_read(node: Any) -> Iterator[Tensor]:
 def is_computed(source: Any) -> bool:
     """Whether what a node takes was computed from leaves: a node, neither a leaf nor without gradient."""
     return source is not None and getattr(source, "variable", None) is None
-
-
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """The tensors within lists, tuples and mappings, at any depth."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        for part in value.values():
-            yield from tensors_in(part)
-    elif isinstance(value, SEQUENCES):
-        for part in value:
-            yield from tensors_in(part)
 
 
 def is_exact_by_nature(name: str) -> bool:

@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from biograd.credit.structures import tensors_in
+
 
 @contextmanager
-def isolated(*modules: Any, devices_of: Tensor | None = None) -> Iterator[None]:
+def isolated(*modules: Any, devices_of: Any = None) -> Iterator[None]:
     """Let modules run and be taught inside the context; afterwards they are as they were.
 
     Inside, every parameter is a stand-in that shares the memory of the real one and has no ``.grad`` and
@@ -22,7 +24,7 @@ def isolated(*modules: Any, devices_of: Tensor | None = None) -> Iterator[None]:
 
     Args:
         modules: modules to protect; of a function, those that it is a method of, was given, or reads by name.
-        devices_of: a tensor whose device counts as in use too.
+        devices_of: tensors whose devices count as in use too, in any structure.
     """
     owners = list(dict.fromkeys(m for module in _reached(modules, set()) for m in module.modules()))
     kept = [(m, dict(m.__dict__), dict(m._parameters), dict(m._buffers)) for m in owners]
@@ -86,6 +88,7 @@ def _refill(mapping: MutableMapping[str, Any], content: dict[str, Any]) -> None:
         mapping[name] = value
 
 
-def _cuda_devices(owners: list[nn.Module], tensor: Tensor | None) -> list[int]:
+def _cuda_devices(owners: list[nn.Module], beside: Any) -> list[int]:
     tensors = [t for module in owners for t in (*module._parameters.values(), *module._buffers.values())]
-    return sorted({t.device.index for t in (*tensors, tensor) if t is not None and t.device.type == "cuda"})
+    found = (*tensors, *tensors_in(beside))
+    return sorted({t.device.index for t in found if t is not None and t.device.type == "cuda"})

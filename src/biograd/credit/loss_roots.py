@@ -1,12 +1,13 @@
 """Where the backward of a whole net begins: at its loss, or at its output where each example has a weight."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from biograd.credit.chain.lesson import output_error
+from biograd.credit.chain.lesson import output_errors
+from biograd.credit.structures import tensors_in
 from biograd.credit.weighting import Weighting
 
 
@@ -24,22 +25,28 @@ class LossRoots(NamedTuple):
     derivatives: list[Tensor | None]
 
 
-def loss_roots(output: Tensor, y: Tensor, loss_fn: Callable[..., Tensor], weighting: Weighting) -> LossRoots:
+def loss_roots(output: Any, y: Any, loss_fn: Callable[..., Tensor], weighting: Weighting) -> LossRoots:
     """The loss of an output, and what the backward of the whole net begins at.
 
     Args:
-        output: the net's output, ``(batch, …)``, with its graph.
+        output: the net's output, ``(batch, …)``, or a structure of such tensors, with its graph.
         y: the targets.
         loss_fn: a differentiable scalar loss.
         weighting: what scales the call.
+
+    Raises:
+        UserMistake: examples have weights of their own, and the loss reads an output that has none of them.
     """
     if not weighting.differs:
         loss = loss_fn(output, y)
         return LossRoots(
             loss, [loss], [None if weighting.is_one else weighting.of_all(torch.ones_like(loss))]
         )
-    loss, error, penalty = output_error(output, y, loss_fn)
-    if penalty is None:
-        return LossRoots(loss, [output], [weighting.of(error)])
-    of_penalty = weighting.of_all(torch.ones_like(loss))
-    return LossRoots(loss, [output, penalty], [weighting.of(error), of_penalty])
+    loss, errors, penalty = output_errors(output, y, loss_fn)
+    given = [tensor for tensor in tensors_in(output) if tensor.is_floating_point() or tensor.is_complex()]
+    pairs = [
+        (o, weighting.of(e)) for o, e in zip(given, errors, strict=True) if e is not None and o.requires_grad
+    ]
+    if penalty is not None:
+        pairs.append((penalty, weighting.of_all(torch.ones_like(loss))))
+    return LossRoots(loss, [tensor for tensor, _ in pairs], [derivative for _, derivative in pairs])

@@ -6,8 +6,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from biograd.credit.graph import tensors_in
 from biograd.credit.kinds import PARSERS
+from biograd.credit.structures import tensors_in
 
 _NAMES = frozenset(
     {

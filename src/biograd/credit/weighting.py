@@ -16,7 +16,7 @@ class Weighting:
 
     Args:
         weight: w; a number stands for all examples.
-        batch: how many examples there are.
+        batch: how many examples there are; None where nothing says so, and every number stands for all.
 
     Raises:
         UserMistake: it is neither a number nor a number an example.
@@ -27,9 +27,9 @@ class Weighting:
                 [0., 0., 0.]])
     """
 
-    def __init__(self, weight: Weight, batch: int) -> None:
+    def __init__(self, weight: Weight, batch: int | None) -> None:
         self._weight = _checked(weight, batch)
-        self._batch = batch
+        self._batch = 0 if batch is None else batch
 
     @property
     def is_one(self) -> bool:
@@ -42,11 +42,16 @@ class Weighting:
         return isinstance(self._weight, Tensor) and self._weight.dim() == 1
 
     def of(self, derivative: Tensor) -> Tensor:
-        """A derivative ``(batch, …)`` scaled, or one of several batches behind one another."""
+        """A derivative ``(batch, …)`` scaled, or one of several batches behind one another.
+
+        Raises:
+            UserMistake: it has no examples on its first axis, which numbers an example could scale.
+        """
         if self._weight is None:
             return derivative
         if not self.differs:
             return self.of_all(derivative)
+        self._require_examples(derivative)
         rows = self._tensor(derivative).repeat(len(derivative) // max(self._batch, 1))
         return _times(derivative, rows.view(-1, *(1,) * (derivative.dim() - 1)))
 
@@ -72,6 +77,14 @@ class Weighting:
             importance if self._weight is None else importance * self._tensor(importance), self._batch
         )
 
+    def _require_examples(self, derivative: Tensor) -> None:
+        if derivative.dim() == 0 or len(derivative) % max(self._batch, 1):
+            raise UserMistake(
+                f"the loss reads an output {tuple(derivative.shape)}, whose first axis does not hold the {self._batch} "
+                "examples of the batch, so that a weight an example cannot scale what it teaches: give one number as "
+                "the weight, or compute the loss from outputs (batch, …)"
+            )
+
     def _tensor(self, like: Tensor) -> Tensor:
         dtype = like.dtype if like.dtype.itemsize >= 4 else torch.float32
         return torch.as_tensor(self._weight, dtype=dtype, device=like.device)
@@ -82,13 +95,17 @@ def _times(derivative: Tensor, weight: Tensor) -> Tensor:
     return (derivative.to(weight.dtype) * weight).to(derivative.dtype)
 
 
-def _checked(weight: Any, batch: int) -> Weight:
+def _checked(weight: Any, batch: int | None) -> Weight:
     if isinstance(weight, Tensor):
         if weight.dim() == 0 or weight.shape == (batch,):
             return weight.detach()
     elif weight is None or (isinstance(weight, int | float) and not isinstance(weight, bool)):
         return weight
     came = f"a tensor {tuple(weight.shape)}" if isinstance(weight, Tensor) else f"a {type(weight).__name__}"
+    if batch is None:
+        raise UserMistake(
+            f"weight must be a number where no tensor in x says how many examples there are; got {came}"
+        )
     raise UserMistake(
         f"weight must be a number, or a tensor of one number an example, ({batch},); got {came}"
     )

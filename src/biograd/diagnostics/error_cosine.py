@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from biograd.credit import unwrap
 from biograd.credit.isolation import isolated
+from biograd.credit.structures import called, copied
 from biograd.rules.base import Loss, Rule
 
 
-def error_cosines(net: nn.Module, rule: Rule, x: Tensor, y: Tensor, loss_fn: Loss) -> dict[str, float]:
+def error_cosines(net: nn.Module, rule: Rule, x: Any, y: Any, loss_fn: Loss) -> dict[str, float]:
     r"""Mean over the batch of the cosine between the error that arrives below a layer and backpropagation's.
 
     .. math:: \frac1N \sum_i \cos\angle\big(\delta_i,\ \delta^{BP}_i\big)
@@ -44,16 +45,16 @@ def error_cosines(net: nn.Module, rule: Rule, x: Tensor, y: Tensor, loss_fn: Los
         return {}
     names = list(drawing.feedback_matrices(net))  # should it draw, this copy draws
     sent = _errors(net, names, loss_fn, lambda x, y: rule.assign_credit(net, x, y, loss_fn), x, y)
-    reference = _errors(net, names, loss_fn, lambda x, y: loss_fn(net(x), y).backward(), x, y)
+    reference = _errors(net, names, loss_fn, lambda x, y: loss_fn(called(net, x), y).backward(), x, y)
     return {name: _mean_cosine(sent[name], reference[name]) for name in sent if name in reference}
 
 
 def _errors(
-    net: nn.Module, names: list[str], loss_fn: Any, teach: Callable[..., object], *batch: Tensor
+    net: nn.Module, names: list[str], loss_fn: Any, teach: Callable[..., object], *batch: Any
 ) -> dict[str, Tensor]:
     """The derivative at each layer's input, ``(batch · uses, …)``, by the name of the layer's weight."""
     with isolated(net, loss_fn, devices_of=batch[0]), torch.enable_grad(), _listening(net, names) as heard:
-        teach(*(tensor.detach().clone() for tensor in batch))
+        teach(*copied(batch))
     return {
         name: torch.cat([error.flatten(1) for error in errors]) for name, errors in heard.items() if errors
     }

@@ -2,17 +2,19 @@
 
 import copy
 from collections.abc import Collection
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from biograd.credit import unwrap
 from biograd.credit.isolation import isolated
+from biograd.credit.structures import copied
 from biograd.diagnostics.angle import angle
 from biograd.rules.base import Rule
 
 
-def feedback_angles(net: nn.Module, rule: Rule, x: Tensor | None = None) -> dict[str, float]:
+def feedback_angles(net: nn.Module, rule: Rule, x: Any = None) -> dict[str, float]:
     """Angle in degrees between each weight of the net and what `Rule.feedback_matrices` shows for it.
 
     0° is weight symmetry, as backpropagation has it; random feedback starts near 90°. Sign-concordant
@@ -38,9 +40,9 @@ def feedback_angles(net: nn.Module, rule: Rule, x: Tensor | None = None) -> dict
     return {name: angle(matrix, weights[name]) for name, matrix in matrices.items() if name in used}
 
 
-def carrying_names(net: nn.Module, rule: Rule, x: Tensor) -> Collection[str]:
+def carrying_names(net: nn.Module, rule: Rule, x: Any) -> Collection[str]:
     """See `Rule.carrying_names`; empty for a rule without. The net is left as it was."""
     if rule.carrying_names is None:
         return ()
     with isolated(net, devices_of=x), torch.enable_grad():
-        return rule.carrying_names(net, x.detach().clone())
+        return rule.carrying_names(net, copied(x))

@@ -1,13 +1,15 @@
 """How far a rule's update points away from backpropagation's."""
 
-from torch import Tensor, nn
+from typing import Any
+
+from torch import nn
 
 from biograd.diagnostics.angle import angle
 from biograd.diagnostics.updates import Updates, updates
 from biograd.rules.base import Loss, Rule
 
 
-def gradient_angles(net: nn.Module, rule: Rule, x: Tensor, y: Tensor, loss_fn: Loss) -> dict[str, float]:
+def gradient_angles(net: nn.Module, rule: Rule, x: Any, y: Any, loss_fn: Loss) -> dict[str, float]:
     """Angle in degrees between the rule's update of each weight and backpropagation's, on the same batch.
 
     Below 90° the update descends the loss; 0° is backpropagation. See `biograd.diagnostics.updates` for

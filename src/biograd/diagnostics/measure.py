@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from biograd.diagnostics.error_cosine import error_cosines
 from biograd.diagnostics.feedback_angle import feedback_angles
@@ -16,7 +16,7 @@ from biograd.diagnostics.updates import updates
 from biograd.rules.base import Loss, Rule
 
 
-def measure(net: nn.Module, rule: Rule, x: Tensor, y: Tensor, loss_fn: Loss) -> list[dict[str, Any]]:
+def measure(net: nn.Module, rule: Rule, x: Any, y: Any, loss_fn: Loss) -> list[dict[str, Any]]:
     """Measure a rule on one batch and leave net, rule and random numbers as they were.
 
     Returns:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -10,7 +11,7 @@ from biograd.diagnostics.updates import updates
 from biograd.rules.base import Loss, Rule
 
 
-def norm_ratios(net: nn.Module, rule: Rule, x: Tensor, y: Tensor, loss_fn: Loss) -> dict[str, float]:
+def norm_ratios(net: nn.Module, rule: Rule, x: Any, y: Any, loss_fn: Loss) -> dict[str, float]:
     """Norm of the rule's update of each weight, divided by that of backpropagation's on the same batch.
 
     Returns:

@@ -2,17 +2,19 @@
 
 import copy
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from biograd.credit import unwrap
 from biograd.credit.isolation import isolated
+from biograd.credit.structures import copied
 from biograd.diagnostics.angle import norm
 from biograd.rules.base import Loss, Rule
 
 
-def target_distances(net: nn.Module, rule: Rule, x: Tensor, y: Tensor, loss_fn: Loss) -> dict[str, float]:
+def target_distances(net: nn.Module, rule: Rule, x: Tensor, y: Any, loss_fn: Loss) -> dict[str, float]:
     r"""Distance of each block's target from its output, as a share of the output's own length; see `Rule.targets`.
 
     .. math:: \frac{\lVert h - \hat h\rVert}{\lVert h\rVert}
@@ -43,7 +45,7 @@ def target_distances(net: nn.Module, rule: Rule, x: Tensor, y: Tensor, loss_fn: 
     if rule.targets is None:
         return {}
     with isolated(net, loss_fn, devices_of=x), torch.enable_grad():
-        found = rule.targets(net, x.detach().clone(), y.detach().clone(), loss_fn)
+        found = rule.targets(net, *copied((x, y)), loss_fn)
         return {name: _distance(name, h, target) for name, (h, target) in found.items()}
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from biograd.credit import unwrap
 from biograd.credit.isolation import isolated
+from biograd.credit.structures import called, copied
 from biograd.rules.base import Loss, Rule
 
 
@@ -28,7 +29,7 @@ class Updates(NamedTuple):
         return [name for name in self.reference if name in self.taught]
 
 
-def updates(net: nn.Module, rule: Rule, x: Tensor, y: Tensor, loss_fn: Loss) -> Updates:
+def updates(net: nn.Module, rule: Rule, x: Any, y: Any, loss_fn: Loss) -> Updates:
     """What ``rule`` and backpropagation would each teach ``net`` now, on this batch.
 
     Both run in the mode that the net is in (training or evaluation) and from the same state of the
@@ -43,17 +44,15 @@ def updates(net: nn.Module, rule: Rule, x: Tensor, y: Tensor, loss_fn: Loss) -> 
     rule = copy.deepcopy(rule)
     net = unwrap(net)
 
-    reference = _gradients(net, loss_fn, lambda x, y: loss_fn(net(x), y).backward(), x, y)
+    reference = _gradients(net, loss_fn, lambda x, y: loss_fn(called(net, x), y).backward(), x, y)
     taught = _gradients(net, loss_fn, lambda x, y: rule.assign_credit(net, x, y, loss_fn), x, y)
     return Updates(taught, reference)
 
 
-def _gradients(
-    net: nn.Module, loss_fn: Any, teach: Callable[..., object], *batch: Tensor
-) -> dict[str, Tensor]:
+def _gradients(net: nn.Module, loss_fn: Any, teach: Callable[..., object], *batch: Any) -> dict[str, Tensor]:
     """Gradients that ``teach`` leaves. It gets a copy of the batch, which in-place layers may overwrite."""
     with isolated(net, loss_fn, devices_of=batch[0]), torch.enable_grad():
-        teach(*(tensor.detach().clone() for tensor in batch))
+        teach(*copied(batch))
         taught = {
             name: parameter.grad for name, parameter in net.named_parameters() if is_weight(name, parameter)
         }

@@ -77,6 +77,7 @@ _DECLARED = (
     "waits_for",
     "forward_passes",
     "nets",
+    "takes_structures",
     "needs",
     "teaches_hidden_layers",
     "default_training",

@@ -1,11 +1,12 @@
 """Backpropagation through the rule interface: the reference beside every other rule."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from biograd.credit.loss_roots import loss_roots
+from biograd.credit.structures import as_leaves, called, detached, gradients_at, map_tensors
 from biograd.credit.weighting import Weight
 from biograd.rules.base import Credit, ErrorWeights, Family, Loss, Rule
 
@@ -18,23 +19,27 @@ class Backpropagation(Rule):
 
     family: ClassVar[Family] = "backpropagation"
     error_weights: ClassVar[ErrorWeights] = "all"
+    takes_structures: ClassVar[bool] = True
 
     def __init__(self, net: nn.Module, sample: Tensor | None = None) -> None:
         super().__init__()
 
     def assign_credit(
-        self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss, *, weight: Weight = None
+        self, net: nn.Module, x: Any, y: Any, loss_fn: Loss, *, weight: Weight = None
     ) -> Credit:
         """Run ``(weight * loss_fn(net(x), y)).backward()``."""
         weighting = self.entry.begin(self, net, x, weight)
-        output = net(x)
+        output = called(net, x)
         self.entry.look(self, output, y, loss_fn)
         loss, roots, derivatives = loss_roots(output, y, loss_fn, weighting)
+        credit = Credit(loss.detach(), detached(output))
         # δ_l = (W_{l+1}ᵀ δ_{l+1}) ∘ φ'(a_l)
         torch.autograd.backward(roots, derivatives)
-        return Credit(loss.detach(), output.detach())
+        return credit
 
-    def carry_to_input(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Tensor:
+    def carry_to_input(self, net: nn.Module, x: Any, y: Any, loss_fn: Loss) -> Any:
         """See `Rule.input_gradient`: the true one."""
-        loss = loss_fn(net(x.requires_grad_().clone()), y)
-        return torch.autograd.grad(loss, x, materialize_grads=True)[0]
+        leaves = as_leaves(x)
+        loss = loss_fn(called(net, map_tensors(Tensor.clone, x)), y)
+        torch.autograd.backward(loss, inputs=leaves)
+        return gradients_at(x)

@@ -9,12 +9,13 @@ from torch import Tensor, nn
 
 from biograd.credit.entry import Entry
 from biograd.credit.isolation import isolated
+from biograd.credit.structures import called, copied, detached, outlined, require_tensor_for, tensors_in
 from biograd.credit.weighting import Weight
-from biograd.errors import UnsupportedNet
+from biograd.errors import UnsupportedNet, UserMistake
 from biograd.rules.examples import CHAINS, Examples
 from biograd.rules.parts.epoch import Epoch
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+Loss = Callable[[Any, Any], Tensor]
 """``loss_fn(output, y)`` gives a scalar, as the losses of ``torch.nn.functional`` do."""
 
 Family = Literal[
@@ -30,12 +31,12 @@ class Credit(NamedTuple):
 
     Attributes:
         loss: the scalar loss of the batch.
-        output: the net's output, ``(batch, …)``, bit for bit what ``net(x)`` gives; of recurrent layers that a feedback
-            rule teaches, to rounding.
+        output: the net's output, ``(batch, …)``, in the structure that ``net(x)`` gives and bit for bit; of recurrent
+            layers that a feedback rule teaches, to rounding.
     """
 
     loss: Tensor
-    output: Tensor
+    output: Any
 
 
 class Rule(nn.Module, ABC):
@@ -66,6 +67,10 @@ class Rule(nn.Module, ABC):
 
     nets: ClassVar[Nets] = "any"
     """What it teaches: ``any`` net, or a ``chain`` of blocks (`biograd.credit.chain.blocks`)."""
+
+    takes_structures: ClassVar[bool] = False
+    """Whether the net may take and give any structure of tensors (tuples, dicts, `biograd.Inputs`); where not, all but
+    one tensor is refused."""
 
     needs: ClassVar[str] = ""
     """What else the net must have, in a few words."""
@@ -100,24 +105,26 @@ class Rule(nn.Module, ABC):
 
     @abstractmethod
     def assign_credit(
-        self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss, *, weight: Weight = None
+        self, net: nn.Module, x: Any, y: Any, loss_fn: Loss, *, weight: Weight = None
     ) -> Credit:
         r"""Add this rule's gradient estimate to ``.grad``, in place of ``loss_fn(net(x), y).backward()``.
 
         Args:
             net: the net the rule was made for, or a data-parallel or compile wrapper of it.
-            x: a batch of inputs, ``(batch, …)``.
+            x: a batch of inputs, ``(batch, …)``; where the rule takes them, any structure of tensors that the net
+                takes, several arguments as `biograd.Inputs`.
             y: its targets, as ``loss_fn`` takes them. Examples that a cross-entropy ignores teach nothing.
-            loss_fn: a differentiable scalar loss, averaged over the batch; the first call looks.
+            loss_fn: a differentiable scalar loss of the net's output, averaged over the batch; the first call looks.
             weight: multiplies everything that the call teaches, exactly, of net and rule, whatever the rule makes of
                 the loss: a number (1/16 to accumulate the gradients of 16 batches, a process's share of a batch, a
                 gradient scaler's scale), or ``(batch,)`` numbers, with which the call teaches
-                :math:`\tfrac1B \sum_b w_b\, g_b` of what each example teaches, :math:`g_b`.
+                :math:`\tfrac1B \sum_b w_b\, g_b` of what each example teaches, :math:`g_b`. The first axis of the first
+                tensor in x counts the examples, and that of every output that the loss reads.
 
         Raises:
             UnsupportedNet: the net does not match, or does something the rule cannot teach.
-            UserMistake: a loss that is a sum, a scaled one under a rule that does not scale with it, or a weight that
-                does not fit.
+            UserMistake: a structure of tensors that the rule does not take, a loss that is a sum, a scaled one under a
+                rule that does not scale with it, or a weight that does not fit.
         """
 
     # What a rule may define beside it; None where it has no such thing.
@@ -153,7 +160,7 @@ class Rule(nn.Module, ABC):
     """``inverse_weights(net)``: parameter name to the matrices ``(…, fan_in, out)`` that signals go back through the
     inverse of, detached."""
 
-    def predict(self, net: nn.Module, x: Tensor) -> Tensor:
+    def predict(self, net: nn.Module, x: Any) -> Any:
         """The prediction of a net that this rule taught, ``(batch, outputs)``: ``net(x)`` for most rules.
 
         Evaluation and attacks use it.
@@ -162,9 +169,9 @@ class Rule(nn.Module, ABC):
             net: the net, as in `assign_credit`.
             x: a batch of inputs.
         """
-        return net(x) if self.classify is None else self.classify(net, x)
+        return called(net, x) if self.classify is None else self.classify(net, x)
 
-    def input_gradient(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Tensor:
+    def input_gradient(self, net: nn.Module, x: Any, y: Any, loss_fn: Loss) -> Any:
         r"""The signal that this rule's own feedback carries to the input, in place of the true gradient by x.
 
         Under backpropagation it is the true gradient, :math:`\partial\mathcal{L}/\partial x`. Under other rules it is
@@ -174,15 +181,16 @@ class Rule(nn.Module, ABC):
 
         Args:
             net: the net the rule was made for; in evaluation mode, where dropout draws nothing.
-            x: a batch of inputs, floating-point.
+            x: a batch of inputs, floating-point; see `assign_credit`.
             y: its targets, as ``loss_fn`` takes them.
             loss_fn: a differentiable scalar loss, averaged over the batch.
 
         Returns:
-            In the shape of ``x``, detached.
+            In the shape of ``x``, detached; in a structure, None in the place of what is not floating-point.
 
         Raises:
             UnsupportedNet: nothing of this rule's reaches the input, or the net does not match.
+            UserMistake: the input holds whole numbers alone, or is a structure that the rule does not take.
 
         Example:
             >>> from biograd import Backpropagation, FeedbackAlignment
@@ -193,8 +201,15 @@ class Rule(nn.Module, ABC):
         """
         if self.carry_to_input is None:
             raise no_path_to_input(self)
+        if not self.takes_structures:
+            require_tensor_for(type(self).__name__, x)
+        if not any(tensor.is_floating_point() for tensor in tensors_in(x)):
+            raise UserMistake(
+                f"a gradient by the input needs floating-point numbers, and there are none in {outlined(x)}: give the "
+                "rest of the net what it makes of them (embeddings, say)"
+            )
         with isolated(net, self, loss_fn, devices_of=x), torch.enable_grad():
-            return self.carry_to_input(net, x.detach().clone(), y, loss_fn).detach()
+            return detached(self.carry_to_input(net, copied(x), y, loss_fn))
 
     def begin_epoch(self, epoch: int) -> None:
         """Take note that the epoch of this number begins; the training loop calls it before the epoch's first step.

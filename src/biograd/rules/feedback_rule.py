@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from biograd.credit.feedback.path import Feedback, FeedbackPath, OnCall, TaughtC
 from biograd.credit.feedback.weights import exact_names, taught_weights
 from biograd.credit.loss_roots import loss_roots
 from biograd.credit.operations import Following, Signed, signed
+from biograd.credit.structures import as_leaves, called, detached, gradients_at, map_tensors
 from biograd.credit.weighting import Weight
 from biograd.credit.wrappers import is_compile_wrapper, unwrap
 from biograd.errors import UnsupportedNet
@@ -38,6 +39,7 @@ class FeedbackRule(Rule):
     """
 
     family: ClassVar[Family] = "feedback"
+    takes_structures: ClassVar[bool] = True
 
     alongside: ClassVar[Callable[..., AbstractContextManager[OnCall | None]] | None] = None
     """``alongside(weights)``: a context around every batch that is taught, where feedback learns or is drawn anew. It
@@ -74,14 +76,14 @@ class FeedbackRule(Rule):
             feedback = self.feedback(weights)
             return {name: _matrix(feedback[name], weight).detach() for name, weight in weights.items()}
 
-    def carrying_names(self, net: nn.Module, x: Tensor) -> set[str]:
+    def carrying_names(self, net: nn.Module, x: Any) -> set[str]:
         """See `Rule.carrying_names`; the first layer's is not among them unless the input wants a gradient.
 
         Runs the net once.
         """
         calls: list[TaughtCall] = []
         with self.path(net, calls.append):
-            net(x)
+            called(net, x)
         return {call.name for call in calls if call.carries_error}
 
     @contextmanager
@@ -100,7 +102,7 @@ class FeedbackRule(Rule):
             yield path
 
     def assign_credit(
-        self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss, *, weight: Weight = None
+        self, net: nn.Module, x: Any, y: Any, loss_fn: Loss, *, weight: Weight = None
     ) -> Credit:
         """See `Rule.assign_credit`; ``loss_fn`` itself keeps its exact derivative."""
         weighting = self.entry.begin(self, net, x, weight)
@@ -111,17 +113,19 @@ class FeedbackRule(Rule):
             self._has_looked, self._offsets = True, self._offsets | path.offsets
             self.entry.look(self, output, y, loss_fn)
             loss, roots, derivatives = loss_roots(output, y, loss_fn, weighting)
+            credit = Credit(loss.detach(), detached(output))
             path.backward(roots, derivatives)
             average_beside(net, path.followers())
-        return Credit(loss.detach(), output.detach())
+        return credit
 
-    def carry_to_input(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Tensor:
+    def carry_to_input(self, net: nn.Module, x: Any, y: Any, loss_fn: Loss) -> Any:
         """See `Rule.input_gradient`: through the feedback weights of all layers, the first one's too."""
+        leaves = as_leaves(x)
         with self.path(net) as path, self._looking_first():
-            output = path.forward(net, x.requires_grad_().clone(), look=not self._has_looked)
+            output = path.forward(net, map_tensors(Tensor.clone, x), look=not self._has_looked)
         path.check(output)
-        path.backward([loss_fn(output, y)], [None], inputs=[x])
-        return torch.zeros_like(x) if x.grad is None else x.grad
+        path.backward([loss_fn(output, y)], [None], inputs=leaves)
+        return gradients_at(x)
 
     def _looking_first(self) -> AbstractContextManager[None]:
         """The first forward runs compiled parts as plain Python: compiled code hides its use of weights."""

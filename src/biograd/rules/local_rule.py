@@ -17,6 +17,7 @@ from biograd.credit.chain.parameter_hooks import without_parameter_hooks
 from biograd.credit.full_precision import full_precision, is_lowered, widened
 from biograd.credit.loss_terms import by_example, importance
 from biograd.credit.side_effects import RandomState, random_state, without_side_effects
+from biograd.credit.structures import require_tensor_from
 from biograd.credit.weighting import Weight, Weighting
 from biograd.rules.base import Credit, ErrorWeights, Family, Loss, Nets, Rule, no_path_to_input
 from biograd.rules.parts.chains import Inside, chain_for_a_rule
@@ -126,7 +127,9 @@ class LocalRule(Rule):
             with _in_full(moment, x, start) as precise, without_parameter_hooks(parameters):
                 ledger.add_gradients(parameters, self.block_gradients(precise, parameters))
         with torch.no_grad():
-            return run_layers(block.firing, moment.drive.detach())
+            output = run_layers(block.firing, moment.drive.detach())
+        require_tensor_from(f"the block {block.name!r}", output)
+        return output
 
     def chain(self, net: nn.Module, x: Tensor | None = None) -> list[Block]:
         """The blocks of a net; where a batch ``x`` is about to run through them, what they do with it is seen to.
@@ -145,6 +148,7 @@ def _arrived(block: Block, x: Tensor, *, learns: bool) -> tuple[Tensor, Tensor, 
     with torch.set_grad_enabled(bool(parameters)):
         x = run_layers(block.leading, spared(block, x))
         drive = run_layers(block.driving[len(block.leading) :], x)
+    require_tensor_from(f"the layer {block.name!r}", drive)
     return x, drive, parameters
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from biograd.credit.kinds import Place, nearest_kind
+from biograd.credit.structures import require_tensor_from
 from biograd.credit.wrappers import unwrap
 from biograd.errors import UnsupportedNet
 
@@ -25,8 +26,14 @@ class Block:
     opening: nn.Module
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The block's output."""
-        return run_layers(self.layers, x)
+        """The block's output.
+
+        Raises:
+            UnsupportedNet: it is no single tensor.
+        """
+        output = run_layers(self.layers, x)
+        require_tensor_from(f"the block {self.name!r}", output)
+        return output
 
     @property
     def leading(self) -> tuple[nn.Module, ...]:

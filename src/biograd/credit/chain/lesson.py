@@ -15,6 +15,7 @@ from biograd.credit.fused import run_fused
 from biograd.credit.graph import leaves_read, nodes_below
 from biograd.credit.loss_terms import by_example, counted, importance
 from biograd.credit.side_effects import RandomState, random_state, without_side_effects
+from biograd.credit.structures import map_tensors, require_tensor_from
 from biograd.errors import UserMistake
 
 Record = Callable[[Block], bool]
@@ -169,14 +170,38 @@ def output_error(output: Tensor, y: Tensor, loss_fn: Callable) -> tuple[Tensor, 
 
     Raises:
         UserMistake: the loss is no single number, or has no derivative.
+        UnsupportedNet: the output is no single tensor.
     """
+    require_tensor_from("the net", output)
+    loss, (error,), penalty = output_errors(output, y, loss_fn)
+    return loss, torch.zeros_like(output) if error is None else error, penalty
+
+
+def output_errors(
+    output: Any, y: Any, loss_fn: Callable
+) -> tuple[Tensor, list[Tensor | None], Tensor | None]:
+    """`output_error` of an output of any structure: a derivative for each of its floating-point tensors, in order.
+
+    Where the loss does not read a tensor it is None.
+    """
+    leaves: list[Tensor] = []
     with torch.enable_grad():
-        leaf = output.detach().requires_grad_()
-        loss = loss_fn(leaf, y)
+        loss = loss_fn(map_tensors(lambda tensor: _leaf(tensor, leaves), output), y)
         _require_differentiable(loss)
-        reaches_further = any(read is not leaf for node in nodes_below(loss) for read in leaves_read(node))
-        (error,) = torch.autograd.grad(loss, leaf, retain_graph=reaches_further, materialize_grads=True)
-    return loss.detach(), error, loss if reaches_further else None
+        known = {id(leaf) for leaf in leaves}
+        reaches_further = any(
+            id(read) not in known for node in nodes_below(loss) for read in leaves_read(node)
+        )
+        errors = torch.autograd.grad(loss, leaves, retain_graph=reaches_further, allow_unused=True)
+    return loss.detach(), list(errors), loss if reaches_further else None
+
+
+def _leaf(tensor: Tensor, leaves: list[Tensor]) -> Tensor:
+    """A tensor without its graph; of floating-point numbers a leaf, of which note is taken."""
+    leaf = tensor.detach()
+    if tensor.is_floating_point() or tensor.is_complex():
+        leaves.append(leaf.requires_grad_())
+    return leaf
 
 
 def _require_differentiable(loss: Any) -> None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from biograd.credit.chain.blocks import Block, is_in_place, run_layers, spared
+from biograd.credit.structures import require_tensor_from
 from biograd.errors import UnsupportedNet
 
 
@@ -80,6 +81,7 @@ def _passage(block: Block, entry: Tensor, *, is_first: bool) -> Passage:
     x = run_layers(block.leading, spared(block, entry))
     # What leads the first block may learn too (a normalisation): it stays within the graph.
     drive = block.opening(x if is_first else x.detach())
+    require_tensor_from(f"the layer {block.name!r}", drive)
     if torch.is_grad_enabled() and not drive.requires_grad:
         drive.requires_grad_()  # frozen weights: signals pass all the same
     return Passage(entry, x, drive, _run_unharmed(block.following, drive, block.name))
@@ -89,6 +91,7 @@ def _run_unharmed(layers: Sequence[nn.Module], drive: Tensor, name: str) -> Tens
     """The output of the layers, which may not overwrite the drive."""
     version = drive._version
     output = run_layers(layers, drive.clone() if is_in_place(layers) else drive)
+    require_tensor_from(f"the block {name!r}", output)
     if drive._version != version:
         raise UnsupportedNet(
             f"a layer behind {name!r} overwrites its input without an attribute inplace=True that says so: "

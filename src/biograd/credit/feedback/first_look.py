@@ -13,9 +13,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from biograd.credit.feedback.weight_uses import is_sum, name_of
-from biograd.credit.graph import tensors_in
 from biograd.credit.kinds import PARSERS
 from biograd.credit.products import factors, is_product, is_spread_product
+from biograd.credit.structures import tensors_in
 
 
 class _Origin(NamedTuple):

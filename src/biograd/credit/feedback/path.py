@@ -29,16 +29,15 @@ from biograd.credit.feedback.weight_uses import (
 )
 from biograd.credit.feedback.weights import embedding_weights, exact_names, exact_tensors, taught_weights
 from biograd.credit.graph import (
-    SEQUENCES,
     FrozenMemory,
     is_exact_by_nature,
     leaves_read,
     nodes_below,
     refuse_invisible,
-    tensors_in,
 )
 from biograd.credit.kinds import PARSERS, WRITTEN_OUT, WrittenOutCall
 from biograd.credit.operations import Following, Operation, Signed
+from biograd.credit.structures import SEQUENCES, called, tensors_in
 from biograd.credit.wrappers import unwrap
 from biograd.errors import UnsupportedNet, listed
 
@@ -139,14 +138,14 @@ class FeedbackPath(TorchFunctionMode):
         """
         self._is_in_forward = True
         try:
-            return self._look(net, x) if look else net(x)
+            return self._look(net, x) if look else called(net, x)
         finally:
             self._is_in_forward, self._refused = False, None
 
     def _look(self, net: nn.Module, x: Any) -> Any:
         self._refused = {}
         with FirstLook(unwrap(net), x, self._exact, self._watched, self._offsets) as looked:
-            output = net(x)
+            output = called(net, x)
         found = self._refused | {what: by for what, by in looked.found.items() if what not in self._refused}
         if not found:
             self.check(output)

@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from biograd.credit.graph import is_computed, tensors_in
+from biograd.credit.graph import is_computed
 from biograd.credit.kinds import EXACT_FUNCTIONS, Exact
+from biograd.credit.structures import tensors_in
 
 _NEW: frozenset[Any] = frozenset(
     {torch.zeros_like, torch.ones_like, torch.full_like, torch.empty_like, torch.rand_like, torch.randn_like}
