@@ -28,7 +28,8 @@ class Known(NamedTuple):
 
 def has_labels(output: Tensor, y: Tensor) -> bool:
     """Whether targets are classes of the output, and there are enough of them to know a loss by."""
-    return are_labels_of(output, y) and len(output) > 1 and output.shape[1] > 1
+    found = [o for o, _ in _with_classes_first((output, y)) if are_labels_of(o, y) and o.shape[1] > 1]
+    return len(output) > 1 and bool(found)
 
 
 def known_loss(error: Tensor, output: Tensor, y: Tensor, loss_fn: Callable[..., Any]) -> Known | None:
@@ -36,19 +37,28 @@ def known_loss(error: Tensor, output: Tensor, y: Tensor, loss_fn: Callable[..., 
 
     Args:
         error: the loss's derivative by the output.
-        output: of the net, ``(batch, classes, …)``; of one example it shows nothing.
+        output: of the net, ``(batch, classes, …)`` or ``(batch, …, classes)``; of one example it shows nothing.
         y: the targets: labels, or numbers in the shape of the output.
         loss_fn: the loss.
     """
-    if len(output) < 2 or output.dim() < 2 or output.shape[1] < 2:
+    if len(output) < 2 or output.dim() < 2:
         return None
     precise = output.dtype.itemsize >= 4
     error, output = error.detach().double(), output.detach().double()
-    for name, derivative, customary in _known(output, y, loss_fn):
-        times = _ratio(error, derivative, 1e-3 if precise else _OFF)
-        if times is not None:
-            return Known(name, times, any(abs(times / one - 1) < _OFF for one in customary))
+    for o, e, t in _with_classes_first((output, error, y)):
+        for name, derivative, customary in _known(o, t, loss_fn) if o.shape[1] > 1 else ():
+            times = _ratio(e, derivative, 1e-3 if precise else _OFF)
+            if times is not None:
+                return Known(name, times, any(abs(times / one - 1) < _OFF for one in customary))
     return None
+
+
+def _with_classes_first(given: tuple[Tensor, ...]) -> list[tuple[Tensor, ...]]:
+    """An output, and all in its shape, read with its classes first and with them last: the loss shows which it is."""
+    output, *_ = given
+    if output.dim() < 3:
+        return [given]
+    return [given, tuple(t.movedim(-1, 1) if t.shape == output.shape else t for t in given)]
 
 
 def _known(

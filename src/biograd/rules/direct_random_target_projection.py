@@ -7,6 +7,7 @@ from annotated_types import Gt
 from torch import Tensor, nn
 
 from biograd.credit.chain.lesson import Lesson
+from biograd.credit.chain.places import Axis
 from biograd.credit.loss_terms import (
     PLAIN,
     Terms,
@@ -24,6 +25,7 @@ from biograd.rules.examples import CHAINS, Examples
 from biograd.rules.parts.chains import Inside
 from biograd.rules.parts.direct_feedback import DirectFeedback, Full, LowRank, Tiled
 from biograd.rules.parts.feedback_weights import Seed
+from biograd.rules.parts.places import Classes, Features, Layout, Places
 from biograd.settings import checked_settings
 
 
@@ -57,35 +59,43 @@ class DirectRandomTargetProjection(BlockRule):
         *,
         form: Full | LowRank | Tiled = Full(),
         scale: Annotated[float, Gt(0)] = 1.0,
+        places: Places = None,
+        features: Features = (),
+        classes: Classes = None,
         inside: Inside = None,
         seed: Seed = 0,
     ) -> None:
         super().__init__(net, inside=inside)
-        self.direct = DirectFeedback(net, sample, form=form, scale=scale, seed=seed)
+        layout = Layout(places=places, features=features, classes=classes)
+        self.direct = DirectFeedback(self.chain(net), sample, form, layout, scale=scale, seed=seed)
 
     def teaching_signals(self, lesson: Lesson) -> list[Tensor]:
-        """A signal for every hidden block; over the batch size, as the loss is a mean over it."""
+        """A signal for every hidden block; over the batch size, as the loss is a mean over it, and over its tokens."""
         # δ_l = −(B_l t) ∘ φ'(a_l)
         require_honoured(lesson.y, lesson.loss_fn)
-        t = aimed_at(lesson.y, lesson.error, terms_of(lesson.loss_fn))
-        return self.direct(t / -len(lesson.error), lesson.hidden)
+        t = aimed_at(lesson.y, lesson.error, terms_of(lesson.loss_fn), self.direct.source.axis or "first")
+        return self.direct.of_mean(-t, lesson.hidden)
 
 
-def aimed_at(y: Tensor, output: Tensor, terms: Terms = PLAIN) -> Tensor:
+def aimed_at(y: Tensor, output: Tensor, terms: Terms = PLAIN, classes: Axis = "first") -> Tensor:
     """Targets in the shape and dtype of the output: class indices as one-hot vectors, others as they are.
 
     Labels are as sharp as the loss wants them, and 0 for every class where the loss ignores them.
 
     Args:
-        y: class indices ``(batch,)``, or ``(batch, …)`` for an output ``(batch, classes, …)``; or as many
-            numbers as the output has.
+        y: class indices ``(batch, …)``, one for each place of the output; or as many numbers as the output has.
         output: whose shape and dtype to take.
         terms: what the loss says of labels.
+        classes: which axis of an example holds them, ``first`` in ``(batch, classes, …)``.
 
     Raises:
         UserMistake: the targets fit neither way.
     """
-    if are_labels_of(output, y) and output.shape[1] > 1:
+    if classes == "last" and output.dim() > 2:
+        is_like_output = y.shape == output.shape
+        t = aimed_at(y.movedim(-1, 1) if is_like_output else y, output.movedim(-1, 1), terms)
+        return t.movedim(1, -1)
+    if classes != "absent" and are_labels_of(output, y) and output.shape[1] > 1:
         t, ignored = targets(y, output.shape[1], output.dtype, terms), is_ignored(y, terms)
         return t if ignored is None else t.masked_fill(ignored.unsqueeze(1), 0)
     if y.shape == output.shape and y.is_floating_point() and output.dim() > 1:

@@ -28,7 +28,7 @@ def output_shapes(chain: Sequence[Block], sample: Tensor | None) -> list[torch.S
     x = _example(chain) if sample is None else sample[:1].detach().clone()  # in-place layers may overwrite it
     on_cuda = [x.device] if x.device.type == "cuda" else []  # forking every GPU's generator would warn
     shapes = []
-    with _evaluating(chain), torch.no_grad(), torch.random.fork_rng(on_cuda):
+    with evaluating(chain), torch.no_grad(), torch.random.fork_rng(on_cuda):
         for block in chain:
             try:
                 x = block(x)
@@ -50,7 +50,8 @@ def _example(chain: Sequence[Block]) -> Tensor:
 
 
 @contextmanager
-def _evaluating(chain: Sequence[Block]) -> Iterator[None]:
+def evaluating(chain: Sequence[Block]) -> Iterator[None]:
+    """Let blocks run in evaluation mode inside the context; flags are put back, also after an exception."""
     modules = [module for block in chain for layer in block.layers for module in layer.modules()]
     training = [module.training for module in modules]
     try:

@@ -44,6 +44,7 @@ __all__ = [
     "Weight",
     "WrittenOut",
     "enter",
+    "features_axis",
     "has_filters",
     "has_neurons",
     "how_weight_is_computed",
@@ -159,6 +160,19 @@ def neurons(layer: nn.Module) -> int:
 def neuron_axis(layer: nn.Module) -> int:
     """The axis of a layer's output along which its neurons lie: −1 if linear, 1 for channels."""
     return _neurons(layer).axis
+
+
+def features_axis(layer: nn.Module) -> int | None:
+    """The axis of a layer's output along which its features lie: −1 of a linear layer or a table, 1 for channels.
+
+    None where the layer's kind does not say.
+    """
+    kind = nearest_kind(layer)
+    if kind is None or kind.weight is None:
+        return (
+            -1 if kind is not None and isinstance(kind.feedback, Exact) and kind.feedback.is_table else None
+        )
+    return kind.weight.axis if kind.weight.neurons is None else kind.weight.neurons.axis
 
 
 def shares_weights(layer: nn.Module) -> bool:

@@ -65,6 +65,7 @@ class Weight:
         function: what the layer calls with input, weight and bias; torch-function modes see it.
         parse: takes a call of the function apart.
         neurons: how they are counted; None where one has no weights of its own.
+        axis: of the output, along which its features lie; that of the neurons unless given.
         matrices: how the weight is read; None where it cannot be.
         mirror: makes the transposed layer; None where there is none.
         input_shape: of a layer, the shape of one example that it takes; None where the layer does not fix it.
@@ -73,6 +74,7 @@ class Weight:
     function: Callable[..., Tensor]
     parse: Callable[..., Call]
     neurons: Neurons | None = None
+    axis: int | None = None
     matrices: Matrices | None = None
     mirror: Mirror | None = None
     input_shape: Callable[[Any], tuple[int, ...]] | None = None

@@ -132,7 +132,7 @@ LOCALLY_CONNECTED_TRANSPOSE = LayerKind(
     types=(LocallyConnectedTranspose2d,),
     place="opens",
     is_silent=True,
-    weight=Weight(function=locally_connected_transpose2d, parse=parse_locally_connected_transpose),
+    weight=Weight(function=locally_connected_transpose2d, parse=parse_locally_connected_transpose, axis=1),
 )
 
 BILINEAR = LayerKind(

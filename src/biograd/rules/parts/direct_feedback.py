@@ -1,4 +1,4 @@
-"""Random projections from the output straight to a hidden block, in the forms that convolutions call for."""
+"""Random projections from the output straight to a hidden block, in the forms that maps and sequences call for."""
 
 import math
 from abc import abstractmethod
@@ -6,24 +6,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-import torch
 from annotated_types import Gt
 from torch import Tensor, nn
 
-from biograd.credit.chain.blocks import blocks
+from biograd.credit.chain.blocks import Block
+from biograd.credit.chain.places import Laid
 from biograd.credit.chain.shapes import output_shapes
-from biograd.errors import UnsupportedNet
+from biograd.credit.chain.ways import Way, way_to
 from biograd.rules.parts.feedback_weights import draw_like
+from biograd.rules.parts.places import Layout
 from biograd.rules.parts.random_stream import RandomStream
 from biograd.settings import Strategy
 
 
 class FullProjection(nn.Module):
-    """``B e`` with a weight from every output to every unit.
+    """``B e``.
 
     Args:
-        units: shape of the block's output for one example.
-        outputs: number of outputs of the net.
+        units: how many numbers it gives.
+        outputs: how many it takes.
         scale: standard deviation of the entries of B.
         like: a tensor of the dtype and on the device of B.
         stream: what B is drawn from.
@@ -32,16 +33,14 @@ class FullProjection(nn.Module):
         B: ``(units, outputs)``, fixed.
     """
 
-    def __init__(
-        self, units: torch.Size, outputs: int, scale: float, like: Tensor, stream: RandomStream
-    ) -> None:
+    def __init__(self, units: int, outputs: int, scale: float, like: Tensor, stream: RandomStream) -> None:
         super().__init__()
-        self.register_buffer("B", _draw(like, (math.prod(units), outputs), scale, stream))
+        self.register_buffer("B", _draw(like, (units, outputs), scale, stream))
         self.B: Tensor
 
-    def forward(self, e: Tensor, hidden: Tensor) -> Tensor:
-        """A signal in the shape of ``hidden`` for ``e``, ``(…, outputs)``."""
-        return _in_shape_of(hidden, e @ self.B.t())
+    def forward(self, e: Tensor) -> Tensor:
+        """``(…, units)`` for ``(…, outputs)``."""
+        return e @ self.B.t()
 
 
 class LowRankProjection(nn.Module):
@@ -51,49 +50,29 @@ class LowRankProjection(nn.Module):
     """
 
     def __init__(
-        self, units: torch.Size, outputs: int, scale: float, like: Tensor, stream: RandomStream, rank: int
+        self, units: int, outputs: int, scale: float, like: Tensor, stream: RandomStream, rank: int
     ) -> None:
         super().__init__()
         # (U V)_ij sums rank products, each of variance scale² / rank
-        self.register_buffer("U", _draw(like, (math.prod(units), rank), 1.0, stream))
+        self.register_buffer("U", _draw(like, (units, rank), 1.0, stream))
         self.register_buffer("V", _draw(like, (rank, outputs), scale / math.sqrt(rank), stream))
         self.U: Tensor
         self.V: Tensor
 
-    def forward(self, e: Tensor, hidden: Tensor) -> Tensor:
-        """A signal in the shape of ``hidden`` for ``e``, ``(…, outputs)``."""
-        return _in_shape_of(hidden, e @ self.V.t() @ self.U.t())
-
-
-class TiledProjection(nn.Module):
-    """``B e`` for every channel, the same at every position, with ``channels · outputs`` numbers in memory.
-
-    Channels are the first dimension of an example, as in images. Where a block has no positions it is the full
-    matrix. Arguments as in `FullProjection`.
-    """
-
-    def __init__(
-        self, units: torch.Size, outputs: int, scale: float, like: Tensor, stream: RandomStream
-    ) -> None:
-        super().__init__()
-        self.register_buffer("B", _draw(like, (units[0], outputs), scale, stream))
-        self.B: Tensor
-
-    def forward(self, e: Tensor, hidden: Tensor) -> Tensor:
-        """A signal in the shape of ``hidden`` for ``e``, ``(…, outputs)``."""
-        signal = e @ self.B.t()  # (…, channels)
-        if signal.shape == hidden.shape:
-            return signal
-        positions = (1,) * (hidden.dim() - signal.dim())
-        return signal.view(*signal.shape, *positions).expand(hidden.shape)
+    def forward(self, e: Tensor) -> Tensor:
+        """``(…, units)`` for ``(…, outputs)``."""
+        return e @ self.V.t() @ self.U.t()
 
 
 class Form(Strategy):
     """Interface: what the projection to a block is made of."""
 
+    is_tiled: ClassVar[bool] = False
+    """Whether all places of a block are told the same, also where the projection is not one for all of them."""
+
     @abstractmethod
     def projection(
-        self, units: torch.Size, outputs: int, scale: float, like: Tensor, stream: RandomStream
+        self, units: int, outputs: int, scale: float, like: Tensor, stream: RandomStream
     ) -> nn.Module:
         """The projection to one block; arguments as in `FullProjection`."""
 
@@ -105,7 +84,7 @@ class Full(Form):
     name: ClassVar[str] = "full"
 
     def projection(
-        self, units: torch.Size, outputs: int, scale: float, like: Tensor, stream: RandomStream
+        self, units: int, outputs: int, scale: float, like: Tensor, stream: RandomStream
     ) -> FullProjection:
         """See `Form.projection`."""
         return FullProjection(units, outputs, scale, like, stream)
@@ -123,7 +102,7 @@ class LowRank(Form):
     rank: Annotated[int, Gt(0)] = 8
 
     def projection(
-        self, units: torch.Size, outputs: int, scale: float, like: Tensor, stream: RandomStream
+        self, units: int, outputs: int, scale: float, like: Tensor, stream: RandomStream
     ) -> LowRankProjection:
         """See `Form.projection`."""
         return LowRankProjection(units, outputs, scale, like, stream, self.rank)
@@ -131,52 +110,71 @@ class LowRank(Form):
 
 @dataclass(frozen=True, kw_only=True)
 class Tiled(Form):
-    """One signal a channel, the same at every position."""
+    """One signal a feature, the same at every place."""
 
     name: ClassVar[str] = "tiled"
+    is_tiled: ClassVar[bool] = True
 
     def projection(
-        self, units: torch.Size, outputs: int, scale: float, like: Tensor, stream: RandomStream
-    ) -> TiledProjection:
+        self, units: int, outputs: int, scale: float, like: Tensor, stream: RandomStream
+    ) -> FullProjection:
         """See `Form.projection`."""
-        return TiledProjection(units, outputs, scale, like, stream)
+        return FullProjection(units, outputs, scale, like, stream)
 
 
 class DirectFeedback(nn.Module):
     """One projection a hidden block, with entries of standard deviation ``scale / √outputs``.
 
     Args:
-        net: a chain, whose dtype and device they take.
+        chain: the blocks of a net, whose dtype and device they take.
         sample: one input, from which the shapes are taken; see `biograd.credit.chain.shapes.output_shapes`.
         form: of every projection.
+        layout: what the user says of places and of the axes beside them.
         scale: see above.
         seed: of all of them.
+        source: whose numbers are projected: those of the block at this index.
+
+    Attributes:
+        source: how these lie.
+        blocks: the projections.
     """
 
-    def __init__(self, net: nn.Module, sample: Tensor | None, *, form: Form, scale: float, seed: int) -> None:
+    def __init__(
+        self,
+        chain: Sequence[Block],
+        sample: Tensor | None,
+        form: Form,
+        layout: Layout,
+        *,
+        scale: float,
+        seed: int,
+        source: int = -1,
+    ) -> None:
         super().__init__()
-        shapes, like = output_shapes(blocks(net), sample), next(net.parameters())
+        laid, like = layout.of(chain, output_shapes(chain, sample)), next(chain[0].parameters())
         stream = RandomStream(seed)
-        outputs = math.prod(shapes[-1])
-        spread = scale / math.sqrt(outputs)
-        self._is_flat = all(len(shape) == 1 for shape in shapes)
+        self.source: Laid = laid[source]
+        self._ways: list[Way] = [
+            way_to(hidden, self.source, layout.places, is_tiled=form.is_tiled) for hidden in laid[:-1]
+        ]
         self.blocks = nn.ModuleList(
-            form.projection(units, outputs, spread, like, stream) for units in shapes[:-1]
+            form.projection(way.units, way.outputs, scale / math.sqrt(way.outputs), like, stream)
+            for way in self._ways
         )
 
     def forward(self, source: Tensor, hidden: Sequence[Tensor]) -> list[Tensor]:
-        """The projection of ``source``, a tensor in the shape of the net's output, to every hidden block."""
-        e = source if self._is_flat else source.flatten(1)
-        return [projection(e, h) for projection, h in zip(self.blocks, hidden, strict=True)]
+        """The projection of ``source``, a tensor in the shape of a block's output, to every hidden block."""
+        told = zip(self._ways, self.blocks, hidden, strict=True)
+        return [way(projection, source, h) for way, projection, h in told]
 
-
-def _in_shape_of(hidden: Tensor, signal: Tensor) -> Tensor:
-    if signal.numel() != hidden.numel():
-        raise UnsupportedNet(
-            f"a block's output is {tuple(hidden.shape[1:])}, {signal.numel() // len(signal)} units were seen when the "
-            "rule was made: make it with a sample of this size, or with form='tiled', which takes any"
-        )
-    return signal.view(hidden.shape)
+    def of_mean(self, source: Tensor, hidden: Sequence[Tensor]) -> list[Tensor]:
+        """As `forward`, averaged over the examples that the source holds: over places too, where each has its own."""
+        parts: dict[int, Tensor] = {}
+        for way in self._ways:
+            count = way.examples(source)
+            parts[count] = parts[count] if count in parts else source / count
+        told = zip(self._ways, self.blocks, hidden, strict=True)
+        return [way(projection, parts[way.examples(source)], h) for way, projection, h in told]
 
 
 def _draw(like: Tensor, shape: tuple[int, ...], scale: float, stream: RandomStream) -> Tensor:
