@@ -139,7 +139,8 @@ def test_direct_maps_go_from_every_output_to_every_unit():
     task = convolutional()
     rule = create("ddtp-linear", task)
     assert [tuple(direct.Q.shape) for direct in rule.decoders] == [(64, 3), (12, 3)]
-    assert rule.decoders[0](torch.ones(2, 3, dtype=torch.float64)).shape == (2, 4, 4, 4)
+    h, output = torch.zeros(2, 4, 4, 4), torch.ones(2, 3)
+    assert rule.decoders[0](output.double(), h.double()).shape == h.shape
 
 
 def test_direct_maps_are_measured_by_what_they_make_of_the_output():

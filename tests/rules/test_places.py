@@ -89,7 +89,11 @@ def of_tokens(loss_fn, output, y):
 cross_entropy = functools.partial(of_tokens, F.cross_entropy)
 
 
-CHAIN_RULES = ["dfa", "drtp"]
+CASES = [
+    *((name, {"form": form}) for name in ("dfa", "drtp") for form in FORMS),
+    *(("ddtp-linear", {}), ("ddtp-linear", {"regularization": 0.1}), ("pepita", {})),
+]
+CHAIN_RULES = ["dfa", "drtp", "ddtp-linear", "pepita"]
 
 
 def token_wise(seed=0, inside=IN, wide=WIDE, classes=K):
@@ -115,18 +119,18 @@ def assert_taught(got, blocks, x, signals):
 
 
 @pytest.mark.parametrize("sample", ["none", "given", "longer"])
-@pytest.mark.parametrize("form", FORMS, ids=str)
-@pytest.mark.parametrize("name", ["dfa", "drtp"])
-def test_each_token_is_taught_as_an_example_of_its_own_whatever_the_sample(name, form, sample):
+@pytest.mark.parametrize(("name", "settings"), CASES, ids=str)
+def test_each_token_is_taught_as_an_example_of_its_own_whatever_the_sample(name, settings, sample):
     net, (x, y) = token_wise(), tokens()
     shown = {"none": None, "given": x[:1], "longer": torch.zeros(1, 9, IN).double()}[sample]
-    got = gradients(biograd.rules.create(name, net, sample=shown, form=form), Task(net, x, y), cross_entropy)
-    alone = Task(net, x.flatten(0, 1), y.flatten())
-    expected = gradients(biograd.rules.create(name, net, form=form), alone)
-    assert_same(got, expected, tolerance=1e-13)
+    rule, other = (biograd.rules.create(name, net, sample=s, **settings) for s in (shown, None))
+    got = gradients(rule, Task(net, x, y), cross_entropy)
+    assert_same(got, gradients(other, Task(net, x.flatten(0, 1), y.flatten())), tolerance=1e-12)
+    mine, theirs = ({name: p.grad for name, p in r.named_parameters()} for r in (rule, other))
+    assert_same(mine, theirs, tolerance=1e-12)
 
 
-@pytest.mark.parametrize("name", ["dfa", "drtp"])
+@pytest.mark.parametrize("name", CHAIN_RULES)
 def test_as_many_tokens_as_features_and_classes_change_nothing(name):
     net, (x, y) = token_wise(inside=4, wide=4), tokens(length=4, inside=4)
     got = gradients(biograd.rules.create(name, net, sample=x[:1]), Task(net, x, y), cross_entropy)
@@ -134,9 +138,11 @@ def test_as_many_tokens_as_features_and_classes_change_nothing(name):
     assert_same(got, gradients(biograd.rules.create(name, net), alone), tolerance=1e-13)
 
 
-@pytest.mark.parametrize("form", ["full", "tiled"])
-@pytest.mark.parametrize("name", ["dfa", "drtp"])
-def test_where_the_output_has_no_tokens_all_are_told_of_it_over_the_root_of_their_number(name, form):
+POOLED = [("dfa", {"form": "tiled"}), ("dfa", {}), ("drtp", {}), ("ddtp-linear", {"alpha": 0.25})]
+
+
+@pytest.mark.parametrize(("name", "settings"), POOLED, ids=str)
+def test_where_the_output_has_no_tokens_all_are_told_of_it_over_the_root_of_their_number(name, settings):
     torch.manual_seed(0)
     blocks = [
         nn.Sequential(nn.Linear(IN, WIDE), nn.Tanh()),
@@ -144,15 +150,23 @@ def test_where_the_output_has_no_tokens_all_are_told_of_it_over_the_root_of_thei
     ]
     blocks = [block.double() for block in (*blocks, nn.Linear(8, K))]
     net, (x, _), y = nn.Sequential(*blocks), tokens(), torch.tensor([0, 3, 1, 2, 2])
-    rule = biograd.rules.create(name, net, sample=x[:1, :3], form=form)
+    rule = biograd.rules.create(name, net, sample=x[:1, :3], **settings)
     error, label = (net(x).softmax(1) - F.one_hot(y, K)) / N, -F.one_hot(y, K).double() / N
-    first, second = (
-        (error if name == "dfa" else label) @ projection.B.T for projection in rule.direct.blocks
-    )
+    # 2 α e of ddtp-linear, whose targets are α of each example's own gradient away
+    source = {"dfa": error, "drtp": label, "ddtp-linear": 2 * 0.25 * error}[name]
+    matrices = rule.decoders.parameters() if name == "ddtp-linear" else rule.direct.buffers()
+    first, second = (source @ matrix.detach().T for matrix in matrices)
     assert_taught(gradients(rule, Task(net, x, y)), blocks, x, [first[:, None] / math.sqrt(T), second, error])
 
 
-@pytest.mark.parametrize("name", ["dfa", "drtp"])
+def test_pepita_moves_every_token_by_the_pooled_error_over_the_root_of_their_number():
+    net, (x, _) = nn.Sequential(nn.Linear(IN, WIDE), nn.Tanh(), Mean(), nn.Linear(WIDE, K)).double(), tokens()
+    rule, error = biograd.Pepita(net, x[:1, :3]), torch.randn(N, K).double()
+    moved = x + (N * error @ rule.F.T)[:, None] / math.sqrt(T)
+    torch.testing.assert_close(rule.modulate(x, error), moved, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("name", CHAIN_RULES)
 def test_classes_may_stand_before_the_tokens(name):
     net, (x, y) = token_wise(), tokens()
     swapped = nn.Sequential(*net, Swap())
@@ -231,7 +245,7 @@ def test_a_net_that_gives_one_number_an_example_is_taught_as_one_that_gives_a_ve
     assert_same(got, expected, tolerance=1e-13)
 
 
-@pytest.mark.parametrize("name", ["dfa", "drtp"])
+@pytest.mark.parametrize("name", CHAIN_RULES)
 def test_a_number_a_token_without_an_axis_of_its_own_is_no_class(name):
     torch.manual_seed(0)
     column = nn.Sequential(nn.Linear(IN, WIDE), nn.Tanh(), nn.Linear(WIDE, 1)).double()
@@ -295,9 +309,9 @@ def refused(rule, net, x, y, loss_fn, message):
 
 
 SMALLER = [
-    ({"places": "all"}, r"an example's output is \(9, 4\), 28 numbers were seen.*places='own'"),
-    ({"places": "all", "form": "tiled"}, r"an example's output is \(9, 4\), 28 numbers"),
-    ({"places": "all", "error": "after"}, r"an example's output is \(9, 12\), 84 numbers"),
+    ({"places": "all"}, r"the output of block '5' is \(9, 4\), 28 numbers were seen.*places='own'"),
+    ({"places": "all", "form": "tiled"}, r"the output of block '5' is \(9, 4\), 28 numbers"),
+    ({"places": "all", "error": "after"}, r"the output of block '2' is \(9, 12\), 84 numbers"),
 ]
 
 
@@ -314,7 +328,7 @@ def test_an_output_that_runs_tokens_together_is_refused_without_a_sample():
     refused(
         *(biograd.DirectFeedbackAlignment(net), net, x, y),
         lambda output, y: F.cross_entropy(output.view(-1, K), y.flatten()),
-        "gives 28 classes a place, and 4 were seen when the rule was made",
+        "has 28 classes a place, and 4 were seen when the rule was made",
     )
 
 
@@ -331,10 +345,10 @@ def test_blocks_that_do_not_say_where_their_features_are_need_the_user_to():
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(IN, WIDE), Mixer(WIDE), nn.Linear(WIDE, K)).double()
     x, y = tokens()
-    with pytest.raises(biograd.UnsupportedNet, match=r"'1' gives \(7, 12\).*features='last' for") as caught:
+    with pytest.raises(biograd.UnsupportedNet, match=r"'1' is \(7, 12\).*features='last' for") as caught:
         biograd.DirectFeedbackAlignment(net, x[:1])
     assert "\n" not in str(caught.value)
-    with pytest.raises(biograd.UnsupportedNet, match=r"'1' gives \(7, 12\).*features='last' for"):
+    with pytest.raises(biograd.UnsupportedNet, match=r"'1' is \(7, 12\).*features='last' for"):
         biograd.DirectFeedbackAlignment(net).assign_credit(net, x, y, cross_entropy)
     told = gradients(
         biograd.DirectFeedbackAlignment(net, x[:1], features="last"), Task(net, x, y), cross_entropy
@@ -348,7 +362,7 @@ def test_axes_may_be_given_block_by_block_and_must_then_be_as_many():
     rule = biograd.rules.create("dfa", net, sample=x[:1], features="last,first")
     assert [p.B.shape for p in rule.direct.blocks] == [(WIDE, K), (WIDE * T, K * T)]
     with pytest.raises(
-        biograd.UserMistake, match="features got 3 axes, and the net has 2 hidden blocks, 0, 2"
+        biograd.UserMistake, match="features got 3 axes, and the net has 2 hidden blocks: give one"
     ):
         biograd.DirectFeedbackAlignment(net, x[:1], features=("last",) * 3)
 

@@ -6,11 +6,12 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from biograd.credit.back.decoders import Site, decoded
 from biograd.credit.chain.blocks import layers_of
 from biograd.credit.chain.ledger import Root
 from biograd.credit.chain.lesson import Lesson, perturbed_outputs
 from biograd.credit.chain.passages import run_detached
+from biograd.credit.chain.shapes import output_shapes
+from biograd.credit.chain.ways import Way, way_to
 from biograd.credit.side_effects import without_side_effects
 from biograd.rules.base import ErrorWeights, Family
 from biograd.rules.block_rule import BlockRule
@@ -18,12 +19,13 @@ from biograd.rules.parts.chains import Inside
 from biograd.rules.parts.decoders import (
     PositiveNoise,
     Regularization,
-    decoder_places,
     relative_error,
+    require_hidden_block,
 )
 from biograd.rules.parts.epoch import Schedule, turns
 from biograd.rules.parts.feedback_weights import Seed
 from biograd.rules.parts.first_target import Alpha, Step, step_against
+from biograd.rules.parts.places import Classes, Features, Layout, Places
 from biograd.rules.parts.random_stream import RandomStream
 from biograd.settings import checked_settings
 
@@ -46,8 +48,10 @@ class DirectDifferenceTargetPropagation(BlockRule):
     :math:`Q_l = J_{\bar f}^\top (J_{\bar f} J_{\bar f}^\top + \lambda I)^{-1}`, the damped pseudo-inverse of the net
     above, and targets are Gauss-Newton steps of the activities. Otherwise Q is one matrix for all examples. Noise of
     every hidden block runs to the output, which takes (L - 1) L / 2 block runs a batch; targets wait for the output
-    alone. ``alpha`` and ``noise`` are those of the authors' configuration for MNIST; their ``step`` is ``mean``.
-    Reference: Meulemans, Carzaniga, Suykens, Sacramento & Grewe 2020.
+    alone. Of tokens one Q serves all, as in `DirectFeedbackAlignment`: each is told of the difference at its own, or of
+    the pooled one over √tokens, and Q's loss is averaged over them. ``alpha`` and ``noise`` are those of the authors'
+    configuration for MNIST; their ``step`` is ``mean``. Reference: Meulemans, Carzaniga, Suykens, Sacramento & Grewe
+    2020.
 
     Args:
         net: a chain of two blocks or more; see `biograd.credit.chain.blocks`.
@@ -79,6 +83,9 @@ class DirectDifferenceTargetPropagation(BlockRule):
         noise: PositiveNoise = 0.0908,
         regularization: Regularization = 0.0,
         schedule: Schedule = "parallel",
+        places: Places = None,
+        features: Features = (),
+        classes: Classes = None,
         inside: Inside = None,
         seed: Seed = 0,
     ) -> None:
@@ -86,15 +93,22 @@ class DirectDifferenceTargetPropagation(BlockRule):
         self._stream = RandomStream(seed)
         self._step: Step = step
         self._alpha, self._noise, self._regularization = alpha, noise, regularization
-        places, generator = decoder_places(net, sample), self._stream.next("cpu")
-        self.decoders = nn.ModuleList(DirectMap(place, places[-1], generator) for place in places)
+        chain, layout = self.chain(net), Layout(places=places, features=features, classes=classes)
+        require_hidden_block(chain)
+        *hidden, output = layout.of(chain, output_shapes(chain, sample))
+        like, generator = next(chain[-1].parameters()), self._stream.next("cpu")
+        self._ways = [way_to(laid, output, places) for laid in hidden]
+        self.decoders = nn.ModuleList(DirectMap(way, like, generator) for way in self._ways)
 
     def teaching_signals(self, lesson: Lesson) -> list[Tensor]:
         r""":math:`2 (h_l - \hat h_l) / B` for every hidden block, the derivative of its local loss."""
         # h_L − ĥ_L = α ∂ℒ/∂h_L
         difference = step_against(lesson.error, self._alpha, self._step, lesson.counted)
         # h_l − ĥ_l = Q_l (h_L − ĥ_L)
-        return [direct(difference).mul_(2 / len(lesson.x)) for direct in self.decoders]
+        return [
+            direct(difference, h) * (2 / len(lesson.x))
+            for direct, h in zip(self.decoders, lesson.hidden, strict=True)
+        ]
 
     @torch.no_grad()
     def own_lessons(self, lesson: Lesson) -> Iterator[Root]:
@@ -102,11 +116,11 @@ class DirectDifferenceTargetPropagation(BlockRule):
         hidden, h_L = [h.detach() for h in lesson.hidden], lesson.outputs[-1].detach()
         noise = self._stream.normal_like(hidden, self._noise)
         moved = perturbed_outputs(lesson, noise)  # f̄_l(h_l + σε)
-        scale = 2 / (self._noise**2 * len(h_L))
-        for direct, moved_output, epsilon in zip(self.decoders, moved, noise, strict=True):
+        for direct, way, moved_output, epsilon in zip(self.decoders, self._ways, moved, noise, strict=True):
             # ‖Q_l (f̄_l(h_l + σε) − h_L) − σε‖² / σ²
-            together, (back,) = decoded(direct, [moved_output - h_L])
-            yield Root(together, (back - epsilon).mul_(scale))
+            with torch.enable_grad():
+                back = direct(moved_output - h_L, epsilon)
+            yield Root(back, (back.detach() - epsilon).mul_(2 / (self._noise**2 * way.examples(h_L))))
             if self._regularization:  # λ ‖Q_l‖²
                 Q = direct.get_parameter("Q")
                 yield Root(Q, Q * (2 * self._regularization), has_examples=False)
@@ -120,30 +134,29 @@ class DirectDifferenceTargetPropagation(BlockRule):
         chain = self.chain(net)
         with without_side_effects(layers_of(chain), x.device):
             *hidden, output = run_detached(chain, x, lambda block: False)
-        errors = [relative_error(h, Q(output)) for h, Q in zip(hidden, self.decoders, strict=True)]
+        errors = [relative_error(h, Q(output, h)) for h, Q in zip(hidden, self.decoders, strict=True)]
         return {block.name: error for block, error in zip(chain[1:], errors, strict=True)}
 
 
 class DirectMap(nn.Module):
-    """A matrix from all outputs of a net to all units of a block.
+    """A matrix from the outputs of a net to the units of a block.
 
     Args:
-        place: the block is the one below this.
-        top: where the net's output is.
+        way: how it leads there.
+        like: a tensor of its dtype and on its device.
         generator: of its numbers at the start.
 
     Attributes:
         Q: ``(units, outputs)``.
     """
 
-    def __init__(self, place: Site, top: Site, generator: torch.Generator) -> None:
+    def __init__(self, way: Way, like: Tensor, generator: torch.Generator) -> None:
         super().__init__()
-        like = next(top.block.parameters())
-        Q = torch.empty(place.wanted.numel(), top.given.numel(), device=generator.device)
+        Q = torch.empty(way.units, way.outputs, device=generator.device)
         nn.init.xavier_normal_(Q, generator=generator)
         self.Q = nn.Parameter(Q.to(device=like.device, dtype=like.dtype))
-        self._units = place.wanted
+        self._way = way
 
-    def forward(self, difference: Tensor) -> Tensor:
-        """``(batch, *units)`` for ``(batch, *outputs)``."""
-        return (difference.flatten(1) @ self.Q.t()).unflatten(1, self._units)
+    def forward(self, difference: Tensor, hidden: Tensor) -> Tensor:
+        """In the shape of ``hidden``, what the block gives, for a difference in that of the net's output."""
+        return self._way(lambda d: d @ self.Q.t(), difference, hidden)

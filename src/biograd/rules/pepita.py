@@ -15,7 +15,9 @@ from biograd.credit.chain.blocks import Block, layers_of, run_layers, spared
 from biograd.credit.chain.ledger import Ledger, Root
 from biograd.credit.chain.lesson import output_error, own_error
 from biograd.credit.chain.parameter_hooks import without_parameter_hooks
+from biograd.credit.chain.places import Laid, axis_of_input
 from biograd.credit.chain.shapes import output_shapes
+from biograd.credit.chain.ways import way_to
 from biograd.credit.full_precision import full_precision, is_lowered, widened
 from biograd.credit.kinds import has_neurons, input_shape, positions_sharing
 from biograd.credit.loss_terms import by_example, importance
@@ -27,6 +29,7 @@ from biograd.rules.blockwise import Blockwise
 from biograd.rules.examples import CHAINS, Examples
 from biograd.rules.parts.chains import Inside, suggesting_rules_for_any_net
 from biograd.rules.parts.feedback_weights import Distribution, Seed, draw_like
+from biograd.rules.parts.places import Classes, Layout, Places
 from biograd.rules.parts.random_stream import RandomStream
 from biograd.settings import checked_settings
 
@@ -51,6 +54,9 @@ class Pepita(Blockwise):
     Scale and shift of a normalisation right behind a layer learn from the same difference; those behind a nonlinearity
     do not learn. There is no limit in which the rule is backpropagation.
 
+    Where the first layer takes features last, as in sequences (batch, tokens, features), one F serves all tokens: each
+    is moved by the error at its own, or by the pooled one over √tokens.
+
     Reference: Dellaferrera & Kreiman, *Error-driven input modulation: solving the credit assignment problem without
     a backward pass*, ICML 2022.
 
@@ -59,6 +65,8 @@ class Pepita(Blockwise):
         sample: one input, batch of one; not needed where the net is a chain of linear layers alone.
         scale: of F: its entries have the standard deviation ``scale`` √(2 / inputs), in units of the input.
         distribution: of the entries of F, ``uniform`` or ``normal``.
+        features: which axis of an input holds them, ``last`` for (tokens, features) and ``first`` for (channels,
+            positions); unless given, as the first layer takes them.
         readout_error: what the output layer learns from: the error of the second pass (``modulated``) or of the first
             (``standard``).
         seed: of F.
@@ -88,6 +96,9 @@ class Pepita(Blockwise):
         scale: Annotated[float, Gt(0)] = 0.05,
         distribution: Distribution = "uniform",
         readout_error: ReadoutError = "modulated",
+        places: Places = None,
+        features: Literal["first", "last"] | None = None,
+        classes: Classes = None,
         inside: Inside = None,
         seed: Seed = 0,
     ) -> None:
@@ -95,8 +106,12 @@ class Pepita(Blockwise):
         self.readout_error: ReadoutError = readout_error
         chain = self.chain(net)
         _require_taught(chain)
-        outputs, inputs = math.prod(output_shapes(chain, sample)[-1]), _inputs(chain, sample)
-        like = next(net.parameters()).detach().new_empty((inputs, outputs))
+        shape = _input_shape(chain, sample)
+        source = Layout(classes=classes).of(chain, output_shapes(chain, sample))[-1]
+        entry = Laid("the input", shape, features or axis_of_input(chain[0]))
+        self._way = way_to(entry, source, places or ("all" if entry.axis is None else None))
+        inputs = self._way.units
+        like = next(net.parameters()).detach().new_empty((inputs, self._way.outputs))
         drawn = draw_like(like, scale * math.sqrt(2 / inputs), distribution, RandomStream(seed).next("cpu"))
         self.register_buffer("F", drawn)
         self.F: Tensor
@@ -158,14 +173,9 @@ class Pepita(Blockwise):
         Raises:
             UnsupportedNet: inputs of another size than that F was made for.
         """
-        if x[0].numel() != len(self.F):
-            raise UnsupportedNet(
-                f"F was made for inputs of {len(self.F)} numbers, and these have {x[0].numel()}: make the rule with a "
-                "sample of this size"
-            )
         # hᵉ_0 = x + F e; of the mean loss each example's derivative is 1/B of its own
-        e = (error.to(self.F.dtype) * len(x)).flatten(1)
-        return x + (e @ self.F.t()).view_as(x).to(x.dtype)
+        e = error.to(self.F.dtype) * self._way.examples(error)
+        return x + self._way(lambda e: e @ self.F.t(), e, x).to(x.dtype)
 
 
 def _first_pass(chain: Sequence[Block], x: Tensor) -> tuple[list[Tensor], Tensor]:
@@ -230,13 +240,13 @@ def _parameters(layers: Iterable[nn.Module]) -> list[nn.Parameter]:
     return [parameter for layer in layers for parameter in layer.parameters()]
 
 
-def _inputs(chain: Sequence[Block], sample: Tensor | None) -> int:
-    """How many numbers an input has."""
+def _input_shape(chain: Sequence[Block], sample: Tensor | None) -> torch.Size:
+    """The shape of an input."""
     if sample is not None:
-        return sample[0].numel()
+        return sample.shape[1:]
     shape = input_shape(chain[0].opening)
     assert shape is not None  # output_shapes saw to it
-    return math.prod(shape)
+    return torch.Size(shape)
 
 
 def _require_taught(chain: Sequence[Block]) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from biograd.credit.chain.blocks import Block, run_layers
 from biograd.credit.chain.shapes import evaluating
-from biograd.credit.kinds import Opaque, features_axis, nearest_kind
+from biograd.credit.kinds import Opaque, features_axis, is_unit_by_unit, nearest_kind
 from biograd.credit.side_effects import without_side_effects
 from biograd.errors import UnsupportedNet
 
@@ -27,13 +27,13 @@ class Laid:
     """How the numbers of an example lie in what a block gives.
 
     Attributes:
-        name: of the block.
+        what: lies so, for messages: a block, or the input.
         shape: of an example, as it was when the rule was made.
         axis: where the features are; None where the block's layers do not say.
         setting: the name of the setting that says so, for messages.
     """
 
-    name: str
+    what: str
     shape: torch.Size
     axis: Axis | None
     setting: str = "features"
@@ -83,9 +83,9 @@ class Laid:
         """
         if self.axis is None:
             raise UnsupportedNet(
-                f"block {self.name!r} gives {tuple(shape or self.shape)} for an example, and its layers do not say "
-                f"which axis holds {self.setting}: {self.setting}='last' for (tokens, {self.setting}), "
-                f"{self.setting}='first' for ({self.setting}, positions)"
+                f"{self.what} is {tuple(shape or self.shape)} for an example, and its layers do not say which axis "
+                f"holds {self.setting}: {self.setting}='last' for (tokens, {self.setting}), {self.setting}='first' for "
+                f"({self.setting}, positions)"
             )
 
 
@@ -105,6 +105,13 @@ def axis_of(block: Block, shape: torch.Size) -> Axis | None:
     if all(_keeps_axes(layer) for layer in block.following):
         return _named(block.opening)
     return _axis_behind(block)
+
+
+def axis_of_input(block: Block) -> Axis | None:
+    """Where the first block of a chain takes its features; None where its layers do not say, or may move them."""
+    if features_axis(block.opening) is None or not all(is_unit_by_unit(layer) for layer in block.leading):
+        return None
+    return _named(block.opening)
 
 
 def _named(layer: nn.Module) -> Axis:

@@ -88,7 +88,7 @@ class OwnPlace(Way):
         for laid, found, expected in ((self.source, e, self.outputs), (self.hidden, h, self.units)):
             if found.shape[-1] != expected:
                 raise UnsupportedNet(
-                    f"block {laid.name!r} gives {found.shape[-1]} {laid.setting} a place, and {expected} were seen "
+                    f"{laid.what} has {found.shape[-1]} {laid.setting} a place, and {expected} were seen "
                     f"when the rule was made: make it with a sample of this size; {laid.setting}='first' or 'last' "
                     "says which axis holds them"
                 )
@@ -119,8 +119,9 @@ class AllPlaces(Way):
         e = _flat(source, self)
         if hidden.numel() != len(hidden) * self.units:
             raise UnsupportedNet(
-                f"a block's output is {tuple(hidden.shape[1:])}, {self.units} units were seen when the rule was made: "
-                "make it with a sample of this size, or with form='tiled' or places='own', which take any"
+                f"{self.hidden.what} is {tuple(hidden.shape[1:])}, {self.units} units were seen when the rule was "
+                "made: make it with a sample of this size, or with places='own', which takes any (of dfa and drtp "
+                "form='tiled' too)"
             )
         return matrix(e).view(hidden.shape)
 
@@ -180,7 +181,7 @@ def way_to(hidden: Laid, source: Laid, places: Told | None, *, is_tiled: bool = 
 def no_place_of_its_own(hidden: Laid, here: torch.Size, there: torch.Size) -> UnsupportedNet:
     """What is raised where a block and a source have other places."""
     return UnsupportedNet(
-        f"block {hidden.name!r} has the places {tuple(here)} and what it is told of {tuple(there)}, so that none has "
+        f"{hidden.what} has the places {tuple(here)} and what it is told of {tuple(there)}, so that none has "
         "its own there: places='all' with a sample tells each of all, for inputs of the sample's size"
     )
 
@@ -189,7 +190,7 @@ def _flat(source: Tensor, way: Way) -> Tensor:
     """A source as ``(batch, numbers)``."""
     if source.numel() != len(source) * way.outputs:
         raise UnsupportedNet(
-            f"an example's output is {tuple(source.shape[1:])}, {way.outputs} numbers were seen when the rule was "
-            "made: make it with a sample of this size, or with places='own', which takes any"
+            f"{way.source.what} is {tuple(source.shape[1:])}, {way.outputs} numbers were seen when the rule was made: "
+            "make it with a sample of this size, or with places='own', which takes any"
         )
     return source if source.dim() == 2 else source.reshape(len(source), -1)

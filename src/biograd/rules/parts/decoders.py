@@ -186,11 +186,7 @@ def decoder_places(net: nn.Module, sample: Tensor | None, auxiliary: int = 0) ->
         UnsupportedNet: no chain of two blocks, or auxiliary outputs beside something else than a vector.
     """
     chain = blocks(net)
-    if len(chain) < 2:
-        raise UnsupportedNet(
-            f"the net has one block, {chain[0].name!r}, and no hidden one to set a target for: add a hidden layer, or "
-            "use the rule bp"
-        )
+    require_hidden_block(chain)
     *rest, last = sites(chain, sample)
     if auxiliary and len(last.given) > 1:
         raise UnsupportedNet(
@@ -198,6 +194,19 @@ def decoder_places(net: nn.Module, sample: Tensor | None, auxiliary: int = 0) ->
             "classes: end the net in pooling or nn.Flatten, or use the rule sdtp"
         )
     return [*rest, replace(last, auxiliary=auxiliary)]
+
+
+def require_hidden_block(chain: Sequence[Block]) -> None:
+    """Refuse a chain of one block.
+
+    Raises:
+        UnsupportedNet: it has no hidden one.
+    """
+    if len(chain) < 2:
+        raise UnsupportedNet(
+            f"the net has one block, {chain[0].name!r}, and no hidden one to set a target for: add a hidden layer, or "
+            "use the rule bp"
+        )
 
 
 def relative_error(h: Tensor, back: Tensor) -> float:

@@ -62,7 +62,8 @@ class Layout:
             UserMistake: axes were given for another number of blocks.
         """
         *hidden, last = [
-            Laid(block.name, s, axis_of(block, s)) for block, s in zip(chain, shapes, strict=True)
+            Laid(f"the output of block {block.name!r}", s, axis_of(block, s))
+            for block, s in zip(chain, shapes, strict=True)
         ]
         last = replace(last, axis=self.classes or last.axis, setting="classes")
         return [*self._stated(hidden), last]
@@ -70,8 +71,8 @@ class Layout:
     def _stated(self, hidden: list[Laid]) -> list[Laid]:
         if len(self.features) not in (0, 1, len(hidden)):
             raise UserMistake(
-                f"features got {len(self.features)} axes, and the net has {len(hidden)} hidden blocks, "
-                f"{', '.join(laid.name for laid in hidden)}: give one for all, or one for each"
+                f"features got {len(self.features)} axes, and the net has {len(hidden)} hidden blocks: "
+                "give one for all, or one for each"
             )
         axes = self.features * len(hidden) if len(self.features) == 1 else self.features
         return [replace(laid, axis=axis) for laid, axis in zip(hidden, axes, strict=True)] if axes else hidden
