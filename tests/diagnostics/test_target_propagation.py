@@ -299,7 +299,8 @@ def test_a_rule_that_offers_nothing_of_all_this_has_none_of_the_rows():
     assert reconstruction_losses(net, rule, x) == orthogonalities(net, rule) == {}
     assert feedback_angles(net, rule) == error_cosines(net, rule, x, y, F.cross_entropy) == {}
     quantities = {row["quantity"] for row in measure(net, rule, x, y, F.cross_entropy)}
-    assert quantities == {"gradient_angle", "norm_ratio", "update_norm", "reference_norm", "seconds"}
+    of_updates = {"gradient_angle", "norm_ratio", "update_norm", "reference_norm"}
+    assert quantities == {*of_updates, "activity", "seconds"}
 
 
 def test_measure_puts_what_each_function_gives_into_rows():

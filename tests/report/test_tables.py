@@ -7,6 +7,7 @@ import statistics
 import pytest
 from rich.console import Console
 
+from biograd.records import append_line
 from biograd.report.cells import brief_name_of
 from biograd.report.differences import configuration
 from biograd.report.table import Table
@@ -78,6 +79,19 @@ def test_a_table_of_one_task_names_it_once_and_fits_a_terminal(make_run, tmp_pat
     assert sum(table.cells[0].data in line for line in lines) == 1
     row = next(line for line in lines if line.strip().startswith("shallow"))
     assert row.count("±") == 3
+
+
+def test_a_block_whose_activity_grew_more_than_fiftyfold_is_named(make_run, tmp_path):
+    for rule, factor in (("bp", 40), ("dfa", 60)):
+        for seed in (0, 1):
+            folder = make_run(tmp_path / f"{rule}{seed}", rule, seed)
+            for step, block, value in ((0, "a", 1.0), (0, "b", 0.5), (9, "a", factor + seed), (9, "b", 1.0)):
+                row = {"step": step, "epoch": 1, "quantity": "activity", "layer": block, "value": value}
+                append_line(folder / "diagnostics.jsonl", row)
+    table = Table.below(tmp_path)
+    assert [entry.text for entry in column(table, "growth").entries] == ["—", "60 × in a"]
+    assert table.cells[1].growth["a"].mean == pytest.approx(60.5)
+    assert table.cells[1].growth["b"].mean == pytest.approx(2.0)
 
 
 def test_all_tables_name_the_runs_that_are_left_out(table):

@@ -1,5 +1,6 @@
 """What a rule does to a net on one batch, beside backpropagation: one quantity a file, no trace left."""
 
+from biograd.diagnostics.activity import activities
 from biograd.diagnostics.angle import angle
 from biograd.diagnostics.error_cosine import error_cosines
 from biograd.diagnostics.feedback_angle import feedback_angles
@@ -13,6 +14,7 @@ from biograd.diagnostics.updates import Updates, updates
 
 __all__ = [
     "Updates",
+    "activities",
     "angle",
     "error_cosines",
     "feedback_angles",

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import nn
 
+from biograd.diagnostics.activity import activities
 from biograd.diagnostics.error_cosine import error_cosines
 from biograd.diagnostics.feedback_angle import feedback_angles
 from biograd.diagnostics.gradient_angle import angles_between
@@ -29,6 +30,7 @@ def measure(net: nn.Module, rule: Rule, x: Any, y: Any, loss_fn: Loss) -> list[d
         - ``feedback_angle``: see `feedback_angles`; degrees; of the feedback weights as they are now,
           where an error travels through them.
         - ``error_cosine``: see `error_cosines`; of rules that send errors back through weights of their own.
+        - ``activity``, by block: see `activities`; what it has grown by is the ratio to an earlier one.
         - ``target_distance``, by block: see `target_distances`; of rules that set targets.
         - ``reconstruction_loss``, by block: see `reconstruction_losses`; of rules with decoders.
         - ``orthogonality``: see `orthogonalities`; of rules that invert weights.
@@ -46,6 +48,7 @@ def measure(net: nn.Module, rule: Rule, x: Any, y: Any, loss_fn: Loss) -> list[d
         "reference_norm": reference,
         "feedback_angle": feedback_angles(net, rule, x),
         "error_cosine": error_cosines(net, rule, x, y, loss_fn),
+        "activity": activities(net, x),
         "target_distance": target_distances(net, rule, x, y, loss_fn),
         "reconstruction_loss": reconstruction_losses(net, rule, x),
         "orthogonality": orthogonalities(net, rule),

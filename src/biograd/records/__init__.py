@@ -27,6 +27,7 @@ from biograd.records.files import (
     truncate_lines,
     write_json,
 )
+from biograd.records.growth import GROWN
 from biograd.records.packing import Packed, pack, unpack
 from biograd.records.places import exists, folders, is_packed, read_bytes, refuse_packed, unpacked
 from biograd.records.reading import read_row, read_rows
@@ -42,6 +43,7 @@ __all__ = [
     "CONFIG",
     "DIAGNOSTICS",
     "ENVIRONMENT",
+    "GROWN",
     "METRICS",
     "OWN",
     "REFERENCE",

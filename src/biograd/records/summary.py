@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
+from biograd.records.growth import growth
 from biograd.records.run import OWN, REFERENCE, Run
 from biograd.records.schema import number
 
@@ -104,6 +105,13 @@ class Cell:
     def seconds(self) -> Spread:
         """Seconds of training."""
         return self.spread("seconds")
+
+    @property
+    def growth(self) -> dict[str, Spread]:
+        """What the activity of each block has grown by, in order; of the runs that are done, or of all when none is."""
+        grown = [growth(run.diagnostics) for run in self.with_status("done") or self.runs]
+        blocks = dict.fromkeys(block for one in grown for block in one)
+        return {block: spread(one[block] for one in grown if block in one) for block in blocks}
 
     @property
     def seeds(self) -> list[int]:

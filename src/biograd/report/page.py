@@ -14,6 +14,7 @@ from markupsafe import Markup
 from biograd.errors import UserMistake
 from biograd.records import Cell, Run, StudyOutcome, atomic_write, make_folder, read_study, search, unpacked
 from biograd.report import figures, study, tables
+from biograd.report.activity import activity
 from biograd.report.alignment import alignment
 from biograd.report.cells import name_of, short
 from biograd.report.differences import configuration, environments, warnings
@@ -121,6 +122,7 @@ def _sections(table: Table, attacked: Table) -> list[dict[str, Any]]:
         ("accuracy", "Accuracy", figures.accuracy_by_rule(table)),
         ("curves", "Learning curves", figures.learning_curves(table)),
         ("alignment", "Alignment with backpropagation", alignment(table)),
+        ("activity", "Activity of blocks", activity(table)),
         ("targets", "Targets, decoders and inverses", targets(table)),
         ("robustness", "Robustness", robustness(attacked)),
         ("cost", "Cost", figures.cost_by_rule(table)),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from biograd.printable import printable
-from biograd.records import Cell, Spread
+from biograd.records import GROWN, Cell, Spread
 from biograd.report.cells import brief_name_of, percent, seconds_text, short, state_of
 from biograd.report.table import Table, Task
 
@@ -40,7 +40,9 @@ def summary_columns(table: Table) -> list[Column]:
 
     ``seeds`` counts those that finished, and says what did not, or was stopped early. Accuracies are in percent, mean ±
     sample standard deviation over seeds, balanced accuracy (the mean over both sides) where one class is told from the
-    rest; ``Δ bp`` is the difference of the means in percentage points, ``× bp`` the ratio of the mean training seconds.
+    rest; ``growth`` names the block whose activity has grown most while a run lasted, where that is more than fiftyfold
+    and was measured; ``Δ bp`` is the difference of the means in percentage points, ``× bp`` the ratio of the mean
+    training seconds.
     Where no run has read the test set, balanced accuracy and differences are those of the validation part.
     """
     cells, placed = table.cells, [(task, cell) for task in table.tasks for cell in task.cells]
@@ -54,6 +56,7 @@ def summary_columns(table: Table) -> list[Column]:
         _numbers("balanced accuracy %", [_balanced(*one) for one in placed]),
         _numbers("Δ bp", [_difference(*one) for one in placed]),
         _numbers("validation accuracy %", [_percent(cell.spread("validation_accuracy")) for cell in cells]),
+        _numbers("growth", [_growth(cell) for cell in cells]),
         _numbers("seconds", [_seconds(cell.seconds) for cell in cells]),
         _numbers("× bp", [_ratio(*one) for one in placed]),
     ]
@@ -206,6 +209,13 @@ def _balanced(task: Task, cell: Cell) -> Entry:
     if cell.one_vs_rest is None:
         return Entry(MISSING, None)
     return _percent(cell.spread(task.accuracy_shown.replace("accuracy", "balanced_accuracy")))
+
+
+def _growth(cell: Cell) -> Entry:
+    """The block whose activity has grown most, where that is more than fiftyfold."""
+    means = {block: spread.mean for block, spread in cell.growth.items() if spread.mean is not None}
+    block, most = max(means.items(), key=lambda one: one[1], default=("", 0.0))
+    return Entry(f"{most:,.0f} × in {block}", most) if most > GROWN else Entry(MISSING, None)
 
 
 def _seconds(spread: Spread) -> Entry:
