@@ -112,7 +112,7 @@ def lacks(name: str) -> list[str]:
         "equation": r"\$\$.*delta_l",
         **{heading: rf"\n## {heading}\n\n" for heading in headings},
         "table of settings": rf"```\{{settings\}} {name}\n",
-        **({} if name == "shallow" else {"reference": r"\n## References?\n\n\w"}),
+        **({} if name in ("shallow", "frozen") else {"reference": r"\n## References?\n\n\w"}),
     }
     return [part for part, pattern in parts.items() if not re.search(pattern, card)]
 

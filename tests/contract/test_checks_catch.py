@@ -648,6 +648,12 @@ class SaysItTeachesTheLastLayerOnly(Backpropagation):
     teaches_hidden_layers = False
 
 
+@caught_by(learning.check_moves_hidden_layers, "says that these are untaught, but moves 0.weight")
+class SaysItLeavesAMatrixAsItIs(Backpropagation):
+    def untaught(self, net, x):
+        return {"0.weight"}
+
+
 @caught_by(learning.check_advises_on_optimizers, "must return a list of lines, got None")
 class AdvisesNothing(Backpropagation):
     def check_optimizer(self, optimizer, steps):

@@ -16,7 +16,7 @@ FAMILIES = {
     **dict.fromkeys(("tp", "itp", "gait-prop", "dtp", "sdtp", "ao-sdtp"), "target propagation"),
     **dict.fromkeys(("drl", "ddtp-linear", "l-drl"), "target propagation"),
     **dict.fromkeys(("stdp-association", "softhebb", "forward-forward", "pepita"), "local"),
-    "shallow": "baseline",
+    **dict.fromkeys(("frozen", "shallow"), "baseline"),
 }
 LAYERS = ("0.weight", "2.weight", "4.weight")
 ENVIRONMENT = {

@@ -67,7 +67,7 @@ RULES = {
     "direct feedback": ["dfa", "drtp"],
     "target propagation": ["ao-sdtp", "ddtp-linear", "drl", "dtp", "gait-prop", "itp", "l-drl", "sdtp", "tp"],
     "local": ["forward-forward", "pepita", "softhebb", "stdp-association"],
-    "baseline": ["shallow"],
+    "baseline": ["frozen", "shallow"],
     "own": ["mine", "yours"],
 }
 ALL = [rule for rules in RULES.values() for rule in rules]

@@ -71,8 +71,9 @@ def test_it_is_taught_or_refused_by_name_when_the_rule_is_made(rule, kind):
     for _ in range(2):
         made.assign_credit(net, X, Y, F.cross_entropy)
     if rule != "shallow":
-        untaught = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.any()]
-        assert untaught == []
+        untaught = {name for name, p in net.named_parameters() if p.grad is None or not p.grad.any()}
+        assert untaught == (set() if made.untaught is None else made.untaught(net, X))
+        assert {name.partition(".")[0] for name in untaught} == ({"2"} if rule == "frozen" else set())
 
 
 @pytest.mark.parametrize("rule", [name for name in rules.REGISTRY.built_in() if name not in READS_WEIGHTS])

@@ -12,11 +12,12 @@ from biograd.credit import unwrap
 from biograd.credit.chain.blocks import blocks
 from biograd.credit.isolation import isolated
 from biograd.credit.kinds import nearest_weight
+from biograd.credit.structures import called, copied
 from biograd.diagnostics.angle import norm
 from biograd.errors import UnsupportedNet
 
 
-def activities(net: nn.Module, x: Tensor) -> dict[str, float]:
+def activities(net: nn.Module, x: Any) -> dict[str, float]:
     r"""Root mean square of what each block gives on a batch, over examples and units, in float64.
 
     .. math:: \Bigl(\frac1n \sum_i h_i^2\Bigr)^{1/2}
@@ -41,7 +42,7 @@ def activities(net: nn.Module, x: Tensor) -> dict[str, float]:
     """
     net = unwrap(net)
     with isolated(net, devices_of=x), torch.no_grad(), _listening(_ends(net)) as heard:
-        net(x.detach().clone())
+        called(net, copied(x))
     return heard
 
 

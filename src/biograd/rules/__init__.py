@@ -39,6 +39,7 @@ REGISTRY = Registry(
         "softhebb": "biograd.rules.softhebb:SoftHebb",
         "forward-forward": "biograd.rules.forward_forward:ForwardForward",
         "pepita": "biograd.rules.pepita:Pepita",
+        "frozen": "biograd.rules.frozen:Frozen",
         "shallow": "biograd.rules.shallow:Shallow",
     },
     group="biograd.rules",

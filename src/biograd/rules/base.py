@@ -140,6 +140,10 @@ class Rule(nn.Module, ABC):
     advise_on_optimizer: ClassVar[Callable[..., list[str]] | None] = None
     """``advise_on_optimizer(optimizer, steps)``: see `check_optimizer`."""
 
+    untaught: ClassVar[Callable[..., set[str]] | None] = None
+    """``untaught(net, x)``: names of the parameters of hidden layers that the rule leaves as they are, while it teaches
+    others there; nothing is left behind."""
+
     feedback_matrices: ClassVar[Callable[..., dict[str, Tensor]] | None] = None
     """``feedback_matrices(net)``: parameter name to the weight, in the parameter's own shape, that errors travel back
     through in its place at this moment; detached."""

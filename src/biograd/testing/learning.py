@@ -28,16 +28,19 @@ def check_learns(subject: Subject) -> None:
 
 @contract_check
 def check_moves_hidden_layers(subject: Subject) -> None:
-    """Every hidden layer learns, or none if the rule says ``teaches_hidden_layers = False``."""
+    """Every hidden layer learns but what is ``untaught``, or none if ``teaches_hidden_layers = False``."""
     trial = subject.trial()
+    untaught = trial.untaught()
     hidden = [name for name in parameters(trial.net) if not _is_last(trial, name)]
     before = parameters(trial.net)
     trial.train(5)
     after = parameters(trial.net)
     moved = [name for name in hidden if not torch.equal(before[name], after[name])]
     if trial.rule.teaches_hidden_layers:
-        still = [name for name in hidden if name not in moved]
+        still = [name for name in hidden if name not in moved and name not in untaught]
         require(not still, f"hidden parameters do not move: {', '.join(still)}")
+        against = [name for name in moved if name in untaught]
+        require(not against, f"says that these are untaught, but moves {', '.join(against)}")
     else:
         require(not moved, f"says teaches_hidden_layers = False, but moves {', '.join(moved)}")
 

@@ -133,6 +133,10 @@ class Trial:
             optimizer.step()
         return losses
 
+    def untaught(self) -> set[str]:
+        """Names of the net's parameters that the rule says it leaves as they are."""
+        return set() if self.rule.untaught is None else self.rule.untaught(self.net, self.x)
+
     def forget_gradients(self) -> None:
         """Set every ``.grad`` of net and rule to None."""
         self.net.zero_grad()
