@@ -106,7 +106,7 @@ def test_an_attack_through_the_rules_feedback_looks_as_closely():
 
 
 def test_weights_vectors_and_buffers_are_named_at_once():
-    net = holding(lambda net, x: x @ net.W @ net.long.view(4, 4) @ net.fixed @ torch.eye(4))
+    net = holding(lambda net, x: torch.inner(x, net.W) @ net.long.view(4, 4) @ net.fixed @ torch.eye(4))
     named = r"'W' is used by .*, 'long' is .*, 'fixed' is .*, a constant of shape \(4, 4\) is used by"
     assert_refused(net, X, named + r".*exact=\('W', 'long', 'fixed'\) and make each constant a buffer")
 

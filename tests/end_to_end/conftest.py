@@ -65,15 +65,13 @@ class Recurrent(nn.Module):
         return self.readout(self.cells(x.reshape(len(x), -1, x.shape[-1]))[0][:, -1])
 
 
-class Attentive(nn.Module):
+class Scores(nn.Module):
     def __init__(self, input_shape, outputs):
         super().__init__()
-        self.attention = nn.MultiheadAttention(input_shape[-1], 1, batch_first=True)
-        self.readout = nn.Linear(input_shape[-1], outputs)
+        self.score = nn.Bilinear(input_shape[-1], input_shape[-1], outputs)
 
     def forward(self, x):
-        x = x.reshape(len(x), -1, x.shape[-1])
-        return self.readout(self.attention(x, x, x)[0].mean(1))
+        return self.score(x, x)
 
 
 class Checkpointed(nn.Module):

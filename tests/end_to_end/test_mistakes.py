@@ -73,8 +73,7 @@ MISTAKES = {
     f"{TRAIN} --device cuda:99": "device 'cuda:99' is not there",
     f"{TRAIN} --device gpu": "device got 'gpu'",
     # nets that a rule cannot teach
-    "train --rule fa --data iris --net mine.py:Recurrent": "feedback weights cannot reach 'cells' (LSTM)",
-    "train --rule fa --data iris --net mine.py:Attentive": "cannot reach 'attention' (MultiheadAttention)",
+    "train --rule fa --data iris --net mine.py:Scores": "cannot reach 'score' (Bilinear)",
     "train --rule fa --data iris --net mine.py:Checkpointed": "activation checkpointing",
     "train --rule dfa --data iris --net mine.py:Recurrent": "must be a chain",
     "compare --rules bp,dfa --data iris --net mine.py:Recurrent": "must be a chain",

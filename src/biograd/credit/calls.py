@@ -3,15 +3,18 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from biograd.credit.operations import (
+    ColumnProduct,
     Convolution,
     Linear,
     LocallyConnected,
     LocallyConnectedTranspose,
     Operation,
+    RowProduct,
 )
 
 
@@ -118,6 +121,79 @@ def parse_locally_connected_transpose(
     x, batched = _with_batch(input, 2)
     operation = LocallyConnectedTranspose(output_size, stride, padding, dilation, groups)
     return Call(x, weight, bias, operation, batched)
+
+
+IsWeight = Callable[[Any, Any], bool]
+"""Whether the first of two factors is a weight beside the second, which no function of two matrices says of itself."""
+
+
+def _parse_product(multiply: Callable[..., Tensor]) -> Callable[..., Call | None]:
+    """What takes apart a call of a function of two matrices; None where it is no product of one weight."""
+
+    def parse(
+        is_weight: IsWeight,
+        input: Tensor,
+        other: Tensor | None = None,
+        *,
+        mat2: Tensor | None = None,
+        out: Tensor | None = None,
+    ) -> Call | None:
+        return _one_weight(is_weight, multiply, input, mat2 if other is None else other, None, out)
+
+    return parse
+
+
+def _parse_added_product(
+    is_weight: IsWeight,
+    input: Tensor,
+    mat1: Tensor,
+    mat2: Tensor,
+    *scales: Any,
+    beta: float = 1,
+    alpha: float = 1,
+    out: Tensor | None = None,
+) -> Call | None:
+    """A call of `torch.addmm`; None where it scales its terms too, or what it adds is a weight."""
+    if scales or (beta, alpha) != (1, 1) or is_weight(input, mat1):
+        return None
+    return _one_weight(is_weight, torch.mm, mat1, mat2, input, out)
+
+
+def _parse_reversed_product(is_weight: IsWeight, input: Tensor, other: Tensor) -> Call | None:
+    """A call of ``other @ input`` that is the second's."""
+    return _one_weight(is_weight, torch.matmul, other, input, None, None)
+
+
+def _one_weight(
+    is_weight: IsWeight, multiply: Callable[..., Tensor], left: Any, right: Any, bias: Tensor | None, out: Any
+) -> Call | None:
+    if out is not None or not (isinstance(left, Tensor) and isinstance(right, Tensor)):
+        return None
+    is_left, is_right = is_weight(left, right), is_weight(right, left)
+    if is_left == is_right or (left if is_left else right).dim() < 2:
+        return None
+    bias_shape = torch.Size() if bias is None else bias.shape
+    if is_right:
+        return Call(left, right, bias, RowProduct(multiply, left.shape, bias_shape))
+    return Call(right, left, bias, ColumnProduct(multiply, right.shape, bias_shape))
+
+
+_matmul, _mm, _bmm = (_parse_product(multiply) for multiply in (torch.matmul, torch.mm, torch.bmm))
+
+PRODUCTS: dict[Callable[..., Any], Callable[..., Call | None]] = {
+    torch.matmul: _matmul,
+    torch.Tensor.matmul: _matmul,
+    torch.Tensor.__matmul__: _matmul,
+    torch.Tensor.__rmatmul__: _parse_reversed_product,
+    torch.linalg.matmul: _matmul,
+    torch.mm: _mm,
+    torch.Tensor.mm: _mm,
+    torch.bmm: _bmm,
+    torch.Tensor.bmm: _bmm,
+    torch.addmm: _parse_added_product,
+    torch.Tensor.addmm: _parse_added_product,
+}
+"""The functions of two matrices either of which may be a weight, each with what takes its arguments apart."""
 
 
 def _with_batch(x: Tensor, dimensions: int) -> tuple[Tensor, bool]:

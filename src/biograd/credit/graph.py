@@ -1,7 +1,7 @@
 """Reading an autograd graph: uses of a weight that no torch-function mode sees leave their mark in it."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from torch import Tensor
@@ -22,15 +22,20 @@ _COMPILED_UNSEEN = (
 _NODE = re.compile(r"(\w+)Backward\d+")
 
 
-def nodes_below(output: Any) -> Iterator[Any]:
-    """Every node of the graph below the tensors in ``output``, once."""
-    todo = [tensor.grad_fn for tensor in tensors_in(output) if tensor.grad_fn is not None]
-    seen = set(todo)
+def nodes_below(output: Any, without: Collection[Any] = ()) -> Iterator[Any]:
+    """Every node of the graph below the tensors in ``output``, once.
+
+    Args:
+        output: holds tensors.
+        without: nodes at which it stops.
+    """
+    seen: set[Any] = {tensor.grad_fn for tensor in tensors_in(output)} - {None, *without}
+    todo = list(seen)
     while todo:
         node = todo.pop()
         yield node
         for source, _ in node.next_functions:
-            if source is not None and source not in seen:
+            if source is not None and source not in seen and source not in without:
                 seen.add(source)
                 todo.append(source)
 

@@ -4,7 +4,7 @@ Each operation knows its forward, bit for bit PyTorch's own, and its three gradi
 carries the error back is an argument of its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -43,6 +43,8 @@ class Following(NamedTuple):
 
 Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
 Needs = Sequence[bool]
+
+_NO_BIAS = torch.Size()
 
 
 class Operation(Protocol):
@@ -99,6 +101,101 @@ class Linear:
         # δ B, which comes last, so that the layer below finds it in the cache
         grad_x = _through(grad, feedback, magnitude) if needs[0] else None
         return grad_x, grad_weight, grad_bias
+
+
+@dataclass(frozen=True)
+class RowProduct:
+    """``x W + b``: x ``(…, in)`` or ``(in,)``, weight ``(…, in, out)``; dimensions in front are broadcast.
+
+    Attributes:
+        multiply: the function of PyTorch's that the net calls, of x and weight; `torch.addmm` where it has a bias.
+        input_shape: of x.
+        bias_shape: of the bias, which may be one for every row.
+    """
+
+    needs_input: ClassVar[bool] = False
+    multiply: Callable[[Tensor, Tensor], Tensor]
+    input_shape: torch.Size
+    bias_shape: torch.Size = _NO_BIAS
+
+    @property
+    def fan_in(self) -> int:
+        """How many entries of x each output sums over."""
+        return self.input_shape[-1]
+
+    def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The output, ``(…, out)``."""
+        return self.multiply(x, weight) if bias is None else torch.addmm(bias, x, weight)
+
+    def backward(
+        self, grad: Tensor, x: Any, feedback: Tensor, needs: Needs, magnitude: Tensor | None = None
+    ) -> Gradients:
+        """See `Operation.backward`."""
+        is_row = len(self.input_shape) == 1
+        errors = grad.unsqueeze(-2) if is_row else grad  # (…, n, out)
+        grad_weight = None
+        if needs[1]:
+            # ΔW = xᵀ δ
+            grad_weight = _product_of_columns(x.unsqueeze(0) if is_row else x, errors, feedback.shape)
+        # δ Bᵀ
+        grad_x = errors @ signed(feedback, magnitude).mT if needs[0] else None
+        if grad_x is not None:
+            grad_x = _summed_to(self.input_shape, grad_x.squeeze(-2) if is_row else grad_x)
+        return grad_x, grad_weight, _summed_to(self.bias_shape, grad) if needs[2] else None
+
+
+@dataclass(frozen=True)
+class ColumnProduct:
+    """``W x + b``: x ``(…, in, n)`` or ``(in,)``, weight ``(…, out, in)``; dimensions in front are broadcast.
+
+    Attributes:
+        multiply: the function of PyTorch's that the net calls, of weight and x; `torch.addmm` where it has a bias.
+        input_shape: of x.
+        bias_shape: of the bias, which may be one for every row.
+    """
+
+    needs_input: ClassVar[bool] = False
+    multiply: Callable[[Tensor, Tensor], Tensor]
+    input_shape: torch.Size
+    bias_shape: torch.Size = _NO_BIAS
+
+    @property
+    def fan_in(self) -> int:
+        """How many entries of x each output sums over."""
+        return self.input_shape[-2] if len(self.input_shape) > 1 else self.input_shape[0]
+
+    def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The output, ``(…, out, n)``."""
+        return self.multiply(weight, x) if bias is None else torch.addmm(bias, weight, x)
+
+    def backward(
+        self, grad: Tensor, x: Any, feedback: Tensor, needs: Needs, magnitude: Tensor | None = None
+    ) -> Gradients:
+        """See `Operation.backward`."""
+        is_column = len(self.input_shape) == 1
+        errors = grad.unsqueeze(-1) if is_column else grad  # (…, out, n)
+        grad_weight = None
+        if needs[1]:
+            # ΔW = δ xᵀ
+            columns = x.unsqueeze(-1) if is_column else x
+            grad_weight = _product_of_columns(errors.mT, columns.mT, feedback.shape)
+        # Bᵀ δ
+        grad_x = signed(feedback, magnitude).mT @ errors if needs[0] else None
+        if grad_x is not None:
+            grad_x = _summed_to(self.input_shape, grad_x.squeeze(-1) if is_column else grad_x)
+        return grad_x, grad_weight, _summed_to(self.bias_shape, grad) if needs[2] else None
+
+
+def _product_of_columns(a: Tensor, b: Tensor, shape: torch.Size) -> Tensor:
+    """``aᵀ b`` in the shape of a weight, summed over the dimensions that it has not."""
+    if len(shape) == 2:
+        return a.reshape(-1, a.shape[-1]).t() @ b.reshape(-1, b.shape[-1])
+    return _summed_to(shape, a.mT @ b)
+
+
+def _summed_to(shape: torch.Size, grad: Tensor) -> Tensor:
+    """The gradient of what was broadcast from this shape."""
+    return grad if grad.shape == shape else grad.sum_to_size(shape)
 
 
 _ROWS = 256

@@ -14,7 +14,7 @@ from biograd.credit.feedback.path import Feedback, FeedbackPath, OnCall, TaughtC
 from biograd.credit.feedback.weights import exact_names, taught_weights
 from biograd.credit.loss_roots import loss_roots
 from biograd.credit.operations import Following, Signed, signed
-from biograd.credit.structures import as_leaves, called, detached, gradients_at, map_tensors
+from biograd.credit.structures import as_leaves, detached, gradients_at, map_tensors
 from biograd.credit.weighting import Weight
 from biograd.credit.wrappers import is_compile_wrapper, unwrap
 from biograd.errors import UnsupportedNet
@@ -25,8 +25,9 @@ class FeedbackRule(Rule):
     r"""Layer-wise feedback: :math:`\delta_l = (B_{l+1} \delta_{l+1}) \circ \varphi'(a_l)`.
 
     Teaches every weight matrix of any net: linear, convolutional (plain, transposed, grouped, dilated), locally
-    connected and recurrent layers, shared ones too. Biases, normalisation, embeddings, pooling and skip connections
-    keep their exact derivative. What cannot be taught is refused or must be named in ``exact``.
+    connected, recurrent and attention layers, and products with a matrix that stands in no layer, shared ones too.
+    Biases, normalisation, embeddings, pooling and skip connections keep their exact derivative. What cannot be taught
+    is refused or must be named in ``exact``.
 
     A rule defines `feedback`, and `alongside` where its feedback learns or changes from batch to batch.
 
@@ -35,7 +36,7 @@ class FeedbackRule(Rule):
         exact: names of parameters, buffers or modules that keep their exact derivative, or patterns of names (``*``).
 
     Raises:
-        UnsupportedNet: the net has a layer whose weights cannot be reached (attention, …).
+        UnsupportedNet: the net has a layer whose weights cannot be reached (scripted, bilinear, …).
     """
 
     family: ClassVar[Family] = "feedback"
@@ -82,8 +83,8 @@ class FeedbackRule(Rule):
         Runs the net once.
         """
         calls: list[TaughtCall] = []
-        with self.path(net, calls.append):
-            called(net, x)
+        with self.path(net, calls.append) as path, self._looking_first():
+            path.forward(net, x, look=not self._has_looked)
         return {call.name for call in calls if call.carries_error}
 
     @contextmanager

@@ -10,7 +10,7 @@ from annotated_types import Gt, Le
 from torch import Tensor, nn
 
 from biograd.credit.feedback.path import TaughtCall
-from biograd.credit.operations import Linear, Operation
+from biograd.credit.operations import ColumnProduct, Linear, Operation, RowProduct
 from biograd.rules.base import ErrorWeights
 from biograd.rules.feedback_rule import FeedbackRule
 from biograd.rules.parts.feedback_weights import Distribution, ExactNames, Seed, WeightTable, draw_beside
@@ -111,11 +111,15 @@ class WeightMirror(FeedbackRule):
         for _ in range(self._phases):
             rate, decay = self._rates_now()
             generators = self._stream.take([weights[call.name].device for call in calls])
-            for (name, operation, shape, _), generator in zip(calls, generators, strict=True):
+            for (name, operation, shape, _, form), generator in zip(calls, generators, strict=True):
                 with torch.autocast(weights[name].device.type, enabled=False):
-                    correlation = self._correlate(weights[name], operation, shape, generator)
+                    correlation = self._correlate(form.of(weights[name]), operation, shape, generator)
                 # B ← (1 − λ) B + η ⟨y xᵀ⟩
-                B[name].mul_(1 - decay).add_(correlation, alpha=rate)
+                if form.steps:  # a part of B, or another form of it
+                    change = rate * correlation - decay * form.of(B[name])
+                    B[name].add_(form.back(change))
+                else:
+                    B[name].mul_(1 - decay).add_(correlation, alpha=rate)
             self._mirrored += 1
 
     def _rates_now(self) -> tuple[float, float]:
@@ -133,13 +137,15 @@ class WeightMirror(FeedbackRule):
             self._noise
         )
         y = operation.forward(x, weight, None)
-        return _products(operation, y, x, weight) / self._pairs(weight, operation, shape)
+        return _products(operation, y, x, weight) / self._pairs(weight, operation, shape, y)
 
     @staticmethod
-    def _pairs(weight: Tensor, operation: Operation, shape: torch.Size) -> Tensor | int:
+    def _pairs(weight: Tensor, operation: Operation, shape: torch.Size, y: Tensor) -> Tensor | int:
         """How many pairs of input and output each weight joins: fewer at edges, and none with padding."""
         if isinstance(operation, Linear):
             return math.prod(shape[:-1])
+        if isinstance(operation, RowProduct | ColumnProduct):
+            return y.numel() * operation.fan_in // weight.numel()
         one = weight.new_ones((1, *shape[1:])) if len(shape) > 1 else weight.new_ones(shape)
         answer = torch.ones_like(operation.forward(one, weight, None))
         pairs = _products(operation, answer, one, weight) * (shape[0] if len(shape) > 1 else 1)

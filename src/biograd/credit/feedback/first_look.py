@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from biograd.credit.feedback.weight_uses import is_sum, name_of
+from biograd.credit.feedback.forms import Form, is_form
+from biograd.credit.feedback.unrolled import UNROLLED, Under
+from biograd.credit.feedback.weight_uses import is_join, is_sum, name_of, scales
 from biograd.credit.kinds import PARSERS
 from biograd.credit.products import factors, is_product, is_spread_product
 from biograd.credit.structures import tensors_in
@@ -53,8 +55,8 @@ class FirstLook(TorchFunctionMode):
         net: the net that runs inside.
         x: its input.
         exact: identities of tensors that the user lets errors through exactly.
-        taught: weights that a feedback path watches itself.
-        offsets: receives those of them that are added to an activation.
+        taught: weights, and what is made of them, that a feedback path watches itself.
+        offsets: receives those of them that are added to an activation, put beside it or scale it.
 
     Attributes:
         found: what is multiplied by, to the function that does it.
@@ -66,8 +68,8 @@ class FirstLook(TorchFunctionMode):
         net: nn.Module,
         x: Any,
         exact: Collection[int],
-        taught: Mapping[Tensor, Any],
-        offsets: set[Tensor],
+        taught: Mapping[Tensor, Form],
+        offsets: dict[Tensor, None],
     ) -> None:
         super().__init__()
         self.found: dict[str, str] = {}
@@ -85,13 +87,17 @@ class FirstLook(TorchFunctionMode):
     ) -> Any:
         """Let the function run, and see what went in."""
         kwargs = kwargs or {}
+        if func in UNROLLED:
+            with Under(self):
+                return UNROLLED[func](*args, **kwargs)
         given = list(tensors_in((args, kwargs)))
         active = [tensor for tensor in given if self._is_activation(tensor)]
-        if active and is_sum(func):
-            self._offsets.update(tensor for tensor in given if tensor in self._taught)
+        if active and (is_sum(func) or is_join(func) or scales(func)):
+            self._offsets.update(dict.fromkeys(tensor for tensor in given if tensor in self._taught))
+        becomes_active = self._takes_what_is_given(func, args, given)
         result = func(*args, **kwargs)
         made = list(tensors_in(result))
-        if not active:
+        if not active and not becomes_active:
             origins = [self._origin[tensor] for tensor in given if tensor in self._origin]
             self._origin.update((tensor, min(origins)) for tensor in made if origins)
             return result
@@ -100,6 +106,11 @@ class FirstLook(TorchFunctionMode):
         if carrying and func not in PARSERS and any(tensor.requires_grad for tensor in made):
             self._look(func, factors(func, args, kwargs), max(carrying, key=Tensor.numel), result)
         return result
+
+    def _takes_what_is_given(self, func: Any, args: tuple[Any, ...], given: list[Tensor]) -> bool:
+        """Whether a function does more than move what every example was given of a weight, a token say."""
+        forms = [(tensor, self._taught[tensor]) for tensor in given if tensor in self._taught]
+        return any(form.is_given and not is_form(func, tensor, args) for tensor, form in forms)
 
     def _look(self, func: Any, given: list[Tensor], carrying: Tensor, result: Any) -> None:
         """Record a product of an activation with what is none."""

@@ -14,16 +14,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from biograd.credit.calls import Call, parse_linear
+from biograd.credit.calls import PRODUCTS, Call, parse_linear
 from biograd.credit.feedback.first_look import FirstLook
 from biograd.credit.feedback.fitting import READY, Feedback, fitting
+from biograd.credit.feedback.forms import Form, as_it_is, computed, formed, in_form, is_form
 from biograd.credit.feedback.recomputation import CHECKPOINTING, NoForward, watchers_of_saved_tensors
 from biograd.credit.feedback.taught_product import is_taught, taught_product
+from biograd.credit.feedback.unrolled import UNROLLED, Under
 from biograd.credit.feedback.weight_uses import (
     differentiates,
+    is_gain,
     is_harmless,
     is_still_a_weight,
-    is_sum,
     name_of,
     takes_a_form,
 )
@@ -50,12 +52,14 @@ class TaughtCall(NamedTuple):
         operation: what was done with it.
         input_shape: shape of the input, with its batch dimension.
         carries_error: whether an error travels on to the layer below; not so in the first layer.
+        form: what was used of the weight: all of it, or a part, or its transpose.
     """
 
     name: str
     operation: Operation
     input_shape: torch.Size
     carries_error: bool
+    form: Form
 
 
 OnCall = Callable[[TaughtCall], None]
@@ -90,12 +94,12 @@ class FeedbackPath(TorchFunctionMode):
         self._feedback = dict(feedback)
         self._exact = {id(tensor) for tensor in exact}
         self._names = dict(names or {})
-        # What must not be used outside this path: each weight to itself, and what was made of a weight to the weight.
-        self._watched = {weight: weight for weight in (*self._feedback, *self._names)}
+        # What must not be used outside this path, weights and what was made of them, each to what it has of a weight.
+        self._watched = {weight: as_it_is(weight) for weight in (*self._feedback, *self._names)}
         self._on_call = on_call
-        self._offsets = set(offsets)
+        self._offsets = dict.fromkeys(offsets)  # no set: a compiler takes none of tensors
         self._refused: dict[str, str] | None = None  # where it looks: name of a weight to what uses it
-        self._sums: set[Any] = set()  # nodes of sums with a weight, each of which was looked at
+        self._seen: set[Any] = set()  # nodes that use a weight and may, each of which was looked at
         self._is_in_forward = self._is_checkpointed = self._may_run_again = False
 
     def __torch_function__(
@@ -105,17 +109,27 @@ class FeedbackPath(TorchFunctionMode):
         kwargs = kwargs or {}
         parse = PARSERS.get(func)
         if parse is not None:
-            return self._teach(func, parse, args, kwargs)
+            return self._teach(func, parse(*args, **kwargs), args, kwargs)
         hiding = WRITTEN_OUT.get(func)
         if hiding is not None:
             return self._write_out(func, hiding(*args, **kwargs), args, kwargs)
+        if func in UNROLLED:
+            with Under(self):
+                return UNROLLED[func](*args, **kwargs)
         if self._is_in_forward and differentiates(func):
             raise UnsupportedNet(_DIFFERENTIATES)
+        used = [*self._watched_among(args), *self._watched_among(tuple(kwargs.values()))]
+        call = PRODUCTS[func](self._is_weight_beside, *args, **kwargs) if used and func in PRODUCTS else None
+        if call is not None:
+            return self._teach(func, call, args, kwargs)
+        below = _nodes_of((args, kwargs)) if used else ()
         result = func(*args, **kwargs)
-        for used in self._watched_among(args):
-            self._watch(func, used, args, kwargs, result)
-        for used in self._watched_among(tuple(kwargs.values())):
-            self._watch(func, used, args, kwargs, result)
+        for tensor in used:
+            self._watch(func, tensor, args, kwargs, result)
+        if (
+            used and not torch.compiler.is_compiling()
+        ):  # a rule looks at a net before it lets a compiler trace it
+            self._seen.update(nodes_below((result, args[:1]), below))
         return result
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
@@ -156,7 +170,8 @@ class FeedbackPath(TorchFunctionMode):
     @property
     def offsets(self) -> set[str]:
         """Names of weights that are known to be added to activations."""
-        return {self._names[weight] for weight in self._offsets if weight in self._names}
+        weights = {self._watched[tensor].weight for tensor in self._offsets}
+        return {self._names[weight] for weight in weights if weight in self._names}
 
     def check(self, output: Any) -> None:
         """Refuse an output whose graph reaches a taught weight past the mode.
@@ -173,7 +188,7 @@ class FeedbackPath(TorchFunctionMode):
             name = node.name()
             refuse_invisible(name, bool(frozen))
             for weight in (*leaves_read(node), *frozen.saved_by(node)):
-                is_known = is_taught(node) or is_exact_by_nature(name) or node in self._sums
+                is_known = is_taught(node) or is_exact_by_nature(name) or node in self._seen
                 if weight in self._watched and not is_known:
                     found.setdefault(self._name(weight), name)
         if found:
@@ -204,23 +219,23 @@ class FeedbackPath(TorchFunctionMode):
             if isinstance(feedback, Following):
                 yield weight, feedback.matrix
 
-    def _teach(self, func: Any, parse: Callable[..., Call], args: tuple[Any, ...], kwargs: Any) -> Any:
-        call = parse(*args, **kwargs)
-        feedback = self._feedback.get(call.weight)
+    def _teach(self, func: Any, call: Call, args: tuple[Any, ...], kwargs: Any) -> Any:
+        form = self._watched.get(call.weight)
+        feedback = None if form is None or form.steps is None else self._feedback.get(form.weight)
         if not torch.is_grad_enabled():
             self._may_run_again |= feedback is not None
             return func(*args, **kwargs)
-        if feedback is None:
+        if form is None or feedback is None:
             self._check_unknown(func, call)
             return func(*args, **kwargs)
-        if call.x in self._watched and (call.x.grad_fn is None or call.x.grad_fn in self._sums):
+        if self._is_weight(call.x) and not self._is_given(call.x):
             self._refuse(call.x, name_of(func))  # it makes another weight
         self._look_for_recomputing()
         if self._on_call is not None:
-            name = self._names[call.weight]
-            self._on_call(TaughtCall(name, call.operation, call.x.shape, call.x.requires_grad))
-        matrix = feedback if isinstance(feedback, READY) else self._made(call, feedback)
-        output = taught_product(call.x, call.weight, call.bias, matrix, call.operation)
+            name = self._names[form.weight]
+            self._on_call(TaughtCall(name, call.operation, call.x.shape, call.x.requires_grad, form))
+        matrix = feedback if isinstance(feedback, READY) else self._made(call, form.weight, feedback)
+        output = taught_product(call.x, call.weight, call.bias, in_form(form, matrix), call.operation)
         return output if call.batched else output.squeeze(0)
 
     def _write_out(self, func: Any, call: WrittenOutCall, args: tuple[Any, ...], kwargs: Any) -> Any:
@@ -241,13 +256,27 @@ class FeedbackPath(TorchFunctionMode):
         return result
 
     def _product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return self._teach(F.linear, parse_linear, (x, weight, bias), {})
+        return self._teach(F.linear, parse_linear(x, weight, bias), (x, weight, bias), {})
 
-    def _made(self, call: Call, feedback: Callable[[], Tensor | Signed]) -> Tensor | Signed:
+    def _is_weight(self, tensor: Any) -> bool:
+        """Whether it is a weight, or was made of one and not overwritten since."""
+        if tensor not in self._watched:
+            return False
+        # a compiler shows no graph, and comes after a first look
+        return torch.compiler.is_compiling() or tensor.grad_fn is None or tensor.grad_fn in self._seen
+
+    def _is_given(self, tensor: Tensor) -> bool:
+        """Whether it is what every example was given of a weight: activity where it meets another one."""
+        return self._watched[tensor].is_given
+
+    def _is_weight_beside(self, tensor: Tensor, other: Tensor) -> bool:
+        return self._is_weight(tensor) and not (self._is_given(tensor) and self._is_weight(other))
+
+    def _made(self, call: Call, weight: Tensor, feedback: Callable[[], Tensor | Signed]) -> Tensor | Signed:
         """The matrix of a call; where no error travels further down, any tensor of its shape, as it is not read."""
         if not call.x.requires_grad:
-            return call.weight.detach()
-        self._feedback[call.weight] = made = feedback()
+            return weight.detach()
+        self._feedback[weight] = made = feedback()
         return made
 
     def _look_for_recomputing(self) -> None:
@@ -288,26 +317,46 @@ class FeedbackPath(TorchFunctionMode):
         """Refuse a function of a weight that errors would travel back through; watch what else it makes."""
         if takes_a_form(func, used, args):
             return
+        form = self._watched[used]
+        if is_form(func, used, args):
+            self._keep(formed(func, args, kwargs, form, result))
+            return
         made = [tensor for tensor in tensors_in(result) if tensor is not used]
-        if is_harmless(func, args, kwargs):
-            is_offset = used in self._offsets
-            made = [result] if not is_offset and is_still_a_weight(func, used, args, result) else []
-        elif torch.is_grad_enabled() and any(tensor.requires_grad for tensor in made):
+        others = [t for t in tensors_in((args, kwargs)) if t not in self._watched and t.is_floating_point()]
+        if is_harmless(func, args, kwargs) or (form.is_vector and is_gain(func, others, result)):
+            made = made if self._makes_a_weight(func, used, others, result) else []
+        elif others and torch.is_grad_enabled() and any(tensor.requires_grad for tensor in made):
             self._refuse(used, name_of(func))
-        if not torch.compiler.is_compiling():  # a rule looks at a net before it lets a compiler trace it
-            self._sums.update(t.grad_fn for t in tensors_in(result) if is_sum(func))
-            weight = self._watched[used]
-            self._watched.update((t, weight) for t in made if t.dim() >= 2 and t.is_floating_point())
+            made = [] if any(other.grad_fn is not None for other in others) else made
+        # numbers that carry no error are no weights
+        kept = [tensor for tensor in made if tensor.dim() >= 2 or tensor.requires_grad]
+        self._keep({tensor: computed(form, used, tensor) for tensor in kept})
+
+    def _makes_a_weight(self, func: Any, used: Tensor, others: list[Tensor], result: Any) -> bool:
+        """Whether a function of a weight that may use it makes another weight, not an activation."""
+        is_known = used in self._offsets or self._watched[used].weight in self._offsets
+        return not is_known and is_still_a_weight(func, used, others, result)
+
+    def _keep(self, forms: Mapping[Tensor, Form]) -> None:
+        """Watch what was made of a weight."""
+        self._watched.update(
+            (t, f) for t, f in forms.items() if t not in self._watched and t.is_floating_point()
+        )
 
     def _refuse(self, used: Tensor, function: str) -> None:
         """Raise for a use of a weight, or of what was made of one; where it looks, remember it and go on."""
-        name = self._name(self._watched[used])
+        name = self._name(self._watched[used].weight)
         if self._refused is None:
             raise UnsupportedNet(_refusal({name: function}))
         self._refused.setdefault(name, function)
 
     def _name(self, weight: Tensor) -> str:
         return self._names.get(weight, "a weight")
+
+
+def _nodes_of(values: Any) -> set[Any]:
+    """The nodes that made the tensors among values."""
+    return set() if torch.compiler.is_compiling() else {tensor.grad_fn for tensor in tensors_in(values)}
 
 
 @contextmanager
@@ -384,7 +433,8 @@ def _summed_up(calls: Sequence[TaughtCall]) -> Iterator[TaughtCall]:
     for name, made in by_name.items():
         rows = sum(call.input_shape[:-1].numel() for call in made)
         shape = torch.Size((rows, made[0].input_shape[-1]))
-        yield TaughtCall(name, made[0].operation, shape, any(call.carries_error for call in made))
+        carries_error = any(call.carries_error for call in made)
+        yield TaughtCall(name, made[0].operation, shape, carries_error, made[0].form)
 
 
 def _refusal(found: Mapping[str, str], constants: Mapping[str, str] | None = None) -> str:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from biograd.credit.calls import PRODUCTS
+from biograd.credit.feedback.unrolled import UNROLLED
 from biograd.credit.kinds import PARSERS
 from biograd.errors import UnsupportedNet
 
@@ -46,7 +48,8 @@ class NoForward(TorchFunctionMode):
     ) -> Any:
         """Refuse a weight operation on a taught weight, let all else pass."""
         values = (*args, *(kwargs or {}).values())
-        if func in PARSERS and any(isinstance(value, Tensor) and value in self._taught for value in values):
+        is_product = func in PARSERS or func in PRODUCTS or func in UNROLLED
+        if is_product and any(isinstance(value, Tensor) and value in self._taught for value in values):
             raise UnsupportedNet(CHECKPOINTING)
         return func(*args, **(kwargs or {}))
 

@@ -44,7 +44,7 @@ def taught_product(
 
 def is_taught(node: Any) -> bool:
     """Whether a node of an autograd graph is a taught product's."""
-    return isinstance(node, _NODES)
+    return isinstance(node, _NODES) or node.name() == _VECTORISED
 
 
 class _Product(torch.autograd.Function):
@@ -83,6 +83,8 @@ class _TransformableProduct(torch.autograd.Function):
         return (*_gradients(ctx, grad), None, None)
 
 
+# `torch.vmap` makes a class of its own at every call.
+_VECTORISED = f"Vmapped{_TransformableProduct.__name__}Backward"
 _NODES = (_Product._backward_cls, _TransformableProduct._backward_cls)  # pyright: ignore[reportAttributeAccessIssue]
 
 

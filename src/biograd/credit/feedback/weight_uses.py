@@ -8,7 +8,6 @@ from torch import Tensor
 
 from biograd.credit.graph import is_computed
 from biograd.credit.kinds import EXACT_FUNCTIONS, Exact
-from biograd.credit.structures import tensors_in
 
 _NEW: frozenset[Any] = frozenset(
     {torch.zeros_like, torch.ones_like, torch.full_like, torch.empty_like, torch.rand_like, torch.randn_like}
@@ -17,6 +16,39 @@ _SUMS: frozenset[Any] = frozenset(
     {torch.Tensor.add, torch.Tensor.__add__, torch.Tensor.__radd__, torch.Tensor.__iadd__, torch.add}
     | {torch.Tensor.add_, torch.Tensor.sub, torch.Tensor.__sub__, torch.sub}
 )
+_JOINS: frozenset[Any] = frozenset(
+    getattr(place, name)
+    for name in (
+        "cat",
+        "concat",
+        "concatenate",
+        "stack",
+        "hstack",
+        "vstack",
+        "dstack",
+        "column_stack",
+        "where",
+    )
+    for place in (torch, torch.Tensor)
+    if hasattr(place, name)
+) | {torch.Tensor.__setitem__, torch.Tensor.masked_fill, torch.masked_fill}
+_GAINS: frozenset[Any] = frozenset(
+    getattr(place, name)
+    for name in (
+        "mul",
+        "multiply",
+        "div",
+        "divide",
+        "mul_",
+        "div_",
+        "__mul__",
+        "__rmul__",
+        "__truediv__",
+        "addcmul",
+    )
+    for place in (torch, torch.Tensor)
+    if hasattr(place, name)
+) | {torch.Tensor.__imul__, torch.Tensor.__itruediv__}
 _TAKE_A_FORM: frozenset[Any] = frozenset(
     {torch.Tensor.to, torch.Tensor.type_as, torch.Tensor.view_as, torch.Tensor.expand_as}
 )
@@ -28,12 +60,27 @@ def is_sum(func: Any) -> bool:
     return func in _SUMS
 
 
+def is_join(func: Any) -> bool:
+    """Whether a function puts tensors beside one another, or one in the place of a part of another."""
+    return func in _JOINS
+
+
 def is_harmless(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
     """Whether a function's derivative by its input does not depend on the parameter, or it is a normalisation."""
     kind = EXACT_FUNCTIONS.get(func)
     if kind is not None and isinstance(kind.feedback, Exact):
         return not kind.feedback.carries(args, kwargs)
-    return func in _SUMS or func in _NEW
+    return func in _SUMS or func in _JOINS or func in _NEW
+
+
+def scales(func: Any) -> bool:
+    """Whether a function multiplies entry by entry."""
+    return func in _GAINS
+
+
+def is_gain(func: Any, others: list[Tensor], result: Any) -> bool:
+    """Whether a function multiplies entry by entry, and spreads nothing that carries an error over more places."""
+    return func in _GAINS and all(other.shape == result.shape for other in others if other.requires_grad)
 
 
 def takes_a_form(func: Any, weight: Tensor, args: tuple[Any, ...]) -> bool:
@@ -46,13 +93,22 @@ def differentiates(func: Any) -> bool:
     return func in _DERIVATIVES
 
 
-def is_still_a_weight(func: Any, weight: Tensor, args: tuple[Any, ...], result: Tensor) -> bool:
-    """Whether a sum with a weight makes a weight (noise was added), not an activation (an offset)."""
-    if func not in _SUMS or result.shape != weight.shape:
+def is_still_a_weight(func: Any, weight: Tensor, others: list[Tensor], result: Any) -> bool:
+    """Whether a sum, gain or join of a weight makes a weight (noise was added), not an activation (an offset).
+
+    Args:
+        func: the function.
+        weight: or what was made of one.
+        others: what else it takes, and is no weight.
+        result: what it gave.
+    """
+    if not (func in _JOINS or ((func in _SUMS or func in _GAINS) and result.shape == weight.shape)):
         return False
-    if result is args[0] and result.grad_fn is not None:  # in place: what it was shows in the graph alone
-        return not is_computed(result.grad_fn.next_functions[0][0])
-    return all(t.grad_fn is None for t in tensors_in(args) if t is not weight)
+    if isinstance(result, Tensor) and any(result is other for other in others) and result.grad_fn is not None:
+        return not is_computed(
+            result.grad_fn.next_functions[0][0]
+        )  # in place: what it was shows in the graph alone
+    return all(other.grad_fn is None for other in others)
 
 
 def name_of(func: Any) -> str:

@@ -6,7 +6,6 @@ from torch import nn
 from biograd.credit.kinds.layer_kind import LayerKind, Opaque
 
 _REASONS: dict[type[nn.Module], str] = {
-    nn.MultiheadAttention: "attention computes its projections inside one composite function",
     torch.jit.ScriptModule: "a scripted module's operations cannot be seen",
     nn.DataParallel: "it copies the net for every batch; use DistributedDataParallel",
 }
