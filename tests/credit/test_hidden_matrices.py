@@ -35,6 +35,17 @@ class Encoder(nn.Module):
         return self.head(self.encoder(self.embed(x)).mean(1))
 
 
+class Attentive(nn.Module):
+    """Attention right at the input, whose out-projection alone is behind something that learns."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention, self.head = nn.MultiheadAttention(4, 2, batch_first=True), nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.head(self.attention(x, x, x)[0].mean(1))
+
+
 class ByHand(nn.Module):
     """Products without layers; one matrix is used twice, and two make the output."""
 
@@ -64,6 +75,7 @@ class ByHand(nn.Module):
             {f"self_attn.{name}" for name in ("in_proj_weight", "out_proj.weight")}
             | {"linear1.weight", "linear2.weight"},
         ),
+        (Attentive, torch.ones(2, 5, 4), {"attention.out_proj.weight"}),
         (ByHand, torch.ones(2, 3), {"again"}),
     ],
 )

@@ -11,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from biograd.credit.eager import eagerly
+from biograd.credit.feedback.unrolled import UNROLLED
 from biograd.credit.isolation import isolated
 from biograd.credit.kinds import WRITTEN_OUT
 from biograd.credit.products import is_product
@@ -98,6 +99,9 @@ class _Look(TorchFunctionMode):
         if func in WRITTEN_OUT:
             with self:  # which sees its products, step by step
                 return WRITTEN_OUT[func](*args, **kwargs).run(F.linear)
+        if func in UNROLLED:
+            with self:
+                return UNROLLED[func](*args, **kwargs)
         given = list(tensors_in((args, kwargs)))
         names = frozenset(name for tensor in given for name in self._weights.get(tensor, ()))
         active = [tensor for tensor in given if tensor not in self._weights]
@@ -106,7 +110,7 @@ class _Look(TorchFunctionMode):
         if given and not active:
             self._weights.update((made, names) for made in tensors_in(result))
             return result
-        is_through_matrices = names and _multiplies(func)
+        is_through_matrices = names and is_product(func)
         nearest = (
             names if is_through_matrices else frozenset(n for tensor in active for n in self.nearest(tensor))
         )
@@ -118,7 +122,3 @@ class _Look(TorchFunctionMode):
     def nearest(self, activation: Tensor) -> frozenset[str]:
         """The last matrices on the ways to an activation."""
         return self._nearest.get(activation) or frozenset()
-
-
-def _multiplies(func: Callable[..., Any]) -> bool:
-    return is_product(func) or func is F.multi_head_attention_forward
