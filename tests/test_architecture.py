@@ -15,12 +15,24 @@ SOURCE = Path(biograd.__file__).parent
 MODULES = sorted(SOURCE.rglob("*.py"))
 DOCS = SOURCE.parents[1] / "docs"
 
-FOUNDATION = {"printable", "errors", "user_files", "registry", "settings", "executor", "progress"}
+FOUNDATION = {
+    "printable",
+    "errors",
+    "user_files",
+    "identity",
+    "handed",
+    "registry",
+    "settings",
+    "executor",
+    "progress",
+}
 ARROWS = {
     "printable": set(),
     "errors": {"printable"},
     "user_files": {"errors"},
-    "registry": {"user_files"},
+    "identity": {"user_files"},
+    "handed": {"identity"},
+    "registry": {"handed"},
     "settings": {"errors"},
     "executor": {"registry", "settings"},
     "progress": set(),

@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from biograd.errors import UserMistake, brief
+from biograd.handed import Handed, is_handed
 from biograd.user_files import file_of, imported, is_users_own
 
 
@@ -20,6 +21,9 @@ class Registry:
         group: the entry-point group in which other packages register theirs.
         readers: ``"folder:PATH"`` to ``"module:attribute"``: constructors that are given, before all else, the path
             that a user writes behind the colon.
+        adapter: ``"module:attribute"`` of what makes a constructor of an object of the user's own; None where only
+            constructors are given.
+        expected: what may be given or named in a file.
 
     Example:
         >>> shapes = Registry("shape", {"ordered": "collections:OrderedDict"}, "biograd.shapes")
@@ -36,11 +40,15 @@ class Registry:
         built_in: Mapping[str, str],
         group: str,
         readers: Mapping[str, str] | None = None,
+        adapter: str | None = None,
+        expected: str = "a class or function",
     ) -> None:
         self.kind = kind
         self._built_in = dict(built_in)
         self._group = group
         self._readers = dict(readers or {})
+        self._adapter = adapter
+        self._expected = expected
 
     def names(self) -> list[str]:
         """Every registered name, the built-in ones first."""
@@ -67,13 +75,20 @@ class Registry:
         ]
 
     def find(self, name: str | Callable[..., Any]) -> Callable[..., Any]:
-        """The constructor that ``name`` stands for; one that is given stands for itself.
+        """The constructor that ``name`` stands for; an object that is given stands for itself.
 
         Raises:
             UserMistake: the name is unknown, or what it stands for cannot be imported or called.
         """
         if not isinstance(name, str):
             return self._callable(self.called(name), name)
+        if isinstance(name, Handed):
+            return self._callable(self.called(name), name.given)
+        if is_handed(name):
+            raise UserMistake(
+                f"{self.called(name)} was an object of a program, which knows it alone: go on there, with "
+                f'biograd.training.resume(…, objects={{"{self.kind.partition(" ")[0]}": …}})'
+            )
         if name in self._built_in:
             return self._imported(self._built_in[name])
         form, path = self._form(name)
@@ -85,6 +100,11 @@ class Registry:
         if name in installed:
             return self._callable(self.called(name), self._load(installed[name]))
         raise UserMistake(self._unknown(name))
+
+    def name_of(self, constructor: Any) -> str | None:
+        """The name of a constructor that comes with biograd, None for any other."""
+        place = f"{getattr(constructor, '__module__', '')}:{getattr(constructor, '__qualname__', '')}"
+        return next((name for name, own in self._built_in.items() if own == place), None)
 
     def called(self, name: str | Callable[..., Any]) -> str:
         """What messages call a name, or a constructor in its place: ``rule 'fa'``, ``rule Mine``."""
@@ -121,8 +141,10 @@ class Registry:
             ) from error
 
     def _callable(self, name: str, found: Any) -> Callable[..., Any]:
+        if self._adapter is not None:
+            found = self._imported(self._adapter)(found)
         if not callable(found):
-            raise UserMistake(f"{name} is of type {type(found).__name__}; expected a class or function")
+            raise UserMistake(f"{name} is of type {type(found).__name__}; expected {self._expected}")
         return found
 
     def _from_file(self, name: str) -> Callable[..., Any]:

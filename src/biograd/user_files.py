@@ -258,10 +258,11 @@ def _found_elsewhere(name: str) -> Path | None:
         return None
     places = [*(spec.submodule_search_locations or [])] if spec else []
     first = Path(places[0]).parent if places else Path(spec.origin).parent if spec and spec.origin else None
-    return None if first is None or _is_installed(first) else first
+    return None if first is None or is_installed(first) else first
 
 
-def _is_installed(folder: Path) -> bool:
+def is_installed(folder: Path) -> bool:
+    """Whether a file or folder is Python's own or of an installed package."""
     library = Path(sysconfig.get_path("stdlib"))
     return folder.is_relative_to(library) or not {"site-packages", "dist-packages"}.isdisjoint(folder.parts)
 

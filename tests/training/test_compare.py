@@ -95,7 +95,7 @@ def test_several_at_once_get_the_same_bits_and_their_warnings_are_said_here(shar
 
 
 def test_a_rule_that_cannot_teach_the_net_is_found_before_anything_is_trained(shared, net_file, tmp_path):
-    configs = grid(["bp", "fa"], [0], {**shared, "net": net_file("Recurrent")})
+    configs = grid(["bp", "fa"], [0], {**shared, "net": net_file("Bilinear")})
     with pytest.raises(UnsupportedNet):
         compare(configs, tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
@@ -201,4 +201,4 @@ def test_the_folder_of_a_single_run_is_refused(shared, tmp_path):
 
 def test_the_rule_that_cannot_teach_the_net_is_named(shared, net_file, tmp_path):
     with pytest.raises(UnsupportedNet, match=r"^rule 'fa': "):
-        compare(grid(["bp", "fa"], [0], {**shared, "net": net_file("Recurrent")}), tmp_path)
+        compare(grid(["bp", "fa"], [0], {**shared, "net": net_file("Bilinear")}), tmp_path)

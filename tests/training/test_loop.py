@@ -240,7 +240,7 @@ def test_parts_that_do_not_fit_are_refused_before_anything_is_written(flags, wor
 
 def test_so_is_a_net_that_the_rule_cannot_teach(make_config, net_file, tmp_path):
     with pytest.raises(UnsupportedNet):
-        train(make_config(rule="fa", net=net_file("Recurrent")), tmp_path / "run")
+        train(make_config(rule="fa", net=net_file("Bilinear")), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

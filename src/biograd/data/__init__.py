@@ -60,6 +60,8 @@ REGISTRY = Registry(
         "table:FILE.csv": "biograd.data.table:table",
         "arrays:FILE.npz": "biograd.data.arrays:arrays",
     },
+    adapter="biograd.data.given:loader",
+    expected="a class or function, a DataSet, or examples: inputs and targets, a torch Dataset, columns",
 )
 
 _LAZY = {"TensorBatches": "biograd.data.tensor_batches", "carve_validation": "biograd.data.splits"}

@@ -75,8 +75,15 @@ def as_inputs(values: "ndarray", where: str) -> "Tensor":
     )
 
 
-def as_classes(parts: "list[ndarray]", where: str) -> "tuple[list[Tensor], tuple[str, ...]]":
-    """Labels of each part, whole numbers or texts, as indices of the classes that occur, in order.
+def as_classes(
+    parts: "list[ndarray]", where: str, names: tuple[str, ...] | None = None
+) -> "tuple[list[Tensor], tuple[str, ...]]":
+    """Labels of each part, whole numbers or texts, as indices of classes.
+
+    Args:
+        parts: the labels, (n,) each.
+        where: what messages call them.
+        names: of the classes, where labels are their indices; None for those that occur, in order.
 
     Raises:
         UserMistake: they are no labels, or not one an example.
@@ -85,12 +92,14 @@ def as_classes(parts: "list[ndarray]", where: str) -> "tuple[list[Tensor], tuple
     import torch
 
     for labels in parts:
-        if labels.dtype.kind not in "buiU" or labels.ndim != 1:
+        if labels.dtype.kind not in ("bui" if names else "buiU") or labels.ndim != 1:
             raise UserMistake(
                 f"{where}: targets are {labels.shape} {labels.dtype}, expected a class for each example, a whole "
                 "number or text"
             )
-    names, indices = np.unique(np.concatenate(parts), return_inverse=True)
+    if names is not None:
+        return [torch.from_numpy(labels.astype(np.int64)) for labels in parts], names
+    found, indices = np.unique(np.concatenate(parts), return_inverse=True)
     ends = np.cumsum([len(labels) for labels in parts])[:-1]
-    found = [torch.from_numpy(part.astype(np.int64)) for part in np.split(indices.reshape(-1), ends)]
-    return found, tuple(str(name) for name in names)
+    by_part = [torch.from_numpy(part.astype(np.int64)) for part in np.split(indices.reshape(-1), ends)]
+    return by_part, tuple(str(name) for name in found)

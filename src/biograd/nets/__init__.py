@@ -41,6 +41,8 @@ REGISTRY = Registry(
         "gait-imagenet": "biograd.nets.gait_prop:imagenet",
     },
     group="biograd.nets",
+    adapter="biograd.nets.own:constructor",
+    expected="a torch.nn.Module, or a class or function that makes one",
 )
 
 

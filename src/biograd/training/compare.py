@@ -1,6 +1,7 @@
 """Several rules and seeds under one budget; a comparison can be stopped at any time and goes on when called again."""
 
 import os
+import pickle
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 from biograd import records
 from biograd.errors import RunFailed, UnsupportedNet, UserMistake, brief, cut_short
 from biograd.executor import Executor, Local, results
+from biograd.handed import Handed
 from biograd.progress import shown
 from biograd.records import Result
 from biograd.rules import REGISTRY
@@ -17,6 +19,7 @@ from biograd.training import config_layers, folder, observers, versions
 from biograd.training.config import RunConfig
 from biograd.training.estimate import Estimate, Pace, estimate, pace
 from biograd.training.loop import resume, train
+from biograd.training.objects import named
 from biograd.training.run_setup import RunSetup, build
 from biograd.user_files import told
 
@@ -25,7 +28,7 @@ BUDGET = ("data", "net", "loss", "epochs", "batch_size", "one_vs_rest", "validat
 
 
 def grid(
-    rules: Iterable[str] | None,
+    rules: Iterable[Any] | Mapping[str, Any] | None,
     seeds: Iterable[int] | int,
     flags: Mapping[str, Any] | None = None,
     file: str | os.PathLike[str] | None = None,
@@ -33,7 +36,9 @@ def grid(
     """One configuration a rule and seed, each under its rule's default training.
 
     Args:
-        rules: names of rules, or labels of the file's tables ``[rules.LABEL]``; None for all of those.
+        rules: names or classes of rules, or labels of the file's tables ``[rules.LABEL]``; None for all of those; or,
+            by the label that runs are to have, names, classes, or tables of a name and settings:
+            ``{"small": {"name": "fa", "scale": 0.1}}``.
         seeds: seeds that every rule gets; a number for as many, from the one of flags or file on.
         flags: as for `RunConfig.from_sources`.
         file: as there; what it says of one rule goes to that rule alone.
@@ -41,16 +46,20 @@ def grid(
     Raises:
         UserMistake: a key or value is wrong, or a rule or seed is named twice.
     """
-    rules, shared = list(labels(file) if rules is None else rules), dict(flags or {})
-    _refuse_twice("rule", rules)
+    given = {key: value for key, value in (flags or {}).items() if value is not None}
+    shared = {key: named(key, value) for key, value in given.items()}  # once, since objects are read for it
+    chosen = _chosen(labels(file) if rules is None else rules)
     settings = config_layers.flat(shared.pop("rule", {}))
     if "name" in settings:
         raise UserMistake(f"flags name the rule {brief(settings['name'])}: name it among the rules")
-    if settings and len(rules) > 1:
+    if settings and len(chosen) > 1:
         raise UserMistake(
-            f"settings of a rule ({brief(settings)}) cannot hold for {len(rules)} rules; put them in a file"
+            f"settings of a rule ({brief(settings)}) cannot hold for {len(chosen)} rules; put them in a file"
         )
-    layers = {rule: _named(rule, {**shared, "rule": settings}, file) for rule in rules}
+    layers = {
+        rule: _named(rule, {**shared, **own, "rule": {**settings, **own.get("rule", {})}}, file)
+        for rule, own in chosen.items()
+    }
     configs = [RunConfig.from_sources(layer, file, rule) for rule, layer in layers.items()]
     if isinstance(seeds, int):
         seeds = range(configs[0].seed, configs[0].seed + seeds)
@@ -61,6 +70,22 @@ def grid(
         for rule, layer in layers.items()
         for seed in seeds
     ]
+
+
+def _chosen(rules: Iterable[Any] | Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The layer of each rule, by its label or name."""
+    if isinstance(rules, Mapping):
+        labelled = {label: config_layers.flat(named("rule", rule)) for label, rule in rules.items()}
+        _refuse_twice("rule", list(labelled))
+        return {label: {"rule": rule, "label": label} for label, rule in labelled.items()}
+    given = [config_layers.flat(named("rule", rule)) for rule in rules]
+    _refuse_twice("rule", [rule.get("name") for rule in given])
+    return {rule["name"]: {} if _is_only_a_name(rule) else {"rule": rule} for rule in given}
+
+
+def _is_only_a_name(rule: Mapping[str, Any]) -> bool:
+    """Whether a rule may be the label of a table in a file."""
+    return list(rule) == ["name"] and not isinstance(rule["name"], Handed)
 
 
 def labels(file: str | os.PathLike[str] | None) -> list[str]:
@@ -89,7 +114,7 @@ def _read(file: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, dict[
 def _named(rule: str, layer: dict[str, Any], file: str | os.PathLike[str] | None) -> dict[str, Any]:
     """The flags of one rule, with its name unless it is the label of a table, which names the rule itself."""
     tables = [] if file is None else list(_read(file)[1])
-    if rule in tables:
+    if rule in tables or "name" in layer["rule"]:
         return layer
     try:
         REGISTRY.find(rule)
@@ -176,12 +201,30 @@ def train_all(
 
 def _elsewhere(places: Mapping[Path, RunConfig], executor: Executor, progress: bool | None) -> list[Result]:
     """Train in other processes, and say here, once, what each of them would warn of."""
+    for config in places.values():
+        _require_sendable(config)
     work = [(place, config, versions.of_files(config)) for place, config in places.items()]
     with shown("runs", 0, len(work), progress) as bar:
         found = results(executor, _run_in_worker, work, bar.reach)
     for warning in dict.fromkeys(warning for result in found for warning in result["warnings"]):
         warnings.warn(warning, stacklevel=3)
     return found
+
+
+def _require_sendable(config: RunConfig) -> None:
+    """Refuse objects that no other process could be given.
+
+    Raises:
+        UserMistake: one was made within a function, say.
+    """
+    for key, name in config.objects.items():
+        try:
+            pickle.dumps(name)
+        except Exception as error:  # whatever the object raises
+            raise UserMistake(
+                f"the {key} {brief(name)} cannot be sent to another process ({cut_short(str(error), 80)}): define it "
+                "at the top of a file, name it as path/to/file.py:Name, or train in this process"
+            ) from error
 
 
 def _run_in_worker(run: tuple[Path, RunConfig, dict[str, str]]) -> Result:
@@ -199,7 +242,7 @@ def _place(root: Path, config: RunConfig) -> Path:
 def _run(place: Path, config: RunConfig, progress: bool | None) -> Result:
     try:
         if _has_begun(place):
-            return resume(place, progress=progress)
+            return resume(place, progress=progress, objects=config.objects)
         return train(config, place, progress=progress)
     except RunFailed:
         if not records.exists(place / records.RESULT):

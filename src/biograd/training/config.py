@@ -17,14 +17,21 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    WrapValidator,
     field_validator,
 )
 
-from biograd import data, nets, penalties, records, rules, user_files
+from biograd import data, handed, nets, penalties, records, rules, user_files
 from biograd.errors import UserMistake, brief
 from biograd.settings import in_words, spelled, validate
 from biograd.training import config_layers, losses, observers, optimizers, schedules
+from biograd.training.objects import OBJECTS, named
 from biograd.training.precision import Precision
+
+
+def _with_its_object(value: Any, checked: Callable[[Any], str]) -> str:
+    """A name of an object brings it along."""
+    return value if isinstance(value, handed.Handed) else checked(value)
 
 
 class Choice(BaseModel):
@@ -32,12 +39,14 @@ class Choice(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
+    name: Annotated[str, WrapValidator(_with_its_object)]
     settings: dict[str, Any] = Field(default_factory=dict)
 
     @property
     def label(self) -> str:
         """The name as a table shows it: ``Name`` of ``path/to/file.py:Name``, ``cats`` of ``folder:path/to/cats``."""
+        if handed.is_handed(self.name):
+            return handed.label_of(self.name)
         last = self.name.rpartition(":")[2]
         return Path(last).stem if "/" in last else last
 
@@ -207,6 +216,33 @@ class RunConfig(BaseModel):
         except UserMistake as error:
             raise UserMistake(f"{path}: {error}", error.lines) from None
 
+    def with_objects(self, objects: Mapping[str, Any]) -> "RunConfig":
+        """The same, with the objects that its record names but cannot hold.
+
+        Args:
+            objects: rule, data or net, as they were given when the run was configured.
+
+        Raises:
+            UserMistake: one is another than the run's.
+        """
+        found: dict[str, Choice] = {}
+        for key, value in objects.items():
+            if key not in OBJECTS:
+                raise UserMistake(f"objects has a key {brief(key)}, expected some of {', '.join(OBJECTS)}")
+            choice, name = getattr(self, key), config_layers.flat(named(key, value))["name"]
+            if choice.name != name:
+                raise UserMistake(
+                    f"the {key} is {brief(name)}, and the run's was {brief(choice.name)}: give what it began with"
+                )
+            found[key] = Choice(name=name, settings=choice.settings)
+        return self.model_copy(update=found)
+
+    @property
+    def objects(self) -> dict[str, str]:
+        """The names that bring an object along, by key."""
+        names = {key: getattr(self, key).name for key in OBJECTS}
+        return {key: name for key, name in names.items() if isinstance(name, handed.Handed)}
+
     @property
     def title(self) -> str:
         """What folders call the run: its label, else its rule, and that it is exact inside blocks where it is."""
@@ -240,8 +276,10 @@ class RunConfig(BaseModel):
 
     @field_validator(*config_layers.CHOICES, mode="before")
     @classmethod
-    def _from_shorthand(cls, value: Any) -> Any:
-        return value if isinstance(value, Choice) else config_layers.nested(value)
+    def _from_shorthand(cls, value: Any, info: Any) -> Any:
+        if isinstance(value, Choice):
+            return value
+        return config_layers.nested(named(info.field_name, value))
 
     @field_validator("feedback_optimizer", mode="before")
     @classmethod
@@ -269,6 +307,8 @@ class RunConfig(BaseModel):
     @field_validator(*config_layers.CHOICES, mode="after")
     @classmethod
     def _checked(cls, value: Choice, info: Any) -> Choice:
+        if handed.is_handed(value.name) and not isinstance(value.name, handed.Handed):
+            return value  # of a record; the object, by which it was checked, is not here
         user_files.renew(value.files)
         is_data = info.field_name == "data"
         name = data.REGISTRY.with_path(value.name, _absolute) if is_data else value.name

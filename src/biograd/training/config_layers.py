@@ -9,6 +9,7 @@ from typing import Any
 
 from biograd import records
 from biograd.errors import UserMistake, brief, cut_short, unreadable
+from biograd.training.objects import named
 
 CHOICES = ("rule", "data", "net", "optimizer", "feedback_optimizer", "schedule", "penalty")
 """The keys that hold a name and its settings; in a layer, flat: ``{"name": "fa", "scale": 0.5}``."""
@@ -113,7 +114,7 @@ def layer(content: Mapping[str, Any], source: str, known: Sequence[str]) -> Laye
 def _spelled(key: str, value: Any) -> Any:
     if key in SEVERAL:
         return several(value)
-    return flat(value) if key in CHOICES else value
+    return flat(named(key, value)) if key in CHOICES else value
 
 
 def merged(lower: Layer, upper: Layer) -> Layer:

@@ -3,8 +3,9 @@
 import contextlib
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from biograd import records
 from biograd.errors import CheckpointError, RunFailed, UserMistake
@@ -22,7 +23,7 @@ Hold = Callable[[Path], contextlib.AbstractContextManager[None]]
 
 
 def train(
-    config: RunConfig,
+    config: RunConfig | Mapping[str, Any],
     run: str | os.PathLike[str],
     *,
     progress: bool | None = None,
@@ -35,7 +36,7 @@ def train(
     ``torchrun`` all processes call it alike.
 
     Args:
-        config: what to train.
+        config: what to train; a mapping is as good as `RunConfig.from_sources` of it.
         run: the folder, which must not hold anything.
         progress: whether to draw a progress bar; None draws it when standard error is a terminal.
         observers: receive the moments of the run, beside those that the configuration names.
@@ -48,6 +49,7 @@ def train(
         RunFailed: the run diverged (its record is written and says so), or a record cannot be written.
     """
     path = Path(run)
+    config = config if isinstance(config, RunConfig) else RunConfig.from_sources(config)
     if is_first():
         folder.refuse_used(path)
     with _process(config) as ranks:
@@ -65,7 +67,11 @@ def train(
 
 
 def resume(
-    run: str | os.PathLike[str], *, progress: bool | None = None, observers: Sequence[Observer] = ()
+    run: str | os.PathLike[str],
+    *,
+    progress: bool | None = None,
+    observers: Sequence[Observer] = (),
+    objects: Mapping[str, Any] | None = None,
 ) -> Result:
     """Go on where a run stopped; the result has the bits of a run that did not stop.
 
@@ -76,6 +82,8 @@ def resume(
         run: a folder that `train` made.
         progress: as for `train`.
         observers: those that were given to `train`, made again; where they have a state they get it back.
+        objects: the rule, data or net that the run was configured with, where they were objects and no names:
+            ``{"net": net}``.
 
     Returns:
         The content of ``result.json``.
@@ -88,7 +96,7 @@ def resume(
     """
     path = Path(run)
     folder.require_run(path)
-    config = RunConfig.load(path / records.CONFIG)
+    config = RunConfig.load(path / records.CONFIG).with_objects(objects or {})
     with _process(config) as ranks, _held(folder.existing, path, ranks):
         if records.exists(path / records.RESULT):
             return _unless_diverged(records.read_row(path / records.RESULT, Result))

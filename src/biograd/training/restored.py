@@ -2,8 +2,10 @@
 
 import contextlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -62,7 +64,11 @@ class Restored:
 
 
 def restored(
-    run: str | os.PathLike[str], *, device: str | None = None, data_dir: str | None = None
+    run: str | os.PathLike[str],
+    *,
+    device: str | None = None,
+    data_dir: str | None = None,
+    objects: Mapping[str, Any] | None = None,
 ) -> Restored:
     """The net, rule and data of a finished run.
 
@@ -73,6 +79,7 @@ def restored(
         run: the run's folder.
         device: where to put them; None for the device that the run was trained on.
         data_dir: where the data lies; None for where the run found it.
+        objects: as for `resume`.
 
     Raises:
         UserMistake: it is no run's folder, the run is not done or is packed, the device or data are not there, or the
@@ -80,7 +87,7 @@ def restored(
         CheckpointError: the checkpoint is missing, damaged or of another configuration.
     """
     path = Path(run)
-    config = configuration(path, device=device, data_dir=data_dir)
+    config = configuration(path, device=device, data_dir=data_dir, objects=objects)
     file = path / records.CHECKPOINT
     state, fingerprint = checkpoint.weights(file)
     if fingerprint != RunConfig.load(path / records.CONFIG).digest():
@@ -90,7 +97,11 @@ def restored(
 
 
 def configuration(
-    run: str | os.PathLike[str], *, device: str | None = None, data_dir: str | None = None
+    run: str | os.PathLike[str],
+    *,
+    device: str | None = None,
+    data_dir: str | None = None,
+    objects: Mapping[str, Any] | None = None,
 ) -> RunConfig:
     """The configuration of a finished run, with the device and data folder that it is restored to.
 
@@ -105,7 +116,7 @@ def configuration(
     _require_weights(path)
     changes = {"device": device, "data_dir": data_dir}
     given = {key: value for key, value in changes.items() if value is not None}
-    return RunConfig(**RunConfig.load(path / records.CONFIG).to_json() | given)
+    return RunConfig(**RunConfig.load(path / records.CONFIG).to_json() | given).with_objects(objects or {})
 
 
 def _made(path: Path, config: RunConfig, state: Weights) -> Restored:

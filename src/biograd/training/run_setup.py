@@ -20,7 +20,6 @@ from biograd.training.config import RunConfig
 from biograd.training.config_layers import SHARED
 from biograd.training.schedules import Schedule
 from biograd.training.seeding import derive
-from biograd.user_files import is_users_own
 
 EVALUATION_BATCH = 256
 """Examples at once when nothing is taught, unless the training batch is larger."""
@@ -153,7 +152,7 @@ def _rehearse(setup: RunSetup) -> None:
     net, name = setup.net, setup.config.rule.name
     *_, (x, y) = setup.training.epoch(0, start=len(setup.training) - 1)
     x, y = setup.inputs(x[:2]), y[:2]
-    if is_users_own(setup.config.net.name):
+    if user_code.is_users_own(setup.config.net.name):
         _rehearse_net(setup, x, y)
     with isolated(net, devices_of=x), setup.autocast(), user_code.blamed("rule", name, user_code.CHECK):
         rule = copy.deepcopy(setup.rule)

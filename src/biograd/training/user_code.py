@@ -8,12 +8,19 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from biograd import user_files
 from biograd.errors import UserMistake
+from biograd.handed import is_handed
 from biograd.penalties.base import Penalty
 from biograd.rules.base import Credit, Rule
-from biograd.user_files import failed, is_a_mistake, is_users_own
+from biograd.user_files import failed, is_a_mistake
 
 CHECK = "try it with biograd.testing.check_rule"
+
+
+def is_users_own(name: str) -> bool:
+    """Whether a name is that of something in a user's file, or of an object that a program gave."""
+    return user_files.is_users_own(name) or is_handed(name)
 
 
 @contextlib.contextmanager

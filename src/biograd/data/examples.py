@@ -1,0 +1,221 @@
+"""Examples as programs hold them: tensors, arrays, a torch Dataset, columns; read once, into arrays."""
+
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from biograd.errors import UserMistake, brief, listed
+from biograd.user_files import failed
+
+if TYPE_CHECKING:
+    from numpy import ndarray
+
+PARTS = ("train", "test")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Inputs (n, …) and targets (n, …) as they were found."""
+
+    inputs: "ndarray"
+    targets: "ndarray"
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What a user's own object holds.
+
+    Attributes:
+        train: the training part, or all there is.
+        test: the test part, None where there is none.
+        classes: the names of the classes, where it has them; targets are then their indices.
+    """
+
+    train: Part
+    test: Part | None
+    classes: tuple[str, ...] | None
+
+
+def are_examples(found: Any) -> bool:
+    """Whether something holds examples, rather than being what makes them."""
+    if inspect.isclass(found) or inspect.isroutine(found) or isinstance(found, str):
+        return False
+    return isinstance(found, Mapping) or _has_items(found)
+
+
+def gathered(found: Any, *, inputs: str | None = None, targets: str | None = None) -> Examples:
+    """Read all examples.
+
+    Args:
+        found: a pair of inputs and targets (tensors, arrays, lists, columns); or what has a length and items that are
+            such pairs, or mappings, as a `torch.utils.data.Dataset`; or what has ``column_names``, as a data set of
+            Hugging Face; or a training and a test part of these kinds, as a pair or ``{"train": …, "test": …}``.
+        inputs: of mappings and columns, which one holds the inputs.
+        targets: the same of the targets.
+
+    Raises:
+        UserMistake: it is none of these, or has been read; an example is unlike the others, or differs when it is read
+            again; or it is not said which columns are meant.
+    """
+    if isinstance(found, Examples):
+        if (inputs, targets) != (None, None):
+            raise UserMistake(
+                "the inputs and targets of the data have been read: no columns are left to choose from"
+            )
+        return found
+    parts = [_Source(part, inputs, targets) for part in _parts(found)]
+    read = [part.read() for part in parts]
+    return Examples(read[0], read[1] if len(read) > 1 else None, parts[0].classes())
+
+
+def _parts(found: Any) -> list[Any]:
+    """The training part and the test part, or the one that is both."""
+    if isinstance(found, Mapping):
+        if set(found) not in ({"train"}, set(PARTS)):
+            raise UserMistake(
+                f"data has the parts {listed([str(key) for key in found])}: expected train, and test where there is "
+                "one; a validation part is carved from the first"
+            )
+        return [found[name] for name in PARTS if name in found]
+    return list(found) if _is_pair(found) and not any(map(_is_array, found)) else [found]
+
+
+class _Source:
+    """One part as it was given, and which of its columns are meant."""
+
+    def __init__(self, given: Any, inputs: str | None, targets: str | None) -> None:
+        self.given, self.columns = given, (inputs, targets)
+        there = getattr(given, "column_names", None)
+        self.read_whole = self._named(there, inputs, targets) if isinstance(there, list) else None
+
+    def read(self) -> Part:
+        if _is_pair(self.given) and any(map(_is_array, self.given)):
+            return _as_part(*self.given)
+        if self.read_whole is not None:
+            return _as_part(*(self.given[name] for name in self.read_whole))
+        if not _has_items(self.given):
+            raise UserMistake(
+                f"data is {brief(self.given)}, expected a pair of inputs and targets, or what has a length and items, "
+                "as a torch Dataset has"
+            )
+        items = [self._item(place) for place in range(len(self.given))]
+        if items and not _are_same(items[0], self._item(0)):
+            raise UserMistake(
+                "an example of the data differs when it is read again, and it is read once: leave random transforms "
+                "out, and crop and mirror images by the settings crop_padding and flip"
+            )
+        return _as_part([x for x, _ in items], [y for _, y in items])
+
+    def classes(self) -> tuple[str, ...] | None:
+        """The names of the classes, where the data says them."""
+        feature = self._features().get(self.read_whole[1]) if self.read_whole else None
+        names = getattr(feature, "names", None) or getattr(self.given, "classes", None)
+        if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+            return None
+        return tuple(names)
+
+    def _item(self, place: int) -> tuple[Any, Any]:
+        try:
+            item = self.given[place]
+        except Exception as error:
+            raise failed(f"example {place} of the data cannot be read", error) from error
+        if isinstance(item, Mapping):
+            x, y = self._named(list(item), *self.columns)
+            return item[x], item[y]
+        if not isinstance(item, tuple | list) or len(item) != 2:
+            raise UserMistake(
+                f"example {place} of the data is {brief(item)}, expected a pair of an input and a target, or a mapping"
+            )
+        return item[0], item[1]
+
+    def _named(self, there: list[str], inputs: str | None, targets: str | None) -> tuple[str, str]:
+        """The columns of inputs and targets; what is not said, where there is but one that it can be."""
+        kinds = [name for name in there if getattr(self._features().get(name), "names", None)]
+        y = targets or (kinds[0] if len(kinds) == 1 else None)
+        others = [name for name in there if name != y]
+        x = inputs or (others[0] if y is not None and len(others) == 1 else None)
+        if x not in there or y not in there:
+            raise UserMistake(
+                f"data has the columns {listed(there)}, and its inputs are {brief(x)}, its targets {brief(y)}: say "
+                "which they are with the settings inputs and targets"
+            )
+        return x, y
+
+    def _features(self) -> Mapping[Any, Any]:
+        found = getattr(self.given, "features", None)
+        return found if isinstance(found, Mapping) else {}
+
+
+def _as_part(inputs: Any, targets: Any) -> Part:
+    return Part(_stacked(inputs, "input"), _stacked(targets, "target"))
+
+
+def _stacked(values: Any, what: str) -> "ndarray":
+    """One array of all, (n, …)."""
+    import numpy as np
+
+    if not isinstance(values, Iterable):
+        raise UserMistake(f"the {what}s are {brief(values)}, expected one for each example")
+    if _has_array(values):
+        return _as_array(values, what)
+    found = [_as_array(value, what) for value in values]
+    for place, value in enumerate(found):
+        if value.shape != found[0].shape:
+            raise UserMistake(
+                f"the {what} of example {place} has shape {value.shape}, that of the first {found[0].shape}: make all "
+                "alike"
+            )
+    return np.stack(found) if found else np.zeros(0)
+
+
+def _as_array(value: Any, what: str) -> "ndarray":
+    import numpy as np
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        whole = value.detach().cpu().resolve_conj().resolve_neg()
+        return (whole.float() if whole.dtype == torch.bfloat16 else whole).numpy()
+    if (mode := getattr(value, "mode", None)) is not None and callable(getattr(value, "getbands", None)):
+        return _as_pixels(value, mode)
+    try:
+        found = np.asarray(value)
+    except ValueError:
+        found = np.array(None)
+    if found.dtype.kind not in "buifU":
+        raise UserMistake(f"an {what} is {brief(value)}, expected numbers, text or an image")
+    return found
+
+
+def _as_pixels(image: Any, mode: str) -> "ndarray":
+    """An image of PIL's with the channel first."""
+    import numpy as np
+
+    if mode not in ("L", "RGB"):
+        raise UserMistake(f"an input is an image of mode {mode!r}: convert it to 'RGB' or 'L'")
+    pixels = np.asarray(image)
+    return pixels[None] if mode == "L" else pixels.transpose(2, 0, 1)
+
+
+def _are_same(one: tuple[Any, Any], other: tuple[Any, Any]) -> bool:
+    import numpy as np
+
+    (x, _), (again, _) = one, other
+    return np.array_equal(_as_array(x, "input"), _as_array(again, "input"), equal_nan=False)
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, tuple | list) and len(value) == 2
+
+
+def _has_array(value: Any) -> bool:
+    return hasattr(value, "__array__") and not callable(getattr(value, "getbands", None))
+
+
+def _is_array(value: Any) -> bool:
+    """Whether something is all inputs, or all targets, of a part."""
+    return _has_array(value) or (isinstance(value, Sequence) and not isinstance(value, tuple | str))
+
+
+def _has_items(value: Any) -> bool:
+    return hasattr(value, "__len__") and hasattr(value, "__getitem__")

@@ -1,0 +1,214 @@
+"""Examples as programs hold them become a data set, and what cannot is one line."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+from biograd import data
+from biograd.errors import UserMistake
+
+X, Y = torch.arange(24.0).view(12, 2), torch.arange(12) % 3
+NAMES = ["oak", "elm", "fir"]
+
+
+class Items(Dataset):
+    """Examples one by one, made of X and Y."""
+
+    def __init__(self, make=lambda x, y: (x, y), classes=None):
+        self.make = make
+        if classes is not None:
+            self.classes = classes
+
+    def __len__(self):
+        return len(X)
+
+    def __getitem__(self, place):
+        return self.make(X[place], int(Y[place]))
+
+
+class ClassLabel:
+    names = NAMES
+
+
+class Columns:
+    """What a data set of Hugging Face looks like from here."""
+
+    def __init__(self, columns, features=None):
+        self.column_names = list(columns)
+        self.features = features or {name: object() for name in columns}
+        self._columns = columns
+
+    def __len__(self):
+        return len(X)
+
+    def __getitem__(self, key):
+        return self._columns[key]
+
+
+def rows(loaded, *, shuffled=True):
+    """Inputs and the names of their classes, sorted by the inputs where a part was carved."""
+    x = torch.cat([loaded.train.inputs, loaded.test.inputs])
+    names = [loaded.classes[y] for y in torch.cat([loaded.train.targets, loaded.test.targets])]
+    order = sorted(range(len(x)), key=lambda place: x[place].flatten()[0]) if shuffled else range(len(x))
+    return x[list(order)], [names[place] for place in order]
+
+
+NUMBERS = [str(int(y)) for y in Y]
+TREES = [NAMES[y] for y in Y]
+WHOLE = {
+    "tensors": ((X, Y), NUMBERS),
+    "arrays and lists": ([X.double().numpy(), Y.tolist()], NUMBERS),
+    "texts": ((X.tolist(), TREES), TREES),
+    "a tensor dataset": (TensorDataset(X, Y), NUMBERS),
+    "items": (Items(), NUMBERS),
+    "items with named classes": (Items(classes=NAMES), TREES),
+    "items as mappings with one other key": (
+        Columns({"x": X.tolist(), "label": Y.tolist()}, {"label": ClassLabel}),
+        TREES,
+    ),
+    "a list of items": ([(x, y) for x, y in zip(X, Y, strict=True)], NUMBERS),
+    "one part": ({"train": (X, Y)}, NUMBERS),
+}
+
+
+@pytest.mark.parametrize("form", WHOLE)
+def test_a_fifth_of_the_examples_drawn_by_seed_is_the_test_part(form):
+    given, names = WHOLE[form]
+    loaded = data.load(given)
+    assert (len(loaded.train), len(loaded.test)) == (10, 2)
+    assert len(data.load(given, test_fraction=0.5).test) == 6
+    x, found = rows(loaded)
+    torch.testing.assert_close(x, X)
+    assert found == names
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ((X[:8], Y[:8]), (X[8:], Y[8:])),
+        {"train": TensorDataset(X[:8], Y[:8]), "test": (X[8:], Y[8:])},
+        [TensorDataset(X[:8], Y[:8]), TensorDataset(X[8:], Y[8:])],
+    ],
+)
+def test_a_test_part_is_taken_as_it_is(given):
+    loaded = data.load(given)
+    assert (loaded.train.inputs.tolist(), loaded.test.inputs.tolist()) == (X[:8].tolist(), X[8:].tolist())
+    with pytest.raises(UserMistake, match="it has a test part of its own"):
+        data.load(given, test_fraction=0.5)
+
+
+def test_columns_that_are_named_are_read():
+    columns = Columns({"id": TREES, "x": X.tolist(), "kind": Y.tolist()})
+    x, names = rows(data.load(columns, inputs="x", targets="kind"))
+    assert (x.tolist(), names) == (X.tolist(), NUMBERS)
+    mappings = Items(lambda x, y: {"id": 0, "x": x, "kind": NAMES[y]})
+    assert rows(data.load(mappings, inputs="x", targets="kind"))[1] == TREES
+    for given, settings in ((columns, {}), (mappings, {"inputs": "y", "targets": "kind"})):
+        with pytest.raises(
+            UserMistake, match=r"data has the columns id, x, kind, and its inputs are .*: say which"
+        ):
+            data.load(given, **settings)
+
+
+@pytest.mark.parametrize(("mode", "shape"), [("L", (1, 4, 5)), ("RGB", (3, 4, 5))])
+def test_images_are_bytes_with_the_channel_first(mode, shape):
+    def picture(x, y):
+        pixels = np.full((4, 5, 3), 20 * y, np.uint8)
+        pixels[0, 0] = 255
+        return Image.fromarray(pixels).convert(mode), y
+
+    loaded = data.load(Items(picture), flip=True, crop_padding=1)
+    assert (loaded.input_shape, loaded.train.inputs.dtype) == (shape, torch.uint8)
+    assert loaded.train.inputs[0, :, 0, 0].tolist() == [255] * shape[0]
+    assert loaded.preprocessing.flip
+    with pytest.raises(UserMistake, match="image of mode 'CMYK': convert it to 'RGB' or 'L'"):
+        data.load(Items(lambda x, y: (Image.new("CMYK", (4, 5)), y)))
+
+
+def test_a_data_set_is_as_it_is():
+    digits = data.load("digits")
+    assert data.load(digits) is digits
+    with pytest.raises(UserMistake, match="has no setting 'flip'; its settings: none"):
+        data.load(digits, flip=True)
+
+
+def noisy(x, y):
+    return x + torch.rand(2), y
+
+
+def torn(x, y):
+    raise KeyError("no such file")
+
+
+REFUSED = {
+    "differs when it is read again, and it is read once: leave random transforms out": Items(noisy),
+    "example 0 of the data cannot be read: KeyError: 'no such file'": Items(torn),
+    r"example 0 of the data is \(1, 2, 3\), expected a pair": Items(lambda x, y: (1, 2, 3)),
+    r"the input of example 1 has shape \(1,\), that of the first \(0,\)": Items(
+        lambda x, y: (x[: int(x[0]) // 2], y)
+    ),
+    "an input is .*, expected numbers, text or an image": Items(lambda x, y: (object, y)),
+    "expected a class for each example": (X, Y.float()),
+    "one target an example": (X, Y[:5]),
+    "the targets are 3, expected one for each example": (X, 3),
+    "data has the parts train, validation: expected train, and test": {"train": (X, Y), "validation": (X, Y)},
+    "expected a class or function, a DataSet, or examples": 3,
+    "DataLoader; expected a class or function, a DataSet, or examples": DataLoader(TensorDataset(X, Y)),
+    "the label of example 2 is 2, expected 0 to 1": [Items(classes=NAMES[:2])] * 2,
+}
+
+
+@pytest.mark.parametrize("why", REFUSED)
+def test_what_is_no_data_is_one_line(why):
+    with pytest.raises(UserMistake, match=why) as caught:
+        data.load(REFUSED[why])
+    assert "\n" not in str(caught.value)
+
+
+OWN = """
+import torch
+from torch.utils.data import Dataset, TensorDataset
+from biograd.data import load
+
+X, Y = torch.arange(24.0).view(12, 2), torch.arange(12) % 3
+tensors = (X, Y)
+whole = TensorDataset(X, Y)
+ready = load("iris")
+
+def by_seed(seed, *, shift: float = 0.0):
+    return X + seed + shift, Y
+
+def of_nothing():
+    return TensorDataset(X, Y)
+
+def of_others(path):
+    return X, Y
+
+class Mine(Dataset):
+    def __init__(self, width=2, *, shift: float = 0.0):
+        self.x = X[:, :width] + shift
+    def __len__(self):
+        return 12
+    def __getitem__(self, place):
+        return self.x[place], Y[place]
+"""
+
+
+def test_a_file_names_a_function_a_class_or_an_instance(tmp_path):
+    (tmp_path / "own.py").write_text(OWN)
+
+    def first(name, **settings):
+        return rows(data.load(f"{tmp_path / 'own.py'}:{name}", **settings))[0][0].tolist()
+
+    for name in ("tensors", "whole", "of_nothing", "Mine"):
+        assert first(name) == [0, 1]
+    assert first("by_seed", seed=5) == [5, 6]
+    assert first("by_seed", shift="0.5") == first("Mine", shift="0.5") == [0.5, 1.5]
+    assert len(data.load(f"{tmp_path / 'own.py'}:whole", test_fraction="0.5").test) == 6
+    assert data.load(f"{tmp_path / 'own.py'}:ready").name == "iris"
+    with pytest.raises(UserMistake, match=r"it takes \(path\), expected \(directory, download, seed"):
+        first("of_others")
+    with pytest.raises(UserMistake, match="has no setting 'width'; its settings: shift"):
+        first("Mine", width=1)
