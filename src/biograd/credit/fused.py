@@ -12,6 +12,8 @@ from biograd.layers.fused import fused_linear, fused_tanh
 def run_fused(block: Block, x: Tensor) -> Tensor:
     """The output of a block, to rounding that of ``block(x)``, without a graph."""
     x = spared(block, x)
+    if block.stretch is not None:
+        return block(x)
     for layer, is_before_tanh in _steps(block.layers):
         if type(layer) is nn.Linear and not has_hooks(layer):
             x = fused_linear(x, layer.weight, layer.bias, tanh=is_before_tanh)

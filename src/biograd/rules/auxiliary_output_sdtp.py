@@ -15,7 +15,7 @@ from biograd.credit.fused import fused_linear, fused_tanh
 from biograd.rules.base import ErrorWeights, Family
 from biograd.rules.block_rule import BlockRule
 from biograd.rules.examples import CHAINS, Examples
-from biograd.rules.parts.chains import Inside
+from biograd.rules.parts.chains import CutPoints, Inside
 from biograd.rules.parts.decoders import (
     DecoderChoice,
     Decoders,
@@ -75,10 +75,11 @@ class AuxiliaryOutputSDTP(BlockRule):
         inverse_loss: InverseLoss = "de-noising",
         schedule: Schedule = "parallel",
         inside: Inside = None,
+        blocks: CutPoints = (),
         seed: Seed = 0,
     ) -> None:
-        super().__init__(net, inside=inside, turns=turns(schedule))
-        places, stream = decoder_places(net, sample, auxiliary), RandomStream(seed)
+        super().__init__(net, sample, inside=inside, blocks=blocks, turns=turns(schedule))
+        places, stream = decoder_places(self.chain(net), sample, auxiliary), RandomStream(seed)
         self.decoders = Decoders.drawn(places, decoder, stream)
         self._reconstruction = Reconstruction(noise, inverse_loss, stream)
         self._labels = ClassTargets()

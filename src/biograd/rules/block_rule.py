@@ -14,7 +14,7 @@ from biograd.credit.full_precision import widened
 from biograd.credit.isolation import isolated
 from biograd.credit.weighting import Weight
 from biograd.rules.base import Credit, Loss, Nets, Rule, no_path_to_input
-from biograd.rules.parts.chains import Inside, chain_for_a_rule
+from biograd.rules.parts.chains import CutPoints, Inside, blocks_for_a_rule
 from biograd.rules.parts.epoch import Together, Turns
 
 
@@ -27,13 +27,16 @@ class BlockRule(Rule):
     A rule defines `teaching_signals`, and `own_lessons` where it has parameters that learn.
 
     Args:
-        net: a chain; see `biograd.credit.chain.blocks`.
+        net: a chain; see `biograd.credit.chain.blocks`; or any net at named cut points.
+        sample: one input, batch of one; needed where cut points are named.
         inside: ``exact`` where hidden blocks may have several weight layers.
+        blocks: the cut points; see `biograd.credit.chain.cut_points.named_modules`.
         way: how a batch runs up the chain; see `biograd.credit.chain.lesson`.
         turns: what each epoch teaches; everything unless given.
 
     Raises:
-        UnsupportedNet: the net is no chain, or backpropagation would hide inside a block.
+        UnsupportedNet: the net is no chain and cannot be cut where the user says, or backpropagation would hide inside
+            a block of a chain.
     """
 
     nets: ClassVar[Nets] = "chain"
@@ -51,10 +54,18 @@ class BlockRule(Rule):
     derivatives. None where nothing of the rule's learns."""
 
     def __init__(
-        self, net: nn.Module, *, inside: Inside = None, way: Way = plainly, turns: Turns | None = None
+        self,
+        net: nn.Module,
+        sample: Tensor | None = None,
+        *,
+        inside: Inside = None,
+        blocks: CutPoints = (),
+        way: Way = plainly,
+        turns: Turns | None = None,
     ) -> None:
         super().__init__()
-        self._taught = chain_for_a_rule(net, inside)
+        reading = "in sequence" if self.sends_targets else "freely"
+        self._taught = blocks_for_a_rule(net, sample, inside, blocks, reading)
         self._way = way
         self.turns = Together() if turns is None else turns
 

@@ -4,9 +4,9 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from biograd.credit.chain.blocks import Block
+from biograd.credit.chain.blocks import Block, require_layers
 from biograd.rules.base import Nets, Rule
-from biograd.rules.parts.chains import Inside, chain_for_a_rule
+from biograd.rules.parts.chains import CutPoints, Inside, blocks_for_a_rule, suggesting_rules_for_any_net
 
 
 class Blockwise(Rule):
@@ -15,18 +15,30 @@ class Blockwise(Rule):
     A rule defines `assign_credit`, over the blocks that `chain` gives.
 
     Args:
-        net: a chain; see `biograd.credit.chain.blocks`.
+        net: a chain; see `biograd.credit.chain.blocks`; or any net at named cut points.
+        sample: one input, batch of one; needed where cut points are named.
         inside: ``exact`` where hidden blocks may have several weight layers.
+        blocks: the cut points; see `biograd.credit.chain.cut_points.named_modules`.
 
     Raises:
-        UnsupportedNet: the net is no chain, or backpropagation would hide inside a block.
+        UnsupportedNet: the net is no chain and cannot be cut where the user says, or backpropagation would hide inside
+            a block of a chain.
     """
 
     nets: ClassVar[Nets] = "chain"
 
-    def __init__(self, net: nn.Module, *, inside: Inside = None) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        sample: Tensor | None = None,
+        *,
+        inside: Inside = None,
+        blocks: CutPoints = (),
+    ) -> None:
         super().__init__()
-        self._taught = chain_for_a_rule(net, inside)
+        self._taught = blocks_for_a_rule(net, sample, inside, blocks)
+        with suggesting_rules_for_any_net():
+            require_layers(self.chain(net), type(self).__name__)
 
     def chain(self, net: nn.Module, x: Tensor | None = None) -> list[Block]:
         """The blocks of a net; where a batch ``x`` is about to run through them, what they do with it is seen to.

@@ -11,7 +11,7 @@ from biograd.credit.chain.ledger import Root
 from biograd.credit.chain.lesson import Lesson, perturbed_outputs
 from biograd.rules.base import ErrorWeights, Family
 from biograd.rules.block_rule import BlockRule
-from biograd.rules.parts.chains import Inside
+from biograd.rules.parts.chains import CutPoints, Inside
 from biograd.rules.parts.decoders import (
     DecoderChoice,
     Decoders,
@@ -76,13 +76,14 @@ class DifferenceReconstruction(BlockRule):
         regularization: Regularization = 0.0,
         schedule: Schedule = "parallel",
         inside: Inside = None,
+        blocks: CutPoints = (),
         seed: Seed = 0,
     ) -> None:
-        super().__init__(net, inside=inside, turns=turns(schedule))
+        super().__init__(net, sample, inside=inside, blocks=blocks, turns=turns(schedule))
         self._stream = RandomStream(seed)
         self._step: Step = step
         self._alpha, self._noise, self._regularization = alpha, noise, regularization
-        self.decoders = Decoders.drawn(decoder_places(net, sample), decoder, self._stream)
+        self.decoders = Decoders.drawn(decoder_places(self.chain(net), sample), decoder, self._stream)
 
     def teaching_signals(self, lesson: Lesson) -> list[Tensor]:
         r""":math:`2 (h_l - \hat h_l) / B` for every hidden block, the derivative of its local loss."""

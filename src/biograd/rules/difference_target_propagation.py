@@ -10,7 +10,7 @@ from biograd.credit.chain.ledger import Root
 from biograd.credit.chain.lesson import Lesson, through_the_last_block
 from biograd.rules.base import ErrorWeights, Family
 from biograd.rules.block_rule import BlockRule
-from biograd.rules.parts.chains import Inside, chain_for_a_rule
+from biograd.rules.parts.chains import CutPoints, Inside
 from biograd.rules.parts.decoders import (
     DecoderChoice,
     Decoders,
@@ -66,13 +66,13 @@ class DifferenceTargetPropagation(BlockRule):
         inverse_loss: InverseLoss = "noise-preserving",
         schedule: Schedule = "parallel",
         inside: Inside = None,
+        blocks: CutPoints = (),
         seed: Seed = 0,
     ) -> None:
-        has_decoders = len(chain_for_a_rule(net, inside).of(net)) > 2
-        super().__init__(
-            net, inside=inside, way=through_the_last_block, turns=turns(schedule, has_decoders=has_decoders)
-        )
-        places, stream = decoder_places(net, sample)[:-1], RandomStream(seed)
+        super().__init__(net, sample, inside=inside, blocks=blocks, way=through_the_last_block)
+        chain, stream = self.chain(net), RandomStream(seed)
+        places = decoder_places(chain, sample)[:-1]
+        self.turns = turns(schedule, has_decoders=len(places) > 0)
         self._alpha = alpha
         self._step: Step = step
         self.decoders = Decoders.drawn(places, decoder, stream)

@@ -15,7 +15,7 @@ from biograd.credit.chain.ways import Way, way_to
 from biograd.credit.side_effects import without_side_effects
 from biograd.rules.base import ErrorWeights, Family
 from biograd.rules.block_rule import BlockRule
-from biograd.rules.parts.chains import Inside
+from biograd.rules.parts.chains import CutPoints, Inside
 from biograd.rules.parts.decoders import (
     PositiveNoise,
     Regularization,
@@ -87,9 +87,10 @@ class DirectDifferenceTargetPropagation(BlockRule):
         features: Features = (),
         classes: Classes = None,
         inside: Inside = None,
+        blocks: CutPoints = (),
         seed: Seed = 0,
     ) -> None:
-        super().__init__(net, inside=inside, turns=turns(schedule))
+        super().__init__(net, sample, inside=inside, blocks=blocks, turns=turns(schedule))
         self._stream = RandomStream(seed)
         self._step: Step = step
         self._alpha, self._noise, self._regularization = alpha, noise, regularization

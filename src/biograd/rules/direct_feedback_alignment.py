@@ -10,7 +10,7 @@ from biograd.credit.chain.lesson import Lesson, plainly, through_the_last_block
 from biograd.errors import UnsupportedNet
 from biograd.rules.base import ErrorWeights, Family
 from biograd.rules.block_rule import BlockRule
-from biograd.rules.parts.chains import Inside
+from biograd.rules.parts.chains import CutPoints, Inside
 from biograd.rules.parts.direct_feedback import DirectFeedback, Full, LowRank, Tiled
 from biograd.rules.parts.feedback_weights import Seed
 from biograd.rules.parts.places import Classes, Features, Layout, Places
@@ -58,10 +58,11 @@ class DirectFeedbackAlignment(BlockRule):
         features: Features = (),
         classes: Classes = None,
         inside: Inside = None,
+        blocks: CutPoints = (),
         seed: Seed = 0,
     ) -> None:
         way = through_the_last_block if error == "after" else plainly
-        super().__init__(net, inside=inside, way=way)
+        super().__init__(net, sample, inside=inside, blocks=blocks, way=way)
         self._is_after = error == "after"
         chain, layout = self.chain(net), Layout(places=places, features=features, classes=classes)
         if self._is_after and len(chain) < 2:

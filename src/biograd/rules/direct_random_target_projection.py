@@ -22,7 +22,7 @@ from biograd.errors import UserMistake
 from biograd.rules.base import Awaited, ErrorWeights, Family
 from biograd.rules.block_rule import BlockRule
 from biograd.rules.examples import CHAINS, Examples
-from biograd.rules.parts.chains import Inside
+from biograd.rules.parts.chains import CutPoints, Inside
 from biograd.rules.parts.direct_feedback import DirectFeedback, Full, LowRank, Tiled
 from biograd.rules.parts.feedback_weights import Seed
 from biograd.rules.parts.places import Classes, Features, Layout, Places
@@ -63,9 +63,10 @@ class DirectRandomTargetProjection(BlockRule):
         features: Features = (),
         classes: Classes = None,
         inside: Inside = None,
+        blocks: CutPoints = (),
         seed: Seed = 0,
     ) -> None:
-        super().__init__(net, inside=inside)
+        super().__init__(net, sample, inside=inside, blocks=blocks)
         layout = Layout(places=places, features=features, classes=classes)
         self.direct = DirectFeedback(self.chain(net), sample, form, layout, scale=scale, seed=seed)
 

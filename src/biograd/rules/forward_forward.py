@@ -22,7 +22,7 @@ from biograd.layers.length_norm import LengthNorm
 from biograd.rules.base import Awaited, Credit, ErrorWeights, Family, Loss
 from biograd.rules.blockwise import Blockwise
 from biograd.rules.examples import LABELLED, Examples
-from biograd.rules.parts.chains import Inside
+from biograd.rules.parts.chains import CutPoints, Inside
 from biograd.rules.parts.feedback_weights import Seed
 from biograd.rules.parts.random_stream import RandomStream
 from biograd.settings import checked_settings
@@ -91,9 +91,10 @@ class ForwardForward(Blockwise):
         threshold: Annotated[float, Gt(0)] = 1.0,
         negatives: Negatives = "hard",
         inside: Inside = None,
+        blocks: CutPoints = (),
         seed: Seed = 0,
     ) -> None:
-        super().__init__(net, inside=inside)
+        super().__init__(net, sample, inside=inside, blocks=blocks)
         self.goodness_of: Goodness = goodness
         self.threshold, self.negatives = threshold, negatives
         self.stream = RandomStream(seed)

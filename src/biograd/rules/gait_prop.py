@@ -10,12 +10,13 @@ import torch
 from annotated_types import Gt
 from torch import Tensor, nn
 
+from biograd.credit.chain.blocks import Block
 from biograd.credit.chain.ledger import Root
 from biograd.credit.chain.lesson import Lesson, through_every_block
 from biograd.rules.base import ErrorWeights, Family
 from biograd.rules.block_rule import BlockRule
 from biograd.rules.examples import CHAINS, Examples
-from biograd.rules.parts.chains import Inside
+from biograd.rules.parts.chains import CutPoints, Inside
 from biograd.rules.parts.feedback_weights import Seed
 from biograd.rules.parts.inverses import (
     Columns,
@@ -46,9 +47,9 @@ class Linearised(Strategy):
     name: ClassVar[str] = "linearised"
     columns: Columns = "used"
 
-    def way_back(self, net: nn.Module, inverse: InverseStrategy | None, stream: RandomStream) -> Inverses:
+    def way_back(self, chain: list[Block], inverse: InverseStrategy | None, stream: RandomStream) -> Inverses:
         """The inverse of each block."""
-        return Inverses(net, inverse or Kept(), self.columns, stream)
+        return Inverses(chain, inverse or Kept(), self.columns, stream)
 
     def signals(self, inverses: Inverses, lesson: Lesson) -> list[Tensor]:
         """The e of every hidden block, over B as the loss is a mean over B examples."""
@@ -72,12 +73,14 @@ class _Targets(Strategy):
     gamma: float
     margin: float
 
-    def way_back(self, net: nn.Module, inverse: InverseStrategy | None, stream: RandomStream) -> TargetChain:
+    def way_back(
+        self, chain: list[Block], inverse: InverseStrategy | None, stream: RandomStream
+    ) -> TargetChain:
         """The blocks, to be inverted one after another."""
         del stream
         refuse_inverse(inverse, self.name)
         steps = SmallSteps(f"gait-prop with form={self.name!r}", self.gamma, self.shrinks)
-        return TargetChain(net, self.margin, steps)
+        return TargetChain(chain, self.margin, steps)
 
     def signals(self, chain: TargetChain, lesson: Lesson) -> list[Tensor]:
         """The signal of every hidden block, :math:`2 m_l (y_l - t_l) / B`."""
@@ -154,7 +157,7 @@ class GaitProp(BlockRule):
 
     Args:
         net: a chain; forms with targets need square layers but the first, an invertible nonlinearity and float64.
-        sample: not needed.
+        sample: one input, batch of one; needed where cut points are named.
         form: ``linearised``, ``constant`` or ``adaptive``.
         inverse: what stands for :math:`W^{-1}` in the linearised form: ``kept`` unless given, ``exact`` or ``learned``;
             see `biograd.rules.parts.inverses`. Forms with targets take none.
@@ -180,13 +183,13 @@ class GaitProp(BlockRule):
         form: Linearised | Constant | Adaptive = Linearised(),
         inverse: Exact | Kept | Learned | None = None,
         inside: Inside = None,
+        blocks: CutPoints = (),
         seed: Seed = 0,
     ) -> None:
-        del sample
-        super().__init__(net, inside=inside, way=through_every_block)
+        super().__init__(net, sample, inside=inside, blocks=blocks, way=through_every_block)
         self._form = form
         self.scales_with_loss = isinstance(form, Linearised)
-        self.way_back = form.way_back(net, inverse, RandomStream(seed))
+        self.way_back = form.way_back(self.chain(net), inverse, RandomStream(seed))
 
     def teaching_signals(self, lesson: Lesson) -> list[Tensor]:
         """The signal of every hidden block, by the form."""

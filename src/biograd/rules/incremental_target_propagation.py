@@ -8,13 +8,13 @@ from annotated_types import Gt
 from torch import Tensor, nn
 
 from biograd.credit.back.invertible_blocks import Bijection, bijection, nonlinearity_of
-from biograd.credit.chain.blocks import Block, blocks
+from biograd.credit.chain.blocks import Block
 from biograd.credit.chain.ledger import Root
 from biograd.credit.chain.lesson import Lesson, through_every_block
 from biograd.rules.base import ErrorWeights, Family
 from biograd.rules.block_rule import BlockRule
 from biograd.rules.examples import INVERTIBLE, Examples
-from biograd.rules.parts.chains import Inside
+from biograd.rules.parts.chains import CutPoints, Inside
 from biograd.rules.parts.feedback_weights import Seed
 from biograd.rules.parts.inverses import (
     Columns,
@@ -43,11 +43,11 @@ class Linearised(Strategy):
     columns: Columns = "used"
     margin: Margin = MARGIN
 
-    def way_back(self, net: nn.Module, inverse: InverseStrategy | None, stream: RandomStream) -> Inverses:
+    def way_back(self, chain: list[Block], inverse: InverseStrategy | None, stream: RandomStream) -> Inverses:
         """The inverse of each block."""
-        for block in blocks(net)[1:]:
+        for block in chain[1:]:
             _nonlinearity(block, self.margin)  # refuses one that cannot be inverted unit by unit
-        return Inverses(net, inverse or Kept(), self.columns, stream)
+        return Inverses(chain, inverse or Kept(), self.columns, stream)
 
     def signals(self, inverses: Inverses, lesson: Lesson) -> list[Tensor]:
         """The e of every hidden block, over B as the loss is a mean over B examples."""
@@ -76,12 +76,14 @@ class Constant(Strategy):
     gamma: Annotated[float, Gt(0)] = 1e-3
     margin: Margin = MARGIN
 
-    def way_back(self, net: nn.Module, inverse: InverseStrategy | None, stream: RandomStream) -> TargetChain:
+    def way_back(
+        self, chain: list[Block], inverse: InverseStrategy | None, stream: RandomStream
+    ) -> TargetChain:
         """The blocks, to be inverted one after another."""
         del stream
         refuse_inverse(inverse, self.name)
         steps = SmallSteps(f"itp with form={self.name!r}", self.gamma, shrink=True)
-        return TargetChain(net, self.margin, steps)
+        return TargetChain(chain, self.margin, steps)
 
     def signals(self, chain: TargetChain, lesson: Lesson) -> list[Tensor]:
         """The signal of every hidden block, :math:`2 m_l (y_l - t_l) / B`."""
@@ -105,7 +107,7 @@ class IncrementalTargetPropagation(BlockRule):
 
     Args:
         net: a chain with invertible nonlinearities; targets also need square layers but the first, and float64.
-        sample: not needed.
+        sample: one input, batch of one; needed where cut points are named.
         form: ``linearised`` or ``constant``.
         inverse: as for `GaitProp`.
         seed: of learned inverses.
@@ -131,13 +133,13 @@ class IncrementalTargetPropagation(BlockRule):
         form: Linearised | Constant = Linearised(),
         inverse: Exact | Kept | Learned | None = None,
         inside: Inside = None,
+        blocks: CutPoints = (),
         seed: Seed = 0,
     ) -> None:
-        del sample
-        super().__init__(net, inside=inside, way=through_every_block)
+        super().__init__(net, sample, inside=inside, blocks=blocks, way=through_every_block)
         self._form = form
         self.scales_with_loss = isinstance(form, Linearised)
-        self.way_back = form.way_back(net, inverse, RandomStream(seed))
+        self.way_back = form.way_back(self.chain(net), inverse, RandomStream(seed))
 
     def teaching_signals(self, lesson: Lesson) -> list[Tensor]:
         """The signal of every hidden block, by the form."""

@@ -15,7 +15,7 @@ from biograd.credit.fused import run_fused
 from biograd.credit.side_effects import without_side_effects
 from biograd.rules.base import ErrorWeights, Family
 from biograd.rules.block_rule import BlockRule
-from biograd.rules.parts.chains import Inside
+from biograd.rules.parts.chains import CutPoints, Inside
 from biograd.rules.parts.decoders import (
     DecoderChoice,
     Decoders,
@@ -85,14 +85,15 @@ class LocalDifferenceReconstruction(BlockRule):
         noise_samples: Annotated[int, Gt(0)] = 1,
         schedule: Schedule = "parallel",
         inside: Inside = None,
+        blocks: CutPoints = (),
         seed: Seed = 0,
     ) -> None:
-        super().__init__(net, inside=inside, turns=turns(schedule))
+        super().__init__(net, sample, inside=inside, blocks=blocks, turns=turns(schedule))
         self._stream = RandomStream(seed)
         self._step: Step = step
         self._alpha, self._noise, self._draws = alpha, noise, noise_samples
         self._output_noise = noise if output_noise is None else output_noise
-        self.decoders = Decoders.drawn(decoder_places(net, sample), decoder, self._stream)
+        self.decoders = Decoders.drawn(decoder_places(self.chain(net), sample), decoder, self._stream)
 
     def teaching_signals(self, lesson: Lesson) -> list[Tensor]:
         r""":math:`2 (h_l - \hat h_l) / B` for every hidden block, the derivative of its local loss."""

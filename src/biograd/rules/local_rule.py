@@ -13,6 +13,7 @@ from biograd.credit.chain.blocks import Block, run_layers, spared
 from biograd.credit.chain.ledger import Ledger, Root
 from biograd.credit.chain.lesson import output_error
 from biograd.credit.chain.moment import Aim, Moment
+from biograd.credit.chain.named_chain import NamedChain
 from biograd.credit.chain.parameter_hooks import without_parameter_hooks
 from biograd.credit.full_precision import full_precision, is_lowered, widened
 from biograd.credit.loss_terms import by_example, importance
@@ -20,7 +21,7 @@ from biograd.credit.side_effects import RandomState, random_state, without_side_
 from biograd.credit.structures import require_tensor_from
 from biograd.credit.weighting import Weight, Weighting
 from biograd.rules.base import Credit, ErrorWeights, Family, Loss, Nets, Rule, no_path_to_input
-from biograd.rules.parts.chains import Inside, chain_for_a_rule
+from biograd.rules.parts.chains import CutPoints, Inside, blocks_for_a_rule
 from biograd.rules.parts.epoch import Together, Turns
 
 
@@ -34,12 +35,15 @@ class LocalRule(Rule):
     A rule defines `drive_signal` and `block_gradients`.
 
     Args:
-        net: a chain; see `biograd.credit.chain.blocks`.
+        net: a chain; see `biograd.credit.chain.blocks`; or any net at named cut points.
+        sample: one input, batch of one; needed where cut points are named.
         inside: ``exact`` where hidden blocks may have several weight layers.
+        blocks: the cut points; see `biograd.credit.chain.cut_points.named_modules`.
         turns: what each epoch teaches; everything unless given.
 
     Raises:
-        UnsupportedNet: the net is no chain, or backpropagation would hide inside a block.
+        UnsupportedNet: the net is no chain and cannot be cut where the user says, or backpropagation would hide inside
+            a block of a chain.
     """
 
     family: ClassVar[Family] = "local"
@@ -51,9 +55,17 @@ class LocalRule(Rule):
     float32: a block's drive is computed once more without it for the rule. What is passed on is of the run under
     autocast."""
 
-    def __init__(self, net: nn.Module, *, inside: Inside = None, turns: Turns | None = None) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        sample: Tensor | None = None,
+        *,
+        inside: Inside = None,
+        blocks: CutPoints = (),
+        turns: Turns | None = None,
+    ) -> None:
         super().__init__()
-        self._taught = chain_for_a_rule(net, inside)
+        self._taught = blocks_for_a_rule(net, sample, inside, blocks, "layer by layer")
         self.turns = Together() if turns is None else turns
 
     aim: ClassVar[Callable[..., Aim] | None] = None
@@ -77,14 +89,13 @@ class LocalRule(Rule):
     ) -> Credit:
         """See `Rule.assign_credit`; what ``loss_fn`` itself makes of parameters (a penalty) keeps its derivative."""
         weighting = self.entry.begin(self, net, x, weight)
-        (*hidden, last), ledger = self.chain(net, x), Ledger(weighting)
+        chain, ledger = self.chain(net, x), Ledger(weighting)
         aim = self._aim(net, x, y, loss_fn)
         weighting = weighting.and_also(aim.importance)
-        teaches_hidden = self.turns.hidden
-        for index, block in enumerate(hidden):
-            x = self._passed(index, block, x.detach(), aim, weighting, ledger if teaches_hidden else None)
-        with torch.set_grad_enabled(self.turns.output):
-            output = last(spared(last, x.detach()))
+        if isinstance(chain, NamedChain):
+            output = self._output_at_cut_points(chain, x, aim, weighting, ledger)
+        else:
+            output = self._output(chain, x, aim, weighting, ledger)
         loss, error, penalty = output_error(output, y, loss_fn)
         self.entry.look(self, output, y, loss_fn)
         ledger.extend([Root(output, error), Root(penalty, torch.ones_like(loss), has_examples=False)])
@@ -103,11 +114,18 @@ class LocalRule(Rule):
             return torch.autograd.grad(loss, x)[0]
         if self.waits_for == "nothing":
             raise no_path_to_input(self)
-        h = run_layers(first.leading, spared(first, x.requires_grad_()))
-        drive = run_layers(first.driving[len(first.leading) :], h)
+        h, drive = self._first_drive(net, first, x.requires_grad_())
         with torch.no_grad():
             signal = self.drive_signal(Moment(0, first, h, drive, self._aim(net, x, y, loss_fn)))
         return torch.autograd.grad(drive, x, signal)[0]
+
+    def _first_drive(self, net: nn.Module, first: Block, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What the first layer got, at cut points the net's input, and what it gave, in one graph."""
+        chain = self.chain(net, x)
+        if isinstance(chain, NamedChain):
+            return x, chain.run_alone(0, x)
+        h = run_layers(first.leading, spared(first, x))
+        return h, run_layers(first.driving[len(first.leading) :], h)
 
     def _aim(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Aim:
         dtype = next(net.parameters()).dtype
@@ -116,20 +134,51 @@ class LocalRule(Rule):
         v = importance(y, len(x), dtype, loss_fn)
         return Aim(y, importance=by_example(v, loss_fn))
 
-    def _passed(
-        self, index: int, block: Block, x: Tensor, aim: Aim, weighting: Weighting, ledger: Ledger | None
+    def _output(
+        self, chain: list[Block], x: Tensor, aim: Aim, weighting: Weighting, ledger: Ledger
     ) -> Tensor:
-        """The output of a block, whose gradients are in the ledger by then; none of its graph outlives the call."""
-        start = random_state(x.device) if self.takes_differences and is_lowered([block]) else None
-        h, drive, parameters = _arrived(block, x, learns=ledger is not None)
-        moment = Moment(index, block, h, drive, aim, weighting)
-        if ledger is not None and parameters:
+        """The net's output; gradients of hidden blocks are in the ledger, and their graphs are let go of."""
+        *hidden, last = chain
+        for index, block in enumerate(hidden):
+            x = x.detach()
+            start = self._start(block, x)
+            h, drive, parameters = _arrived(block, x, learns=self.turns.hidden)
+            self._teach(Moment(index, block, h, drive, aim, weighting), parameters, ledger, x, start)
+            with torch.no_grad():
+                x = run_layers(block.firing, drive.detach())
+            require_tensor_from(f"the block {block.name!r}", x)
+        with torch.set_grad_enabled(self.turns.output):
+            return last(spared(last, x.detach()))
+
+    def _output_at_cut_points(
+        self, chain: NamedChain, x: Tensor, aim: Aim, weighting: Weighting, ledger: Ledger
+    ) -> Tensor:
+        """As `_output`, of a net whose layers with weights are blocks; what lies between them does not learn."""
+
+        def taught(index: int, h: Tensor, drive: Tensor) -> None:
+            parameters = [p for p in chain[index].parameters() if p.requires_grad]
+            moment = Moment(index, chain[index], h, drive, aim, weighting)
+            self._teach(moment, parameters, ledger, h, self._start(chain[index], h))
+
+        output = chain.run_layer_by_layer(x, taught if self.turns.hidden else None)
+        return output if self.turns.output else output.detach()
+
+    def _start(self, block: Block, x: Tensor) -> RandomState | None:
+        """Where the generators stand before a block runs that has to run once more in full precision."""
+        return random_state(x.device) if self.takes_differences and is_lowered([block]) else None
+
+    def _teach(
+        self,
+        moment: Moment,
+        parameters: list[nn.Parameter],
+        ledger: Ledger,
+        x: Tensor,
+        start: RandomState | None,
+    ) -> None:
+        """Put the gradients of some parameters of a block into the ledger; ``x`` and ``start`` as for `_in_full`."""
+        if parameters:
             with _in_full(moment, x, start) as precise, without_parameter_hooks(parameters):
                 ledger.add_gradients(parameters, self.block_gradients(precise, parameters))
-        with torch.no_grad():
-            output = run_layers(block.firing, moment.drive.detach())
-        require_tensor_from(f"the block {block.name!r}", output)
-        return output
 
     def chain(self, net: nn.Module, x: Tensor | None = None) -> list[Block]:
         """The blocks of a net; where a batch ``x`` is about to run through them, what they do with it is seen to.

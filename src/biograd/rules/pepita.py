@@ -27,7 +27,7 @@ from biograd.errors import UnsupportedNet
 from biograd.rules.base import Credit, ErrorWeights, Family, Loss
 from biograd.rules.blockwise import Blockwise
 from biograd.rules.examples import CHAINS, Examples
-from biograd.rules.parts.chains import Inside, suggesting_rules_for_any_net
+from biograd.rules.parts.chains import CutPoints, Inside, suggesting_rules_for_any_net
 from biograd.rules.parts.feedback_weights import Distribution, Seed, draw_like
 from biograd.rules.parts.places import Classes, Layout, Places
 from biograd.rules.parts.random_stream import RandomStream
@@ -100,9 +100,10 @@ class Pepita(Blockwise):
         features: Literal["first", "last"] | None = None,
         classes: Classes = None,
         inside: Inside = None,
+        blocks: CutPoints = (),
         seed: Seed = 0,
     ) -> None:
-        super().__init__(net, inside=inside)
+        super().__init__(net, sample, inside=inside, blocks=blocks)
         self.readout_error: ReadoutError = readout_error
         chain = self.chain(net)
         _require_taught(chain)

@@ -9,7 +9,7 @@ from biograd.credit.chain.lesson import Lesson
 from biograd.rules.base import Awaited, ErrorWeights, Family
 from biograd.rules.block_rule import BlockRule
 from biograd.rules.examples import CHAINS, Examples
-from biograd.rules.parts.chains import Inside
+from biograd.rules.parts.chains import CutPoints, Inside
 from biograd.settings import checked_settings
 
 
@@ -18,7 +18,7 @@ class Shallow(BlockRule):
 
     Args:
         net: a chain; see `biograd.credit.chain.blocks`.
-        sample: not needed.
+        sample: one input, batch of one; needed where cut points are named.
     """
 
     family: ClassVar[Family] = "baseline"
@@ -28,9 +28,15 @@ class Shallow(BlockRule):
     examples: ClassVar[Examples] = replace(CHAINS, falls_to={"convolutional": 0.7, "locally-connected": 0.9})
 
     @checked_settings
-    def __init__(self, net: nn.Module, sample: Tensor | None = None, *, inside: Inside = None) -> None:
-        del sample
-        super().__init__(net, inside=inside)
+    def __init__(
+        self,
+        net: nn.Module,
+        sample: Tensor | None = None,
+        *,
+        inside: Inside = None,
+        blocks: CutPoints = (),
+    ) -> None:
+        super().__init__(net, sample, inside=inside, blocks=blocks)
 
     def teaching_signals(self, lesson: Lesson) -> list[None]:
         """Nothing for any hidden block."""

@@ -9,7 +9,7 @@ from biograd.credit.chain.ledger import Root
 from biograd.credit.chain.lesson import Lesson
 from biograd.rules.base import ErrorWeights, Family
 from biograd.rules.block_rule import BlockRule
-from biograd.rules.parts.chains import Inside
+from biograd.rules.parts.chains import CutPoints, Inside
 from biograd.rules.parts.decoders import (
     DecoderChoice,
     Decoders,
@@ -62,11 +62,12 @@ class SimplifiedDifferenceTargetPropagation(BlockRule):
         inverse_loss: InverseLoss = "de-noising",
         schedule: Schedule = "parallel",
         inside: Inside = None,
+        blocks: CutPoints = (),
         seed: Seed = 0,
     ) -> None:
-        super().__init__(net, inside=inside, turns=turns(schedule))
+        super().__init__(net, sample, inside=inside, blocks=blocks, turns=turns(schedule))
         stream = RandomStream(seed)
-        self.decoders = Decoders.drawn(decoder_places(net, sample), decoder, stream)
+        self.decoders = Decoders.drawn(decoder_places(self.chain(net), sample), decoder, stream)
         self._reconstruction = Reconstruction(noise, inverse_loss, stream)
         self._labels = ClassTargets()
 

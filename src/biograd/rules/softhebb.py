@@ -22,7 +22,7 @@ from biograd.errors import UnsupportedNet, UserMistake
 from biograd.rules.base import Awaited, Loss
 from biograd.rules.examples import WEIGHTS_ALONE, Examples
 from biograd.rules.local_rule import LocalRule
-from biograd.rules.parts.chains import Inside
+from biograd.rules.parts.chains import CutPoints, Inside
 from biograd.rules.parts.epoch import HiddenFirst
 from biograd.settings import checked_settings
 
@@ -54,7 +54,7 @@ class SoftHebb(LocalRule):
     Args:
         net: a chain whose hidden layers are linear, convolutional or locally connected, without biases or anything
             else that learns.
-        sample: not needed.
+        sample: one input, batch of one; needed where cut points are named.
         temperature: τ, > 0; the smaller, the larger the winner's share.
         hidden_rate: what multiplies the learning rate in hidden layers, > 0.
         rate_power: q, ≥ 0; at 0 the rate does not depend on the norm.
@@ -91,9 +91,9 @@ class SoftHebb(LocalRule):
         normalize: bool = True,
         unsupervised_epochs: Annotated[int, Ge(0)] = 0,
         inside: Inside = None,
+        blocks: CutPoints = (),
     ) -> None:
-        del sample
-        super().__init__(net, inside=inside, turns=HiddenFirst(unsupervised_epochs))
+        super().__init__(net, sample, inside=inside, blocks=blocks, turns=HiddenFirst(unsupervised_epochs))
         *hidden, _ = self.chain(net)
         for block in hidden:
             _require_weights_alone(block)

@@ -26,7 +26,7 @@ from biograd.errors import UnsupportedNet, UserMistake
 from biograd.rules.base import Awaited, Loss
 from biograd.rules.examples import CHAINS, Examples
 from biograd.rules.local_rule import LocalRule
-from biograd.rules.parts.chains import Inside, suggesting_rules_for_any_net
+from biograd.rules.parts.chains import CutPoints, Inside, suggesting_rules_for_any_net
 from biograd.rules.parts.feedback_weights import Seed
 from biograd.rules.parts.random_stream import RandomStream
 from biograd.settings import checked_settings
@@ -92,9 +92,10 @@ class StdpAssociation(LocalRule):
         competition: bool = True,
         group_size: Annotated[int, Ge(1)] | None = None,
         inside: Inside = None,
+        blocks: CutPoints = (),
         seed: Seed = 0,
     ) -> None:
-        super().__init__(net, inside=inside)
+        super().__init__(net, sample, inside=inside, blocks=blocks)
         self.beta, self.teaching_scale, self.competition = beta, teaching_scale, competition
         *hidden, _ = chain = self.chain(net)
         self._classes = classes = _classes(output_shapes(chain, sample)[-1])

@@ -9,7 +9,7 @@ from biograd.credit.chain.lesson import Lesson, through_every_block
 from biograd.rules.base import ErrorWeights, Family
 from biograd.rules.block_rule import BlockRule
 from biograd.rules.examples import SQUARE, Examples
-from biograd.rules.parts.chains import Inside
+from biograd.rules.parts.chains import CutPoints, Inside
 from biograd.rules.parts.target_chain import MARGIN, Margin, TargetChain
 from biograd.settings import checked_settings
 
@@ -26,7 +26,7 @@ class TargetPropagation(BlockRule):
 
     Args:
         net: a chain of square layers (the first may have any shape) with invertible nonlinearities.
-        sample: not needed.
+        sample: one input, batch of one; needed where cut points are named.
         margin: targets of tanh are cut to ±(1 − margin).
 
     Raises:
@@ -49,10 +49,10 @@ class TargetPropagation(BlockRule):
         *,
         margin: Margin = MARGIN,
         inside: Inside = None,
+        blocks: CutPoints = (),
     ) -> None:
-        del sample
-        super().__init__(net, inside=inside, way=through_every_block)
-        self._chain = TargetChain(net, margin, steps=None)
+        super().__init__(net, sample, inside=inside, blocks=blocks, way=through_every_block)
+        self._chain = TargetChain(self.chain(net), margin, steps=None)
 
     def teaching_signals(self, lesson: Lesson) -> list[Tensor]:
         """``2 (y − t) / B`` of every hidden block."""

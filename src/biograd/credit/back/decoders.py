@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from biograd.credit.chain.blocks import Block
+from biograd.credit.chain.named_chain import NamedChain
 from biograd.credit.chain.shapes import output_shapes
 from biograd.errors import UserMistake
 from biograd.registry import Registry
@@ -15,7 +16,11 @@ from biograd.user_files import lines_of
 
 REGISTRY = Registry(
     "decoder",
-    {"mirror": "biograd.credit.back.mirror:mirror", "transpose": "biograd.credit.back.transpose:transpose"},
+    {
+        "mirror": "biograd.credit.back.mirror:mirror",
+        "transpose": "biograd.credit.back.transpose:transpose",
+        "mlp": "biograd.credit.back.mlp:mlp",
+    },
     group="biograd.decoders",
 )
 """Ways to make decoders, by name; each is a `Decoder`."""
@@ -28,14 +33,17 @@ class Site:
     Attributes:
         block: whose inverse it is to be.
         below: the block before it, whose output the decoder gives back.
-        shapes: what one example looks like before the block's first layer and behind each of its layers.
+        shapes: what one example looks like before the block's first layer and behind each of its layers, or behind the
+            whole block where it is no list of layers.
         auxiliary: how many numbers the decoder also reads, behind the block's outputs in dimension 1.
+        is_named: whether the block ends at a cut point that the user named, so that its layers may not be known.
     """
 
     block: Block
     below: Block
     shapes: tuple[torch.Size, ...]
     auxiliary: int = 0
+    is_named: bool = False
 
     @property
     def given(self) -> torch.Size:
@@ -68,14 +76,21 @@ def sites(chain: Sequence[Block], sample: Tensor | None) -> list[Site]:
     Raises:
         UnsupportedNet: a sample is needed and there is none, or it does not fit.
     """
-    layers = [Block(block.name, (layer,), block.opening) for block in chain for layer in block.layers]
-    shapes = output_shapes(layers, sample)
-    found, start = [], len(chain[0].layers)
-    for below, block in itertools.pairwise(chain):
-        stop = start + len(block.layers)
-        found.append(Site(block, below, tuple(shapes[start - 1 : stop])))
+    parts = [_parts(block) for block in chain]
+    shapes = output_shapes([part for inner in parts for part in inner], sample)
+    found, start, is_named = [], len(parts[0]), isinstance(chain, NamedChain)
+    for (below, block), inner in zip(itertools.pairwise(chain), parts[1:], strict=True):
+        stop = start + len(inner)
+        found.append(Site(block, below, tuple(shapes[start - 1 : stop]), is_named=is_named))
         start = stop
     return found
+
+
+def _parts(block: Block) -> list[Block]:
+    """Its layers one by one; a stretch is one part."""
+    return (
+        [block] if block.stretch else [Block(block.name, (layer,), block.opening) for layer in block.layers]
+    )
 
 
 def make_decoders(places: Sequence[Site], decoder: str | Decoder, seed: int) -> nn.ModuleList:

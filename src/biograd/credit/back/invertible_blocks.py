@@ -17,7 +17,7 @@ from biograd.credit.back.inverses import (
     require_invertible_kind,
     solved,
 )
-from biograd.credit.chain.blocks import Block
+from biograd.credit.chain.blocks import Block, require_layers
 from biograd.credit.kinds import nearest_kind, neuron_axis
 from biograd.credit.kinds.bijections import Bijection
 from biograd.errors import UnsupportedNet
@@ -50,8 +50,9 @@ def nonlinearity_of(block: Block) -> tuple[nn.Module, int | None]:
     """The only layer behind a block's opening one, the identity if there is none, and how many units are passed on.
 
     Raises:
-        UnsupportedNet: there are more layers than that.
+        UnsupportedNet: there are more layers than that, or it is no list of layers.
     """
+    require_layers([block], "a target")
     rest = list(block.following)
     last = rest.pop() if rest and isinstance(rest[-1], FirstUnits) else None
     if len(rest) > 1:

@@ -1,11 +1,13 @@
 """The decoder that mirrors a block: its layers transposed and in reverse, with weights of its own."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from torch import nn
 
 from biograd.credit.back.decoders import Site
+from biograd.credit.back.mlp import mlp
 from biograd.credit.chain.blocks import Block
 from biograd.credit.kinds import nearest_kind, nearest_weight
 from biograd.errors import UnsupportedNet
@@ -19,14 +21,34 @@ def mirror(site: Site) -> nn.Sequential:
     Linear becomes linear, a convolution a transposed one and the other way round, a locally connected layer the
     transpose of one; V is Glorot's at the start, c zero. What a block does around its opening layer is undone:
     flattening, padding, and pooling by upsampling to the size before. σ is the nonlinearity that the block *below*
-    ends in, and none where that ends in none of PyTorch's.
+    ends in, and none where that ends in none of PyTorch's. A block at a named cut point whose layers are not known, or
+    cannot be mirrored, gets an MLP; see `biograd.credit.back.mlp.mlp`.
 
     Args:
         site: where.
 
     Raises:
-        UnsupportedNet: a block that is not made of such layers, such as a residual unit.
+        UnsupportedNet: a block of a chain that is not made of such layers, such as a residual unit.
     """
+    return mirrored(site) if not site.is_named else or_mlp(mirrored, site)
+
+
+def or_mlp(make: Callable[[Site], nn.Sequential], site: Site) -> nn.Sequential:
+    """What ``make`` makes of a site, or an MLP where it refuses."""
+    try:
+        return make(site)
+    except UnsupportedNet:
+        return mlp(site)
+
+
+def mirrored(site: Site) -> nn.Sequential:
+    """The layers of a block, transposed and in reverse; see `mirror`.
+
+    Raises:
+        UnsupportedNet: a block that is not made of such layers.
+    """
+    if site.block.stretch is not None:
+        raise _unmirrored(site, "its layers are not known")
     index = site.block.layers.index(site.block.opening)
     channels, behind = _undone_behind(site, index)
     opening = _transposed(site, index, channels)
@@ -105,6 +127,6 @@ def _initialize(layer: Any) -> None:
 
 def _unmirrored(site: Site, reason: str) -> UnsupportedNet:
     return UnsupportedNet(
-        f"the block {site.block.name!r} cannot be mirrored, {reason}: give the rule a decoder of your own, "
+        f"the block {site.block.name!r} cannot be mirrored, {reason}: take decoder='mlp' or one of your own, "
         "decoder='path/to/file.py:Name' (see biograd.credit.back.decoders.Decoder), or use a rule without decoders"
     )

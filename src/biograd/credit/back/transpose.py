@@ -5,7 +5,7 @@ from dataclasses import replace
 from torch import nn
 
 from biograd.credit.back.decoders import Site
-from biograd.credit.back.mirror import mirror, own_nonlinearity
+from biograd.credit.back.mirror import mirrored, or_mlp, own_nonlinearity
 from biograd.credit.chain.blocks import Block
 
 
@@ -21,11 +21,20 @@ def transpose(site: Site) -> nn.Sequential:
         site: where.
 
     Raises:
-        UnsupportedNet: a block that has no mirror, such as a residual unit.
+        UnsupportedNet: a block of a chain that has no mirror, such as a residual unit.
+    """
+    return transposed(site) if not site.is_named else or_mlp(transposed, site)
+
+
+def transposed(site: Site) -> nn.Sequential:
+    """The layers of a block transposed; see `transpose`.
+
+    Raises:
+        UnsupportedNet: a block that has no mirror.
     """
     # without a nonlinearity, in which the mirror would end
     plain = Block(site.below.name, (site.below.opening,), site.below.opening)
-    layers = mirror(replace(site, below=plain))
+    layers = mirrored(replace(site, below=plain))
     for layer in layers:
         if isinstance(getattr(layer, "bias", None), nn.Parameter):
             layer.register_parameter("bias", None)

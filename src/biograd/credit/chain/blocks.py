@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from torch import Tensor, nn
 
@@ -11,19 +12,38 @@ from biograd.credit.wrappers import unwrap
 from biograd.errors import UnsupportedNet
 
 
+class Stretch(Protocol):
+    """What runs a block that is no list of layers: the part of a net between two cut points."""
+
+    parameters: tuple[nn.Parameter, ...]
+    """What its output depends on."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The block's output."""
+        ...
+
+
 @dataclass(frozen=True)
 class Block:
-    """A part of a chain that learns from one teaching signal at its output.
+    """A part of a net that learns from one teaching signal at its output.
 
     Attributes:
-        name: the name of the layer that opens it, as in ``net.named_modules()``.
-        layers: its modules, in order.
+        name: the name of the layer that opens it, as in ``net.named_modules()``; at named cut points the name of the
+            module that ends it, unless one layer with weights opens it.
+        layers: its modules, in order; of a stretch those that run in it, whose order says nothing.
         opening: the layer that opens it.
+        stretch: what runs it where it is no list of layers, else None.
+
+    Example:
+        >>> block = blocks(nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.Tanh()))[0]
+        >>> block.name, block.leading, block.opening, block.following
+        ('1', (Flatten(start_dim=1, end_dim=-1),), Linear(in_features=4, out_features=3, bias=True), (Tanh(),))
     """
 
     name: str
     layers: tuple[nn.Module, ...]
     opening: nn.Module
+    stretch: Stretch | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
         """The block's output.
@@ -31,23 +51,25 @@ class Block:
         Raises:
             UnsupportedNet: it is no single tensor.
         """
-        output = run_layers(self.layers, x)
+        output = run_layers(self.layers, x) if self.stretch is None else self.stretch(x)
         require_tensor_from(f"the block {self.name!r}", output)
         return output
 
     @property
     def leading(self) -> tuple[nn.Module, ...]:
-        """The layers before the opening one."""
-        return self.layers[: self.layers.index(self.opening)]
+        """The layers before the opening one; none are known of a stretch."""
+        return () if self.stretch else self.layers[: self.layers.index(self.opening)]
 
     @property
     def following(self) -> tuple[nn.Module, ...]:
-        """The layers behind the opening one."""
-        return self.layers[self.layers.index(self.opening) + 1 :]
+        """The layers behind the opening one; none are known of a stretch."""
+        return () if self.stretch else self.layers[self.layers.index(self.opening) + 1 :]
 
     @property
     def driving(self) -> tuple[nn.Module, ...]:
         """The layers that make the drive: up to the opening one, and normalisations right behind it."""
+        if self.stretch:
+            return self.layers
         end = len(self.leading) + 1
         while end < len(self.layers) and _place(self.layers[end]) == "closes":
             end += 1
@@ -59,7 +81,10 @@ class Block:
         return self.layers[len(self.driving) :]
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """The parameters of all its layers."""
+        """The parameters of all its layers, or of its stretch."""
+        if self.stretch is not None:
+            yield from self.stretch.parameters
+            return
         for layer in self.layers:
             yield from layer.parameters()
 
@@ -80,19 +105,15 @@ def blocks(net: nn.Module) -> list[Block]:
         >>> [(block.name, len(block.layers)) for block in blocks(net)]
         [('0', 2), ('3', 2)]
     """
-    if isinstance(net, nn.parallel.DistributedDataParallel):
-        raise UnsupportedNet(
-            "a rule that teaches block by block bypasses DistributedDataParallel, which would not average its "
-            "gradients: pass the net itself and use biograd.training.GradientSum"
-        )
+    refuse_data_parallel(net)
     net = unwrap(net)
-    if not _is_chain(net):
+    if not is_chain(net):
         hooked = " with a hook: take it off, or put it on a layer" if is_plain_sequential(net) else ""
         raise UnsupportedNet(
             f"the net must be a chain (an nn.Sequential without hooks of its own) for a rule that teaches block by "
             f"block; got {type(net).__name__}{hooked}"
         )
-    found = _cut(list(_flatten(net)))
+    found = cut_layers(list(flat_layers(net)))
     if not found:
         raise UnsupportedNet("the chain has no layer with weights")
     for block in found:
@@ -101,6 +122,33 @@ def blocks(net: nn.Module) -> list[Block]:
                 f"{block.name!r} has no shape yet: pass one batch through the net before making the rule"
             )
     return found
+
+
+def require_layers(chain: Iterable[Block], what: str) -> None:
+    """Refuse blocks that are no lists of layers, of which one opens each.
+
+    Raises:
+        UnsupportedNet: there is one.
+    """
+    for block in chain:
+        if block.stretch is not None:
+            raise UnsupportedNet(
+                f"{what} needs to know the layers of each block, and {block.name!r} ({type(block.opening).__name__}) "
+                "is not a layer with weights and others around it: name modules that are"
+            )
+
+
+def refuse_data_parallel(net: nn.Module) -> None:
+    """Refuse a wrapper whose averaging a rule for blocks would go past.
+
+    Raises:
+        UnsupportedNet: it is DistributedDataParallel.
+    """
+    if isinstance(net, nn.parallel.DistributedDataParallel):
+        raise UnsupportedNet(
+            "a rule that teaches block by block bypasses DistributedDataParallel, which would not average its "
+            "gradients: pass the net itself and use biograd.training.GradientSum"
+        )
 
 
 def layers_of(chain: Iterable[Block]) -> list[nn.Module]:
@@ -113,7 +161,8 @@ def is_plain_sequential(module: nn.Module) -> bool:
     return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
 
 
-def _is_chain(module: nn.Module) -> bool:
+def is_chain(module: nn.Module) -> bool:
+    """Whether it is an ``nn.Sequential`` without a forward or hooks of its own."""
     hooks = (
         *(module._forward_pre_hooks, module._forward_hooks),
         *(module._backward_pre_hooks, module._backward_hooks),
@@ -121,17 +170,19 @@ def _is_chain(module: nn.Module) -> bool:
     return is_plain_sequential(module) and not any(hooks)
 
 
-def _flatten(net: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+def flat_layers(net: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """The layers of nested chains by name, in order."""
     for name, child in net._modules.items():
         if child is None:
             continue
-        if _is_chain(child):
-            yield from _flatten(child, f"{prefix}{name}.")
+        if is_chain(child):
+            yield from flat_layers(child, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", child
 
 
-def _cut(layers: list[tuple[str, nn.Module]]) -> list[Block]:
+def cut_layers(layers: list[tuple[str, nn.Module]]) -> list[Block]:
+    """Cut layers that run one after another, each with its name, into blocks."""
     found: list[Block] = []
     waiting: list[nn.Module] = []  # layers that lead the next block, if one opens right behind them
     for name, layer in layers:
@@ -174,7 +225,7 @@ def run_layers(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
 
 def spared(block: Block, x: Tensor) -> Tensor:
     """The input of a block, or a copy where a leading layer would overwrite it, since others read it later."""
-    return x.clone() if is_in_place(block.leading) else x
+    return x.clone() if is_in_place(block.layers if block.stretch else block.leading) else x
 
 
 def is_in_place(layers: Sequence[nn.Module]) -> bool:

@@ -55,7 +55,7 @@ def weight_layers(block: Block) -> list[str]:
         f"{name}.{inner}".rstrip(".")
         for layer in block.layers
         for name in [block.name if layer is block.opening else type(layer).__name__]
-        for inner in _weights_within(layer)
+        for inner in weights_within(layer)
     ]
 
 
@@ -129,7 +129,7 @@ def _ways_out(found: list[Block], last: Block) -> str:
     return f"{', and '.join(ways)}; or write {word} to let errors pass exactly inside hidden blocks"
 
 
-def _weights_within(module: nn.Module, prefix: str = "", seen: set[nn.Module] | None = None) -> Iterator[str]:
+def weights_within(module: nn.Module, prefix: str = "", seen: set[nn.Module] | None = None) -> Iterator[str]:
     """The names of weight layers in a module, which is the first of them itself where its name is empty."""
     seen = set() if seen is None else seen
     if module in seen:
@@ -138,7 +138,7 @@ def _weights_within(module: nn.Module, prefix: str = "", seen: set[nn.Module] | 
     yield from (f"{prefix}{name}".rstrip(".") for name in _own_weights(module))
     for name, child in module.named_children():
         if name != "parametrizations" or not is_parametrized(module):
-            yield from _weights_within(child, f"{prefix}{name}.", seen)
+            yield from weights_within(child, f"{prefix}{name}.", seen)
 
 
 def _own_weights(module: nn.Module) -> list[str]:

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from biograd.credit.chain.blocks import Block, layers_of, spared
-from biograd.credit.chain.passages import Passage, run_detached, run_through
+from biograd.credit.chain.named_chain import NamedChain
+from biograd.credit.chain.passage import Passage
+from biograd.credit.chain.passages import run_detached, run_through
 from biograd.credit.full_precision import full_precision, is_lowered, widened
 from biograd.credit.fused import run_fused
 from biograd.credit.graph import leaves_read, nodes_below
@@ -124,6 +126,9 @@ def through_the_last_block(
     """A `Way` with one passage, through the last block as a whole, for the gradient by its input."""
     if not record(chain[-1]):
         return plainly(chain, x, record)
+    if isinstance(chain, NamedChain):
+        passages = chain.run(x, record, into_the_last=True)
+        return [passage.output for passage in passages], passages[-1:]
     *hidden, last = chain
     outputs = run_detached(hidden, x, record)
     with torch.enable_grad():

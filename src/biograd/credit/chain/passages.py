@@ -1,12 +1,13 @@
 """A batch's way up a chain: every block runs on the detached output of the one before."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from biograd.credit.chain.blocks import Block, is_in_place, run_layers, spared
+from biograd.credit.chain.named_chain import NamedChain
+from biograd.credit.chain.passage import Passage
 from biograd.credit.structures import require_tensor_from
 from biograd.errors import UnsupportedNet
 
@@ -22,41 +23,14 @@ def run_detached(chain: Sequence[Block], x: Tensor, record: Callable[[Block], bo
     Returns:
         The output of each block, ``(batch, …)``; the values are bit for bit those of the net.
     """
+    if isinstance(chain, NamedChain):
+        return [passage.output for passage in chain.run(x, record)]
     outputs = []
     for block in chain:
         with torch.set_grad_enabled(record(block)):
             x = block(spared(block, x.detach()))
         outputs.append(x)
     return outputs
-
-
-@dataclass(frozen=True)
-class Passage:
-    """A batch's way through one block, in one graph that ends at the block's input.
-
-    Attributes:
-        entry: the block's input, detached; signals go back to it, except in the first block.
-        input: what the opening layer got: the entry, after the layers that lead the block.
-        drive: what the opening layer gave.
-        output: what the block gave.
-    """
-
-    entry: Tensor
-    input: Tensor
-    drive: Tensor
-    output: Tensor
-
-    def drive_signal(self, signal: Tensor) -> Tensor:
-        """A signal at the output, carried back to the drive through the layers between."""
-        if self.drive is self.output:
-            return signal
-        return torch.autograd.grad(self.output, self.drive, signal, retain_graph=True)[0]
-
-    def entry_signal(self, signal: Tensor) -> Tensor:
-        """A signal at the opening layer's input, carried back to the block's input through the layers that lead it."""
-        if self.input is self.entry:
-            return signal
-        return torch.autograd.grad(self.input, self.entry, signal, retain_graph=True)[0]
 
 
 def run_through(chain: Sequence[Block], x: Tensor, record: Callable[[Block], bool]) -> list[Passage]:
@@ -67,6 +41,8 @@ def run_through(chain: Sequence[Block], x: Tensor, record: Callable[[Block], boo
         x: a batch of inputs.
         record: whether a block's graph is wanted.
     """
+    if isinstance(chain, NamedChain):
+        return chain.run(x, record, through_every_block=True)
     passages = []
     for block in chain:
         with torch.set_grad_enabled(record(block)):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from biograd.credit.chain.blocks import Block
+from biograd.credit.chain.named_chain import NamedChain
 from biograd.credit.kinds import input_shape
 from biograd.errors import UnsupportedNet
 
@@ -20,11 +21,14 @@ def output_shapes(chain: Sequence[Block], sample: Tensor | None) -> list[torch.S
 
     Args:
         chain: the blocks.
-        sample: one input with its batch dimension; may be None where the first layer is linear.
+        sample: one input with its batch dimension; may be None where the first layer is linear, and is not read where
+            the net has named cut points.
 
     Raises:
         UnsupportedNet: a sample is needed and there is none, or it does not fit.
     """
+    if isinstance(chain, NamedChain):
+        return chain.shapes
     x = _example(chain) if sample is None else sample[:1].detach().clone()  # in-place layers may overwrite it
     on_cuda = [x.device] if x.device.type == "cuda" else []  # forking every GPU's generator would warn
     shapes = []

@@ -1,12 +1,31 @@
-"""The chain that a rule was made for, each block with one weight layer unless the user said otherwise."""
+"""The blocks that a rule was made for: those of a chain, or those of any net at cut points that the user named."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, Protocol
 
+import torch
 from torch import Tensor, nn
 
-from biograd.credit.chain.blocks import Block, blocks
+from biograd.credit.chain.blocks import Block, blocks, refuse_data_parallel
+from biograd.credit.chain.cut_plan import layers_inside, look
+from biograd.credit.chain.cut_points import named_modules
 from biograd.credit.chain.insides import learns, refuse_hidden_backpropagation, refuse_repeated_use
+from biograd.credit.chain.named_chain import NamedChain
+from biograd.credit.wrappers import unwrap
 from biograd.errors import UnsupportedNet, UserMistake
+
+Reading = Literal["in sequence", "freely", "layer by layer"]
+"""What a rule asks of blocks at named cut points: that each reads the one before it and nothing else, as targets need;
+nothing; or that each is one layer with weights, as rules need that teach layers alone."""
+
+
+class TaughtBlocks(Protocol):
+    """Gives a net's blocks, as they were when a rule was made."""
+
+    def of(self, net: nn.Module, x: Tensor | None = None) -> list[Block]:
+        """The blocks of a net; see `TaughtChain.of`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -54,10 +73,7 @@ class TaughtChain:
             UnsupportedNet: it has other blocks, or a block does.
             UserMistake: the batch has no examples, whose mean is no number.
         """
-        if x is not None and not len(x):
-            raise UserMistake(
-                f"the batch has no examples, {tuple(x.shape)}, and a rule for chains needs one at least: leave it out"
-            )
+        _refuse_no_examples(x)
         chain = blocks(net)
         here = Layout.of(chain)
         if here != self._layout:
@@ -73,3 +89,66 @@ class TaughtChain:
             refuse_repeated_use(chain, x, exact_inside=self._exact_inside)
             self._has_looked = True
         return chain
+
+
+class TaughtCuts:
+    """Gives a net's blocks at named cut points; inside a block errors pass exactly, as the user named it.
+
+    Args:
+        net: any net.
+        names: the cut points; see `biograd.credit.chain.cut_points.named_modules`.
+        sample: one input, batch of one, on which the net runs once.
+        reading: what is asked of the blocks.
+
+    Raises:
+        UnsupportedNet: the net cannot be cut there; see `biograd.credit.chain.cut_plan.look`.
+        UserMistake: no sample.
+    """
+
+    def __init__(self, net: nn.Module, names: Sequence[str], sample: Tensor | None, reading: Reading) -> None:
+        net = _without_wrappers(net)
+        if not isinstance(sample, Tensor):
+            raise UserMistake(
+                "named cut points are found by running the net on one input: give it, create(…, sample=x[:1])"
+            )
+        named = named_modules(net, names)
+        if reading == "layer by layer":
+            named = layers_inside(net, named, sample)
+        self._cuts = look(
+            *(net, named, sample),
+            in_sequence=reading == "in sequence",
+            layer_by_layer=reading == "layer by layer",
+        )
+        self._is_by_layer = reading == "layer by layer"
+        self._input = tuple(sample.shape[1:]), sample.dtype
+
+    def of(self, net: nn.Module, x: Tensor | None = None) -> list[Block]:
+        """The blocks of a net; see `TaughtChain.of`."""
+        _refuse_no_examples(x)
+        net = _without_wrappers(net)
+        here = {name: tuple(parameter.shape) for name, parameter in net.named_parameters()}
+        modules = dict(net.named_modules())
+        for cut in self._cuts:
+            gone = [n for n in (cut.name, cut.opening, *cut.layers) if n not in modules]
+            other = [name for name, shape in cut.parameters if here.get(name) != shape]
+            if gone or other:
+                raise UnsupportedNet(
+                    f"the rule was made for another net: {(gone or other)[0]!r} of the block {cut.name!r} is gone or "
+                    "has another shape; make the rule for the net it teaches"
+                )
+        if x is None:
+            shape, dtype = self._input
+            x = torch.zeros((1, *shape), dtype=dtype, device=next(net.parameters()).device)
+        return NamedChain(net, self._cuts, x, layer_by_layer=self._is_by_layer)
+
+
+def _without_wrappers(net: nn.Module) -> nn.Module:
+    refuse_data_parallel(net)
+    return unwrap(net)
+
+
+def _refuse_no_examples(x: Tensor | None) -> None:
+    if x is not None and not len(x):
+        raise UserMistake(
+            f"the batch has no examples, {tuple(x.shape)}, and a rule for chains needs one at least: leave it out"
+        )

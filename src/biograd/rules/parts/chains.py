@@ -1,13 +1,16 @@
-"""Chains that rules teach: cut into blocks, or refused with the names of rules that take any net."""
+"""Nets that rules teach block by block: cut, or refused with what would do."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Literal
 
-from torch import nn
+from torch import Tensor, nn
 
-from biograd.credit.chain.taught_chain import TaughtChain
-from biograd.errors import UnsupportedNet
+from biograd.credit.chain.blocks import is_chain, is_plain_sequential
+from biograd.credit.chain.cut_points import proposal
+from biograd.credit.chain.taught_chain import Reading, TaughtBlocks, TaughtChain, TaughtCuts
+from biograd.credit.wrappers import unwrap
+from biograd.errors import UnsupportedNet, UserMistake
 from biograd.settings import Meaning
 
 Inside = Annotated[
@@ -19,15 +22,58 @@ Inside = Annotated[
 ]
 
 
-def chain_for_a_rule(net: nn.Module, inside: Inside) -> TaughtChain:
+CutPoints = Annotated[
+    tuple[str, ...],
+    Meaning(
+        "cut points of a net that is no chain: names of modules whose outputs end blocks, the last of which gives the "
+        "net's output; ``*`` stands for any text in one part of a name, ``embed,layers.*,head``. Inside a block errors "
+        "pass exactly. Needs a sample"
+    ),
+]
+
+
+def blocks_for_a_rule(
+    net: nn.Module, sample: Tensor | None, inside: Inside, blocks: CutPoints, reading: Reading = "in sequence"
+) -> TaughtBlocks:
     """What gives the blocks of a net, and of others like it.
 
+    Args:
+        net: a chain, or any net where cut points are named.
+        sample: one input; needed where they are.
+        inside: ``exact`` where hidden blocks of a chain may have several weight layers.
+        blocks: the cut points, none for a chain.
+        reading: what is asked of blocks at cut points.
+
     Raises:
-        UnsupportedNet: it is no chain, or a block has several weight layers and may not; the message names the rules
-            for any net.
+        UnsupportedNet: it is no chain, or cannot be cut where the user says, or a block has several weight layers and
+            may not; the message names cut points that would do, and the rules for any net.
+        UserMistake: cut points beside ``inside``, or without a sample.
     """
     with suggesting_rules_for_any_net():
-        return TaughtChain(net, exact_inside=inside == "exact")
+        if not blocks:
+            _require_chain(net)
+            return TaughtChain(net, exact_inside=inside == "exact")
+        if inside is not None:
+            raise UserMistake(
+                "inside='exact' is for chains, and blocks= names cut points, between which errors pass exactly anyway: "
+                "leave one of them out"
+            )
+        return TaughtCuts(net, blocks, sample, reading)
+
+
+def _require_chain(net: nn.Module) -> None:
+    proper = unwrap(net)
+    if (
+        isinstance(net, nn.parallel.DistributedDataParallel)
+        or is_chain(proper)
+        or is_plain_sequential(proper)
+    ):
+        return  # what is wrong with these no cut points mend
+    instead = proposal(proper)
+    raise UnsupportedNet(
+        "the net must be a chain (an nn.Sequential without hooks of its own) for a rule that teaches block by block, "
+        f"or have named cut points; got {type(proper).__name__}{f': {instead}' if instead else ''}"
+    )
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
 from biograd.credit.back.decoders import Site, make_decoders, sites
-from biograd.credit.chain.blocks import Block, blocks, layers_of
+from biograd.credit.chain.blocks import Block, layers_of
 from biograd.credit.chain.ledger import Root
 from biograd.credit.chain.lesson import Lesson
 from biograd.credit.chain.passages import run_detached
@@ -29,8 +29,8 @@ InverseLoss = Annotated[
 DecoderChoice = Annotated[
     str | Callable,
     Meaning(
-        "how decoders are made: ``mirror``, ``transpose``, a ``path/to/file.py:Name`` of your own, or in Python a "
-        "function; see `biograd.credit.back.decoders.Decoder`"
+        "how decoders are made: ``mirror``, ``transpose``, ``mlp``, a ``path/to/file.py:Name`` of your own, or in "
+        "Python a function; see `biograd.credit.back.decoders.Decoder`"
     ),
 ]
 Noise = Annotated[
@@ -174,18 +174,17 @@ def class_probabilities(output: Tensor, h: Tensor) -> Tensor:
     return output.softmax(1)
 
 
-def decoder_places(net: nn.Module, sample: Tensor | None, auxiliary: int = 0) -> list[Site]:
-    """The blocks of a chain from the second one on.
+def decoder_places(chain: list[Block], sample: Tensor | None, auxiliary: int = 0) -> list[Site]:
+    """The blocks of a net from the second one on.
 
     Args:
-        net: a chain of two blocks or more.
+        chain: its blocks, two or more.
         sample: one input, batch of one; not needed where the first layer is linear.
         auxiliary: how many numbers the last block's decoder gets beside the net's outputs.
 
     Raises:
         UnsupportedNet: no chain of two blocks, or auxiliary outputs beside something else than a vector.
     """
-    chain = blocks(net)
     require_hidden_block(chain)
     *rest, last = sites(chain, sample)
     if auxiliary and len(last.given) > 1:

@@ -151,7 +151,8 @@ class DirectFeedback(nn.Module):
         source: int = -1,
     ) -> None:
         super().__init__()
-        laid, like = layout.of(chain, output_shapes(chain, sample)), next(chain[0].parameters())
+        laid = layout.of(chain, output_shapes(chain, sample))
+        like = next(parameter for block in chain for parameter in block.parameters())
         stream = RandomStream(seed)
         self.source: Laid = laid[source]
         self._ways: list[Way] = [

@@ -1,7 +1,7 @@
 """Inverses of a net's own weights, through which errors travel back from block to block."""
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -20,7 +20,7 @@ from biograd.credit.back.inverses import (
 )
 from biograd.credit.back.invertible_blocks import require_square
 from biograd.credit.back.used_units import used_units
-from biograd.credit.chain.blocks import Block, blocks
+from biograd.credit.chain.blocks import Block
 from biograd.credit.chain.ledger import Root
 from biograd.credit.chain.lesson import Lesson
 from biograd.credit.chain.passages import Passage
@@ -92,7 +92,7 @@ class Inverses(nn.Module):
     """An inverse for every block but the first, by one of the strategies.
 
     Args:
-        net: a chain.
+        chain: the blocks of a net.
         strategy: how each inverse is made.
         columns: whether the outputs that `biograd.layers.FirstUnits` leaves behind have a part in the inverse (``all``,
             which needs square layers) or not (``used``).
@@ -103,11 +103,11 @@ class Inverses(nn.Module):
     """
 
     def __init__(
-        self, net: nn.Module, strategy: InverseStrategy, columns: Columns, stream: RandomStream
+        self, chain: Sequence[Block], strategy: InverseStrategy, columns: Columns, stream: RandomStream
     ) -> None:
         super().__init__()
         self._stream = stream
-        chain = blocks(net)[1:]
+        chain = chain[1:]
         for block in chain:
             (require_square if columns == "all" else require_invertible)(block.opening, block.name)
         self.used = {block.name: used_units(block) if columns == "used" else None for block in chain}

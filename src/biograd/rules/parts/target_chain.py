@@ -7,10 +7,10 @@ from typing import Annotated, NamedTuple
 
 import torch
 from annotated_types import Gt, Lt
-from torch import Tensor, nn
+from torch import Tensor
 
 from biograd.credit.back.invertible_blocks import InvertibleBlock
-from biograd.credit.chain.blocks import Block, blocks
+from biograd.credit.chain.blocks import Block
 from biograd.credit.chain.lesson import Lesson
 from biograd.errors import NotFinite, UnsupportedNet, UserMistake
 from biograd.rules.parts.inverses import (
@@ -97,7 +97,7 @@ class TargetChain:
     r"""Targets from :math:`t_L = y_L - \frac12 g` down, one block inverted after another.
 
     Args:
-        net: a chain of invertible blocks; see `biograd.credit.back.invertible_blocks.InvertibleBlock`.
+        chain: invertible blocks; see `biograd.credit.back.invertible_blocks.InvertibleBlock`.
         margin: see `biograd.credit.back.invertible_blocks.bijection`.
         steps: how small its steps are; None where they are whole ones, for which float32 will do.
 
@@ -105,9 +105,8 @@ class TargetChain:
         UnsupportedNet: a block cannot be inverted, or steps would be lost in rounding.
     """
 
-    def __init__(self, net: nn.Module, margin: float, steps: SmallSteps | None) -> None:
+    def __init__(self, chain: list[Block], margin: float, steps: SmallSteps | None) -> None:
         self._margin, self._steps = margin, steps
-        chain = blocks(net)
         for block in chain[1:]:
             require_invertible(block.opening, block.name)
         self._take_apart(chain)

@@ -1,0 +1,252 @@
+"""What lies between the cut points of a net: seen once, on one input, and kept as names and shapes."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from biograd.credit.chain.blocks import cut_layers, flat_layers, is_chain
+from biograd.credit.chain.cut_watch import Seen, has_weights, watched_run
+from biograd.credit.chain.insides import weights_within
+from biograd.credit.eager import eagerly
+from biograd.credit.graph import leaves_read, nodes_below
+from biograd.credit.isolation import isolated
+from biograd.credit.kinds import has_filters, nearest_weight
+from biograd.errors import UnsupportedNet, listed
+
+Shapes = tuple[tuple[str, tuple[int, ...]], ...]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A block of a net, from the output of one named module to that of the next; names and shapes alone.
+
+    Attributes:
+        name: of the module whose output ends it.
+        opening: name of the one layer with weights that all of the block's input passes through, else ``name``.
+        layers: names of what runs in it: its layers in order where it `is_plain`, else the outermost modules.
+        is_plain: whether it is a list of layers, one of which has weights, and nothing else.
+        is_direct: whether it is the named module on what the cut below gave, and nothing else.
+        is_overwritten: whether what runs behind the cut overwrites its input.
+        overwrites_drive: whether what runs behind the opening layer overwrites its input.
+        parameters: names and shapes of what its output depends on.
+        shape: of its output for one example.
+    """
+
+    name: str
+    opening: str
+    layers: tuple[str, ...]
+    is_plain: bool
+    is_direct: bool
+    is_overwritten: bool
+    overwrites_drive: bool
+    parameters: Shapes
+    shape: torch.Size
+
+
+def look(
+    net: nn.Module,
+    named: Mapping[str, nn.Module],
+    sample: Tensor,
+    *,
+    in_sequence: bool,
+    layer_by_layer: bool = False,
+) -> tuple[Cut, ...]:
+    """Run a net once and see what lies between its cut points; it is left as it was.
+
+    Args:
+        net: without wrappers.
+        named: the modules whose outputs are cut, by name.
+        sample: one input with its batch dimension.
+        in_sequence: whether every block must read the one before it, and no other.
+        layer_by_layer: whether inputs of the named modules are cut too, so that nothing between them learns.
+
+    Returns:
+        One for each module, in the order of their calls.
+
+    Raises:
+        UnsupportedNet: a named module is not called once, or gives no tensor; a parameter that two blocks depend on; a
+            path around a cut; or weights outside the named modules.
+    """
+    _refuse_compiled_around(net, named)
+    with _evaluating_alone(net, sample):
+        for parameter in net.parameters():  # stand-ins: frozen ones are to be seen too
+            parameter.requires_grad_(parameter.is_floating_point())
+        seen = watched_run(net, named, sample, layer_by_layer=layer_by_layer)
+        _require_calls(seen, named)
+        _refuse_weights_outside(seen)
+        leaves = [_leaves(root) for root in seen.roots]
+        named_parameters = list(net.named_parameters())
+        parameters = [
+            {name: tuple(p.shape) for name, p in named_parameters if p in found} for found in leaves
+        ]
+        _refuse_several_at_the_end(seen.order[-1], named)
+        _refuse_shared(parameters, seen.order)
+        if in_sequence:
+            _refuse_ways_around(leaves, seen)
+        return tuple(_cut(net, seen, index, tuple(found.items())) for index, found in enumerate(parameters))
+
+
+def layers_inside(net: nn.Module, named: Mapping[str, nn.Module], sample: Tensor) -> dict[str, nn.Module]:
+    """The layers with weights that run inside the named modules, and the last named module itself.
+
+    Raises:
+        UnsupportedNet: as `look`; or a module holds weights that no layer of its own uses, as attention may.
+    """
+    with _evaluating_alone(net, sample):
+        seen = watched_run(net, named, sample, layer_by_layer=False)
+        _require_calls(seen, named)
+    *hidden, last = seen.order
+    found = {name: net.get_submodule(name) for names in seen.layers[:-1] for name in names}
+    for block in hidden:
+        _require_layers_called(block, named[block], found)
+    return {**found, last: named[last]}
+
+
+@contextmanager
+def _evaluating_alone(net: nn.Module, sample: Tensor) -> Iterator[None]:
+    """A context in which a net runs in evaluation mode and plain Python, and is left as it was."""
+    with isolated(net, devices_of=sample), eagerly():
+        for module in net.modules():
+            module.training = False
+        yield
+
+
+def _leaves(root: Tensor) -> set[Tensor]:
+    return {leaf for node in nodes_below(root) for leaf in leaves_read(node)}
+
+
+def _cut(net: nn.Module, seen: Seen, index: int, parameters: Shapes) -> Cut:
+    name, is_direct = seen.order[index], seen.is_direct[index]
+    module, passed = net.get_submodule(name), seen.passed[index + 1 : index + 2]
+    inner = list(flat_layers(module, f"{name}.")) if is_chain(module) else [(name, module)]
+    is_plain = is_direct and _is_one_layer_of_weights(inner)
+    opening = _opening(seen, index) or name
+    drive, version = seen.drives.get(opening, (seen.roots[index], seen.roots[index]._version))
+    return Cut(
+        name=name,
+        opening=opening,
+        layers=tuple(inner_name for inner_name, _ in inner) if is_plain else tuple(seen.outer[index]),
+        is_plain=is_plain,
+        is_direct=is_direct,
+        is_overwritten=any(tensor._version > 0 for tensor in passed),
+        overwrites_drive=drive._version > version,
+        parameters=parameters,
+        shape=seen.roots[index].shape[1:],
+    )
+
+
+def _opening(seen: Seen, index: int) -> str | None:
+    """The one layer with weights of a block, if the block's input reaches its output through that alone."""
+    layers = seen.layers[index]
+    if len(layers) != 1 or layers[0] not in seen.drives:
+        return None
+    drive, entry = seen.drives[layers[0]][0], seen.entries[index]
+    goes_around = any(leaf is entry for leaf in _leaves_past(drive.grad_fn, seen.roots[index]))
+    return None if goes_around else layers[0]
+
+
+def _leaves_past(stop: Any, root: Tensor) -> Iterator[Tensor]:
+    """The leaves that a tensor depends on other than through one node of its graph."""
+    todo, seen = [root.grad_fn], {None, stop}
+    while todo:
+        node: Any = todo.pop()
+        if node not in seen:
+            seen.add(node)
+            yield from leaves_read(node)
+            todo += [source for source, _ in node.next_functions]
+
+
+def _is_one_layer_of_weights(layers: list[tuple[str, nn.Module]]) -> bool:
+    """Whether layers one after another make one block, which opens at a layer of a known kind."""
+    found = cut_layers(layers)
+    return len(found) == 1 and nearest_weight(found[0].opening) is not None
+
+
+def _require_calls(seen: Seen, named: Mapping[str, nn.Module]) -> None:
+    for name in named:
+        calls = seen.calls.get(name, 0)
+        if calls != 1:
+            often = "never" if calls == 0 else f"{calls} times"
+            raise UnsupportedNet(
+                f"{name!r} is called {often} when the net runs, and a named module must be called once: leave it out "
+                "of blocks"
+            )
+
+
+def _refuse_weights_outside(seen: Seen) -> None:
+    if not seen.outside:
+        return
+    said = listed([f"{name!r} ({by})" for name, by in seen.outside.items()], 4)
+    raise UnsupportedNet(
+        f"weights outside the named modules: {said}; errors would be backpropagated there: name the modules that hold "
+        "them in blocks too"
+    )
+
+
+def _refuse_several_at_the_end(last: str, named: Mapping[str, nn.Module]) -> None:
+    found = [f"{last}.{inner}".rstrip(".") for inner in weights_within(named[last])]
+    if len(found) > 1:
+        raise UnsupportedNet(
+            f"the last block, {last!r}, has {len(found)} weight layers, {listed(found, 4)}; errors would be "
+            "backpropagated inside: name the modules inside it in its place"
+        )
+
+
+def _refuse_shared(parameters: list[dict[str, Any]], order: list[str]) -> None:
+    owner: dict[str, int] = {}
+    for index, found in enumerate(parameters):
+        for name in found:
+            if name in owner:
+                raise UnsupportedNet(
+                    f"the parameter {name!r} has a part in two blocks, those that end at {order[owner[name]]!r} and "
+                    f"{order[index]!r}, and each would teach it: name a module around both, or give them parameters "
+                    "of their own"
+                )
+            owner[name] = index
+
+
+def _refuse_ways_around(leaves: list[set[Tensor]], seen: Seen) -> None:
+    """Refuse a block that reads another one than that before it."""
+    for index in range(1, len(leaves)):
+        read = {place for place, entry in enumerate(seen.entries) if entry in leaves[index]}
+        if read == {index}:
+            continue
+        here, before = seen.order[index], seen.order[index - 1]
+        if index not in read:
+            raise UnsupportedNet(
+                f"the block that ends at {here!r} does not read the output of {before!r}, which is called before it: "
+                "targets go down one chain of blocks; name a module around parallel ones"
+            )
+        past = min(read - {index})
+        source = "the net's input" if past == 0 else f"the output of {seen.order[past - 1]!r}"
+        raise UnsupportedNet(
+            f"a path around a cut: the block that ends at {here!r} reads {source} past {before!r}, as a skip does; "
+            "name modules whose outputs include the skip, or use a rule that sends no targets (dfa, drtp)"
+        )
+
+
+def _refuse_compiled_around(net: nn.Module, named: Mapping[str, nn.Module]) -> None:
+    for name, module in net.named_modules():
+        is_compiled = module._compiled_call_impl is not None or "_orig_mod" in module._modules
+        inner = next(
+            (other for other in named if other != name and other.startswith(f"{name}." if name else "")), None
+        )
+        if is_compiled and inner is not None and name:
+            raise UnsupportedNet(
+                f"{name!r} is compiled as a whole, and {inner!r} inside it could not be cut: compile the named "
+                "modules themselves"
+            )
+
+
+def _require_layers_called(block: str, module: nn.Module, called: Mapping[str, nn.Module]) -> None:
+    """Refuse a module with weights that a local rule would leave untaught without a word."""
+    for name, layer in module.named_modules(prefix=block):
+        if has_weights(layer) and (name not in called or not has_filters(layer)):
+            raise UnsupportedNet(
+                f"{name!r} ({type(layer).__name__}) in the block {block!r} is no layer that a local rule can teach by "
+                "itself: local rules reach linear, convolutional and locally connected layers that are called"
+            )

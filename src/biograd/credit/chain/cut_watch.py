@@ -1,0 +1,184 @@
+"""One run of a net with the outputs of named modules cut, and what it shows of what lies between them."""
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from biograd.credit.kinds import Opaque, nearest_kind, nearest_weight
+from biograd.credit.products import factors, is_product
+from biograd.errors import UnsupportedNet
+
+
+@dataclass
+class Seen:
+    """What one run showed; one entry a block, in the order of calls.
+
+    Attributes:
+        entries: leaves that stand for the input of each block: of the first, the net's.
+        passed: what was passed on of each, which the net may overwrite.
+        order: names of the cut modules.
+        roots: the outputs of the blocks, with their graphs.
+        is_direct: whether the module was called with ``passed`` and nothing else; of the last, whether the net's output
+            is its own too.
+        layers: names of a block's layers with weights.
+        outer: names of the outermost modules that ran in it.
+        drives: what each layer with weights gave, and its version then.
+        calls: how often each named module was called.
+        outside: weights that something else than a named module multiplies by, to the function that does.
+    """
+
+    entries: list[Tensor]
+    passed: list[Tensor]
+    order: list[str] = field(default_factory=list)
+    roots: list[Tensor] = field(default_factory=list)
+    is_direct: list[bool] = field(default_factory=list)
+    layers: list[list[str]] = field(default_factory=lambda: [[]])
+    outer: list[list[str]] = field(default_factory=lambda: [[]])
+    drives: dict[str, tuple[Tensor, int]] = field(default_factory=dict)
+    calls: dict[str, int] = field(default_factory=dict)
+    outside: dict[str, str] = field(default_factory=dict)
+
+
+def watched_run(
+    net: nn.Module, named: Mapping[str, nn.Module], sample: Tensor, *, layer_by_layer: bool
+) -> Seen:
+    """Run a net on one input; it must be protected and in evaluation mode.
+
+    Args:
+        net: without wrappers.
+        named: the modules whose outputs are cut, by name.
+        sample: one input with its batch dimension.
+        layer_by_layer: whether the inputs of the named modules are cut too.
+
+    Raises:
+        UnsupportedNet: the sample does not fit, or something gives no tensor.
+    """
+    x = sample[:1].detach().clone()
+    entry = x.requires_grad_() if x.is_floating_point() else x
+    seen = Seen([entry], [entry.clone()])
+    watch = _Watch(net, named, seen, layer_by_layer)
+    with ExitStack() as handles, torch.enable_grad(), _Products(net, watch):
+        for name, module in net.named_modules():
+            if name not in watch.around:
+                handles.callback(
+                    module.register_forward_pre_hook(watch.before(name), with_kwargs=True).remove
+                )
+                handles.callback(module.register_forward_hook(watch.behind(name)).remove)
+        try:
+            output = net(seen.passed[0])
+        except (RuntimeError, ValueError, TypeError) as error:
+            if isinstance(error, UnsupportedNet):
+                raise
+            raise UnsupportedNet(f"the sample does not fit the net: {str(error).splitlines()[0]}") from error
+    if not isinstance(output, Tensor):
+        raise UnsupportedNet(
+            f"the net gives a {type(output).__name__}, and a rule that teaches block by block needs one tensor"
+        )
+    seen.roots.append(output)
+    if seen.is_direct:
+        seen.is_direct[-1] = seen.is_direct[-1] and output is watch.last_output
+    return seen
+
+
+def has_weights(module: nn.Module) -> bool:
+    """Whether a module is a layer that multiplies by weights of its own."""
+    kind = nearest_kind(module)
+    return nearest_weight(module) is not None or (kind is not None and isinstance(kind.feedback, Opaque))
+
+
+class _Watch:
+    """Hooks on modules that cut the outputs of the named ones, and note what runs where."""
+
+    def __init__(
+        self, net: nn.Module, named: Mapping[str, nn.Module], seen: Seen, layer_by_layer: bool
+    ) -> None:
+        self._named, self.seen, self._layer_by_layer = named, seen, layer_by_layer
+        self._running: list[str] = []
+        self.around = {""} | {name for name, _ in net.named_modules() if _is_around(name, named)}
+        self.last_output: Any = None
+
+    @property
+    def is_outside(self) -> bool:
+        """Whether no named module runs."""
+        return not any(name in self._named for name in self._running)
+
+    def before(self, name: str) -> Callable[..., Any]:
+        """What runs before a module."""
+
+        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            if not self._running:
+                self.seen.outer[-1].append(name)
+            self._running.append(name)
+            return self._begin_block(name, args, kwargs) if name in self._named else None
+
+        return hook
+
+    def behind(self, name: str) -> Callable[..., Any]:
+        """What runs behind a module."""
+
+        def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+            if has_weights(module):
+                self.seen.layers[-1].append(name)
+                if self.is_outside and not any(n.startswith(f"{name}.") for n in self.seen.outside):
+                    self.seen.outside.setdefault(name, type(module).__name__)
+                if isinstance(output, Tensor):
+                    self.seen.drives[name] = output, output._version
+            self._running.pop()
+            return self._end_block(name, output) if name in self._named else None
+
+        return hook
+
+    def _begin_block(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        seen = self.seen
+        seen.calls[name] = seen.calls.get(name, 0) + 1
+        seen.is_direct.append(not kwargs and len(args) == 1 and args[0] is seen.passed[-1])
+        if self._layer_by_layer and args and isinstance(args[0], Tensor):
+            return (args[0].detach(), *args[1:]), kwargs
+        return None
+
+    def _end_block(self, name: str, output: Any) -> Any:
+        seen = self.seen
+        seen.order.append(name)
+        if not isinstance(output, Tensor):
+            raise UnsupportedNet(
+                f"{name!r} gives a {type(output).__name__}, and the output of a named module must be one tensor: name "
+                "a module inside or around it"
+            )
+        if len(seen.order) == len(self._named):
+            self.last_output = output
+            return None
+        seen.roots.append(output)
+        seen.entries.append(output.detach().requires_grad_(output.is_floating_point()))
+        seen.passed.append(seen.entries[-1].clone())
+        seen.layers.append([])
+        seen.outer.append([])
+        return seen.passed[-1]
+
+
+class _Products(TorchFunctionMode):
+    """Notes parameters of two dimensions or more that something outside the named modules multiplies by."""
+
+    def __init__(self, net: nn.Module, watch: _Watch) -> None:
+        super().__init__()
+        self._names: dict[Tensor, str] = {parameter: name for name, parameter in net.named_parameters()}
+        self._watch = watch
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Let the function run, and see what went in."""
+        kwargs = kwargs or {}
+        if self._watch.is_outside and is_product(func):
+            for factor in factors(func, args, kwargs):
+                if factor.dim() >= 2 and factor in self._names:
+                    self._watch.seen.outside.setdefault(self._names[factor], func.__name__)
+        return func(*args, **kwargs)
+
+
+def _is_around(name: str, named: Mapping[str, nn.Module]) -> bool:
+    return any(other.startswith(f"{name}.") for other in named)

@@ -1,0 +1,256 @@
+"""A net that runs as it is, while the outputs of named modules are cut."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from biograd.credit.chain.blocks import Block
+from biograd.credit.chain.cut_plan import Cut
+from biograd.credit.chain.passage import Passage
+from biograd.credit.side_effects import without_side_effects
+from biograd.errors import UnsupportedNet
+
+Taught = Callable[[int, Tensor, Tensor], None]
+"""``(place, input, drive)``: is told of a layer as soon as its drive is there, with the drive's graph."""
+
+
+class NamedChain(list[Block]):
+    """The blocks of a net at named cut points.
+
+    A pass runs ``net(x)`` with hooks that leave with it, and every value is bit for bit that of the net.
+
+    Args:
+        net: without wrappers.
+        cuts: its blocks, as seen when the rule was made.
+        x: an input, on which blocks that run alone are parts of the net.
+        layer_by_layer: whether every named module but the last is one layer, and the block that layer alone.
+    """
+
+    def __init__(
+        self, net: nn.Module, cuts: Sequence[Cut], x: Tensor, *, layer_by_layer: bool = False
+    ) -> None:
+        self._net, self._cuts, self._x = net, cuts, x
+        modules, parameters = dict(net.named_modules()), dict(net.named_parameters())
+        self._modules = [modules[cut.name] for cut in cuts]
+        self._openings = [modules[cut.opening] for cut in cuts]
+        self._outputs: list[Tensor] = []  # of the last pass
+        super().__init__(_block(self, index, cut, modules, parameters) for index, cut in enumerate(cuts))
+        if layer_by_layer:
+            self[:-1] = [
+                Block(cut.name, (layer,), layer) for cut, layer in zip(cuts[:-1], self._modules, strict=False)
+            ]
+
+    @property
+    def shapes(self) -> list[torch.Size]:
+        """Shape of every block's output for one example, as seen when the rule was made."""
+        return [cut.shape for cut in self._cuts]
+
+    def run(
+        self,
+        x: Tensor,
+        record: Callable[[Block], bool],
+        *,
+        through_every_block: bool = False,
+        into_the_last: bool = False,
+    ) -> list[Passage]:
+        """One pass.
+
+        Args:
+            x: a batch of inputs.
+            record: whether a block's graph is wanted.
+            through_every_block: whether signals are to go back through the blocks: passages then have the input and
+                the drive of the opening layer, which else are the block's own input and output.
+            into_the_last: whether the last block's input requires grad.
+
+        Returns:
+            A passage for every block.
+        """
+        recorded = [record(block) for block in self]
+        carries = [through_every_block or (into_the_last and block is self[-1]) for block in self]
+        cutting = _Pass(self._cuts, x, recorded, carries)
+        with ExitStack() as hooks, torch.set_grad_enabled(any(recorded)):
+            for index, opening in enumerate(self._openings if through_every_block else []):
+                watch_input = partial(cutting.enter_opening, index)
+                hooks.callback(opening.register_forward_pre_hook(watch_input).remove)
+                hooks.callback(opening.register_forward_hook(partial(cutting.leave_opening, index)).remove)
+            for index, module in enumerate(self._modules[:-1]):
+                hooks.callback(module.register_forward_hook(partial(cutting.end_block, index)).remove)
+            cutting.end(self._net(cutting.entry))
+        self._x, self._outputs = x, [passage.output.detach() for passage in cutting.passages]
+        return cutting.passages
+
+    def run_layer_by_layer(self, x: Tensor, taught: Taught | None) -> Tensor:
+        """One pass in which each named module but the last is a layer, taught as soon as its drive is there.
+
+        Args:
+            x: a batch of inputs.
+            taught: is told of each of them; None teaches none.
+
+        Returns:
+            The output, with the graph of the last named module.
+        """
+        with ExitStack() as hooks, torch.enable_grad():
+            for index, module in enumerate(self._modules):
+                hooks.callback(module.register_forward_pre_hook(_detach_inputs, with_kwargs=True).remove)
+                if module is not self._modules[-1]:
+                    hooks.callback(module.register_forward_hook(partial(_teach, index, taught)).remove)
+            return self._net(x.detach())
+
+    def run_alone(self, index: int, z: Tensor) -> Tensor:
+        """The output of one block on an input of its own. Named modules below it do not run; nothing is left behind.
+
+        Args:
+            index: of the block.
+            z: its input.
+        """
+        module = self._modules[index]
+        with ExitStack() as hooks, without_side_effects([self._net], z.device):
+            if self._cuts[index].is_direct:
+                return module(z)
+            for below, output in zip(self._modules[: max(index - 1, 0)], self._outputs, strict=False):
+                hooks.enter_context(_answering(below, _as_many(output, len(z))))
+            if index > 0:
+                hooks.enter_context(_answering(self._modules[index - 1], z))
+            if index < len(self) - 1:
+                hooks.callback(module.register_forward_hook(_arrive).remove)
+            try:
+                return self._net(z if index == 0 else _as_many(self._x, len(z)))
+            except _Arrived as arrived:
+                return arrived.output
+
+
+class _Pass:
+    """What a pass leaves, block after block; its methods are hooks.
+
+    Args:
+        cuts: the blocks.
+        x: the batch.
+        recorded: of each block, whether its graph is kept.
+        carries: of each block, whether its input requires grad.
+    """
+
+    def __init__(self, cuts: Sequence[Cut], x: Tensor, recorded: list[bool], carries: list[bool]) -> None:
+        self.passages: list[Passage] = []
+        self.entry = x.detach()
+        self._cuts, self._recorded, self._carries = cuts, recorded, carries
+        self._input: Tensor | None = None
+        self._drive: Tensor | None = None
+
+    def enter_opening(self, index: int, module: nn.Module, args: tuple[Any, ...]) -> Any:
+        """Cut the input of an opening layer; not of the first, where what leads to it may learn too."""
+        del module
+        self._input = args[0]
+        return (args[0].detach(), *args[1:]) if index > 0 else None
+
+    def leave_opening(self, index: int, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+        """Keep the drive; signals pass it even where its weights are frozen."""
+        del module, args
+        if torch.is_grad_enabled() and not output.requires_grad:
+            output.requires_grad_()
+        self._drive = output
+        return output.clone() if self._cuts[index].overwrites_drive else output
+
+    def end_block(self, index: int, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+        """Cut the output of a named module."""
+        del module, args
+        if index != len(self.passages):
+            raise UnsupportedNet(
+                f"{self._cuts[index].name!r} is called in another place than when the rule was made: a net with named "
+                "cut points must run alike at every batch"
+            )
+        self._keep(output)
+        self.entry = output.detach()
+        if self._carries[index + 1] and torch.is_grad_enabled():
+            self.entry.requires_grad_()
+        return self.entry.clone() if self._cuts[index].is_overwritten else self.entry
+
+    def end(self, output: Tensor) -> None:
+        """Keep the net's output."""
+        if len(self.passages) != len(self._cuts) - 1:
+            raise UnsupportedNet(
+                f"{self._cuts[len(self.passages)].name!r} was called when the rule was made, and is not at this batch: "
+                "a net with named cut points must run alike at every batch"
+            )
+        self._keep(output)
+
+    def _keep(self, output: Tensor) -> None:
+        output = output if self._recorded[len(self.passages)] else output.detach()
+        input = self.entry if self._input is None else self._input
+        drive = output if self._drive is None else self._drive
+        self.passages.append(Passage(self.entry, input, drive, output))
+        self._input = self._drive = None
+
+
+class _Part:
+    """A `biograd.credit.chain.blocks.Stretch` of a net at named cut points."""
+
+    def __init__(self, chain: NamedChain, index: int, parameters: tuple[nn.Parameter, ...]) -> None:
+        self.parameters = parameters
+        self._chain, self._index = chain, index
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The block's output."""
+        return self._chain.run_alone(self._index, x)
+
+
+class _Arrived(BaseException):  # passes a net's own ``except Exception``
+    """The output of the block that runs alone."""
+
+    def __init__(self, output: Tensor) -> None:
+        super().__init__()
+        self.output = output
+
+
+def _block(
+    chain: NamedChain,
+    index: int,
+    cut: Cut,
+    modules: Mapping[str, nn.Module],
+    parameters: Mapping[str, nn.Parameter],
+) -> Block:
+    layers, opening = tuple(modules[name] for name in cut.layers), modules[cut.opening]
+    own = tuple(parameters[name] for name, _ in cut.parameters)
+    return Block(cut.opening, layers, opening, None if cut.is_plain else _Part(chain, index, own))
+
+
+def _arrive(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+    raise _Arrived(output)
+
+
+def _detach_inputs(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return tuple(map(_detached, args)), {name: _detached(value) for name, value in kwargs.items()}
+
+
+def _detached(value: Any) -> Any:
+    return value.detach() if isinstance(value, Tensor) else value
+
+
+def _teach(
+    index: int, taught: Taught | None, module: nn.Module, args: tuple[Any, ...], drive: Tensor
+) -> Tensor:
+    if taught is not None:
+        taught(index, args[0], drive)
+    return drive.detach()
+
+
+@contextmanager
+def _answering(module: nn.Module, output: Tensor) -> Iterator[None]:
+    """Let a module answer at once, whatever it is given, inside the context."""
+    own = vars(module).get("forward")
+    module.forward = lambda *args, **kwargs: output  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        yield
+    finally:
+        if own is None:
+            del module.forward
+        else:
+            module.forward = own  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _as_many(x: Tensor, examples: int) -> Tensor:
+    """A batch of another size, of copies of the first example: its values are not read, its size may be."""
+    return x if len(x) == examples else x[:1].expand(examples, *x.shape[1:])

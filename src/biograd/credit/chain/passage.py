@@ -1,0 +1,35 @@
+"""A batch's way through one block, in one graph that ends at the block's input."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A batch's way through one block, in one graph that ends at the block's input.
+
+    Attributes:
+        entry: the block's input, detached; signals go back to it, except in the first block.
+        input: what the opening layer got: the entry, after the layers that lead the block.
+        drive: what the opening layer gave.
+        output: what the block gave.
+    """
+
+    entry: Tensor
+    input: Tensor
+    drive: Tensor
+    output: Tensor
+
+    def drive_signal(self, signal: Tensor) -> Tensor:
+        """A signal at the output, carried back to the drive through the layers between."""
+        if self.drive is self.output:
+            return signal
+        return torch.autograd.grad(self.output, self.drive, signal, retain_graph=True)[0]
+
+    def entry_signal(self, signal: Tensor) -> Tensor:
+        """A signal at the opening layer's input, carried back to the block's input through the layers that lead it."""
+        if self.input is self.entry:
+            return signal
+        return torch.autograd.grad(self.input, self.entry, signal, retain_graph=True)[0]
