@@ -177,13 +177,36 @@ def test_a_last_block_of_several_weight_layers_is_refused():
 
 def test_a_named_module_that_gives_no_tensor_is_refused():
     net = Steps(lambda net, x: net.b(net.a(x)[0]), a=nn.LSTM(4, 4), b=linear())
-    with pytest.raises(UnsupportedNet, match=r"'a' gives a tuple"):
+    with pytest.raises(
+        UnsupportedNet, match=r"'a' gives a tuple with tensors \(1, 4\), \(1, 4\), \(1, 4\), and what"
+    ):
         cut(net, "a", "b")
+
+
+def test_a_named_module_may_wrap_its_tensor():
+    class Wrapped(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = linear()
+
+        def forward(self, x):
+            return {"hidden": self.layer(x), "mask": None}
+
+    net = Steps(
+        lambda m, x: m.c(torch.tanh(m.b(m.a(x)["hidden"])["hidden"])), a=Wrapped(), b=Wrapped(), c=linear()
+    )
+    x = torch.randn(5, 4)
+    chain = cut(net, *ABC).of(net)
+    alone = chain[1](x)  # before any pass
+    outputs = run_detached(chain, x, lambda block: True)
+    assert torch.equal(outputs[-1], net(x))
+    torch.testing.assert_close(alone, net.b.layer(x))
+    torch.testing.assert_close(chain[2](x), net.c(torch.tanh(x)))
 
 
 def test_a_net_of_several_outputs_and_a_sample_that_does_not_fit_are_refused():
     net = Steps(lambda net, x: (net.b(net.a(x)), x), a=linear(), b=linear())
-    with pytest.raises(UnsupportedNet, match=r"needs one tensor"):
+    with pytest.raises(UnsupportedNet, match=r"the net gives a tuple with tensors .*needs one tensor"):
         cut(net, "a", "b")
     with pytest.raises(UnsupportedNet, match=r"the sample does not fit the net: mat1 and mat2"):
         cut(Steps(in_a_row, a=linear(), b=linear(), c=linear()), *ABC, sample=torch.zeros(1, 7))

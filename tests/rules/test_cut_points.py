@@ -160,7 +160,7 @@ def test_what_lies_between_named_modules_belongs_to_the_block_it_leads_to():
 
 
 def test_gait_prop_finds_the_one_layer_of_a_block_wherever_it_is():
-    net, x, y = task(chain(), 5)
+    net, x, _ = task(chain(), 5)
     other = layered(net)
     rule = rules.create("gait-prop", other, sample=x[:1], blocks=("a", "b", "c", "last"))
     assert list(rule.inverse_weights(other)) == ["b.linear.weight", "c.linear.weight", "last.weight"]

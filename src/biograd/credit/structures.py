@@ -155,6 +155,23 @@ def require_tensor_from(what: str, output: Any) -> None:
         raise UnsupportedNet(f"{what} gives {outlined(output)}, and the rule needs one tensor: {_INSTEAD}")
 
 
+def only_tensor(output: Any) -> Tensor | None:
+    """The one floating-point tensor in a structure; None where there are several, or none."""
+    found = [tensor for tensor in tensors_in(output) if tensor.is_floating_point()]
+    return found[0] if len(found) == 1 else None
+
+
+def with_only_tensor(output: Any, tensor: Tensor) -> Any:
+    """A structure like ``output`` with another `only_tensor`.
+
+    Example:
+        >>> import torch
+        >>> with_only_tensor((torch.ones(2), None), torch.zeros(1))
+        (tensor([0.]), None)
+    """
+    return map_tensors(lambda old: tensor if old.is_floating_point() else old, output)
+
+
 def require_tensors_in(output: Any) -> None:
     """Refuse an output that holds no tensor where one would be seen.
 

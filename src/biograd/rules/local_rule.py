@@ -138,11 +138,11 @@ class LocalRule(Rule):
         self, chain: list[Block], x: Tensor, aim: Aim, weighting: Weighting, ledger: Ledger
     ) -> Tensor:
         """The net's output; gradients of hidden blocks are in the ledger, and their graphs are let go of."""
-        *hidden, last = chain
+        (*hidden, last), learns = chain, self.turns.hidden
         for index, block in enumerate(hidden):
             x = x.detach()
             start = self._start(block, x)
-            h, drive, parameters = _arrived(block, x, learns=self.turns.hidden)
+            h, drive, parameters = _arrived(block, x, learns=learns)
             self._teach(Moment(index, block, h, drive, aim, weighting), parameters, ledger, x, start)
             with torch.no_grad():
                 x = run_layers(block.firing, drive.detach())

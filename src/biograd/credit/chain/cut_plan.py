@@ -30,6 +30,7 @@ class Cut:
         layers: names of what runs in it: its layers in order where it `is_plain`, else the outermost modules.
         is_plain: whether it is a list of layers, one of which has weights, and nothing else.
         is_direct: whether it is the named module on what the cut below gave, and nothing else.
+        gives_tensor: whether the module gives the tensor that is cut, and not a structure around it.
         is_overwritten: whether what runs behind the cut overwrites its input.
         overwrites_drive: whether what runs behind the opening layer overwrites its input.
         parameters: names and shapes of what its output depends on.
@@ -41,6 +42,7 @@ class Cut:
     layers: tuple[str, ...]
     is_plain: bool
     is_direct: bool
+    gives_tensor: bool
     is_overwritten: bool
     overwrites_drive: bool
     parameters: Shapes
@@ -123,6 +125,7 @@ def _cut(net: nn.Module, seen: Seen, index: int, parameters: Shapes) -> Cut:
     name, is_direct = seen.order[index], seen.is_direct[index]
     module, passed = net.get_submodule(name), seen.passed[index + 1 : index + 2]
     inner = list(flat_layers(module, f"{name}.")) if is_chain(module) else [(name, module)]
+    is_direct = is_direct and seen.gives_tensor[index]
     is_plain = is_direct and _is_one_layer_of_weights(inner)
     opening = _opening(seen, index) or name
     drive, version = seen.drives.get(opening, (seen.roots[index], seen.roots[index]._version))
@@ -132,6 +135,7 @@ def _cut(net: nn.Module, seen: Seen, index: int, parameters: Shapes) -> Cut:
         layers=tuple(inner_name for inner_name, _ in inner) if is_plain else tuple(seen.outer[index]),
         is_plain=is_plain,
         is_direct=is_direct,
+        gives_tensor=seen.gives_tensor[index],
         is_overwritten=any(tensor._version > 0 for tensor in passed),
         overwrites_drive=drive._version > version,
         parameters=parameters,

@@ -11,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from biograd.credit.kinds import Opaque, nearest_kind, nearest_weight
 from biograd.credit.products import factors, is_product
+from biograd.credit.structures import only_tensor, outlined, require_tensor_from, with_only_tensor
 from biograd.errors import UnsupportedNet
 
 
@@ -23,6 +24,7 @@ class Seen:
         passed: what was passed on of each, which the net may overwrite.
         order: names of the cut modules.
         roots: the outputs of the blocks, with their graphs.
+        gives_tensor: whether the named module gave that tensor, and not a structure around it.
         is_direct: whether the module was called with ``passed`` and nothing else; of the last, whether the net's output
             is its own too.
         layers: names of a block's layers with weights.
@@ -36,6 +38,7 @@ class Seen:
     passed: list[Tensor]
     order: list[str] = field(default_factory=list)
     roots: list[Tensor] = field(default_factory=list)
+    gives_tensor: list[bool] = field(default_factory=list)
     is_direct: list[bool] = field(default_factory=list)
     layers: list[list[str]] = field(default_factory=lambda: [[]])
     outer: list[list[str]] = field(default_factory=lambda: [[]])
@@ -75,11 +78,9 @@ def watched_run(
             if isinstance(error, UnsupportedNet):
                 raise
             raise UnsupportedNet(f"the sample does not fit the net: {str(error).splitlines()[0]}") from error
-    if not isinstance(output, Tensor):
-        raise UnsupportedNet(
-            f"the net gives a {type(output).__name__}, and a rule that teaches block by block needs one tensor"
-        )
+    require_tensor_from("the net", output)
     seen.roots.append(output)
+    seen.gives_tensor.append(True)
     if seen.is_direct:
         seen.is_direct[-1] = seen.is_direct[-1] and output is watch.last_output
     return seen
@@ -144,20 +145,22 @@ class _Watch:
     def _end_block(self, name: str, output: Any) -> Any:
         seen = self.seen
         seen.order.append(name)
-        if not isinstance(output, Tensor):
-            raise UnsupportedNet(
-                f"{name!r} gives a {type(output).__name__}, and the output of a named module must be one tensor: name "
-                "a module inside or around it"
-            )
         if len(seen.order) == len(self._named):
             self.last_output = output
             return None
-        seen.roots.append(output)
-        seen.entries.append(output.detach().requires_grad_(output.is_floating_point()))
+        h = only_tensor(output)
+        if h is None:
+            raise UnsupportedNet(
+                f"{name!r} gives {outlined(output)}, and what a named module gives must hold one tensor of real "
+                "numbers: name a module inside or around it"
+            )
+        seen.roots.append(h)
+        seen.gives_tensor.append(h is output)
+        seen.entries.append(h.detach().requires_grad_())
         seen.passed.append(seen.entries[-1].clone())
         seen.layers.append([])
         seen.outer.append([])
-        return seen.passed[-1]
+        return with_only_tensor(output, seen.passed[-1])
 
 
 class _Products(TorchFunctionMode):

@@ -12,6 +12,7 @@ from biograd.credit.chain.blocks import Block
 from biograd.credit.chain.cut_plan import Cut
 from biograd.credit.chain.passage import Passage
 from biograd.credit.side_effects import without_side_effects
+from biograd.credit.structures import only_tensor, outlined, with_only_tensor
 from biograd.errors import UnsupportedNet
 
 Taught = Callable[[int, Tensor, Tensor], None]
@@ -111,16 +112,19 @@ class NamedChain(list[Block]):
         with ExitStack() as hooks, without_side_effects([self._net], z.device):
             if self._cuts[index].is_direct:
                 return module(z)
-            for below, output in zip(self._modules[: max(index - 1, 0)], self._outputs, strict=False):
-                hooks.enter_context(_answering(below, _as_many(output, len(z))))
+            outputs = [*self._outputs[: max(index - 1, 0)], z] if self._outputs else []
+            for below, output in enumerate(outputs if index > 0 else []):
+                if self._cuts[below].gives_tensor:
+                    hooks.enter_context(_answering(self._modules[below], _as_many(output, len(z))))
             if index > 0:
-                hooks.enter_context(_answering(self._modules[index - 1], z))
+                exchange = partial(_exchange, z)
+                hooks.callback(self._modules[index - 1].register_forward_hook(exchange).remove)
             if index < len(self) - 1:
                 hooks.callback(module.register_forward_hook(_arrive).remove)
             try:
                 return self._net(z if index == 0 else _as_many(self._x, len(z)))
             except _Arrived as arrived:
-                return arrived.output
+                return _only_tensor(arrived.output, self._cuts[index].name)
 
 
 class _Pass:
@@ -154,7 +158,7 @@ class _Pass:
         self._drive = output
         return output.clone() if self._cuts[index].overwrites_drive else output
 
-    def end_block(self, index: int, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+    def end_block(self, index: int, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
         """Cut the output of a named module."""
         del module, args
         if index != len(self.passages):
@@ -162,11 +166,13 @@ class _Pass:
                 f"{self._cuts[index].name!r} is called in another place than when the rule was made: a net with named "
                 "cut points must run alike at every batch"
             )
-        self._keep(output)
-        self.entry = output.detach()
+        h = _only_tensor(output, self._cuts[index].name)
+        self._keep(h)
+        self.entry = h.detach()
         if self._carries[index + 1] and torch.is_grad_enabled():
             self.entry.requires_grad_()
-        return self.entry.clone() if self._cuts[index].is_overwritten else self.entry
+        given = self.entry.clone() if self._cuts[index].is_overwritten else self.entry
+        return given if h is output else with_only_tensor(output, given)
 
     def end(self, output: Tensor) -> None:
         """Keep the net's output."""
@@ -200,7 +206,7 @@ class _Part:
 class _Arrived(BaseException):  # passes a net's own ``except Exception``
     """The output of the block that runs alone."""
 
-    def __init__(self, output: Tensor) -> None:
+    def __init__(self, output: Any) -> None:
         super().__init__()
         self.output = output
 
@@ -217,7 +223,21 @@ def _block(
     return Block(cut.opening, layers, opening, None if cut.is_plain else _Part(chain, index, own))
 
 
-def _arrive(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+def _only_tensor(output: Any, name: str) -> Tensor:
+    h = only_tensor(output)
+    if h is None:
+        raise UnsupportedNet(
+            f"{name!r} gives {outlined(output)} at this batch, and what a named module gives must hold one tensor of "
+            "real numbers"
+        )
+    return h
+
+
+def _exchange(z: Tensor, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+    return with_only_tensor(output, z)
+
+
+def _arrive(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
     raise _Arrived(output)
 
 
