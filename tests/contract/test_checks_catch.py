@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
+import biograd
 from biograd import Credit, FeedbackAlignment, KolenPollack, Rule, Shallow
 from biograd.credit.chain.ledger import Ledger
 from biograd.rules.backpropagation import Backpropagation
@@ -247,6 +248,72 @@ class KeepsNoiseOfTheFirstBatch(Backpropagation):
 class LooksAtTheFirstExampleOnly(Backpropagation):
     def assign_credit(self, net, x, y, loss_fn):
         return super().assign_credit(net, x[:1] if len(x) == 3 else x, y[:1] if len(x) == 3 else y, loss_fn)
+
+
+class KnowsDicts(Rule):
+    """Backpropagation that takes one tensor or a dict with one, and may do something else."""
+
+    takes_structures = True
+
+    def __init__(self, net, sample=None):
+        super().__init__()
+
+    def assign_credit(self, net, x, y, loss_fn):
+        output = net(x)
+        loss = loss_fn(output, y)
+        loss.backward()
+        return Credit(loss.detach(), self.given(net, output))
+
+    def given(self, net, output):
+        if isinstance(output, dict):
+            return {name: part if part is None else part.detach() for name, part in output.items()}
+        return output.detach()
+
+
+@caught_by(gradients.check_takes_structures_or_refuses_them, "a dict, and output is a Tensor")
+class GivesOneTensor(KnowsDicts):
+    def given(self, net, output):
+        return output["output"].detach() if isinstance(output, dict) else output.detach()
+
+
+@caught_by(gradients.check_takes_structures_or_refuses_them, "is not bit for bit")
+class GivesOtherNumbers(KnowsDicts):
+    def given(self, net, output):
+        return super().given(
+            net, {**output, "output": output["output"] + 1} if isinstance(output, dict) else output
+        )
+
+
+@caught_by(gradients.check_takes_structures_or_refuses_them, "output in a dict must be detached")
+class GivesAGraph(KnowsDicts):
+    def given(self, net, output):
+        return output if isinstance(output, dict) else output.detach()
+
+
+@caught_by(gradients.check_takes_structures_or_refuses_them, "taught differently: net.0.weight")
+class ForgetsWhatDictsTeach(KnowsDicts):
+    def given(self, net, output):
+        if isinstance(output, dict):
+            net.zero_grad()
+        return super().given(net, output)
+
+
+@caught_by(
+    gradients.check_takes_structures_or_refuses_them, "refused a dict of tensors, but filled .grad of net.0"
+)
+class RefusesDictsTooLate(KnowsDicts):
+    def given(self, net, output):
+        if isinstance(output, dict):
+            raise biograd.UserMistake("a tensor, please")
+        return output.detach()
+
+
+@caught_by(
+    gradients.check_takes_structures_or_refuses_them, "expected no error, and AttributeError was raised"
+)
+class FailsAtADict(KnowsDicts):
+    def given(self, net, output):
+        return output.detach()
 
 
 # --- traces ---
@@ -726,5 +793,5 @@ def test_every_check_has_a_broken_rule_that_it_catches():
 
 def test_every_broken_rule_is_used():
     defined = {c for c in globals().values() if inspect.isclass(c) and c.__module__ == __name__}
-    bases = {LeavesSomething, Counting, Noisy, _Idle}
+    bases = {KnowsDicts, LeavesSomething, Counting, Noisy, _Idle}
     assert defined - bases == {param.values[1] for param in BROKEN}

@@ -32,6 +32,7 @@ _CHECKS: tuple[Check, ...] = (
     gradients.check_leaves_frozen_parameters_untaught,
     gradients.check_teaches_the_net_it_is_given,
     gradients.check_takes_any_batch_size,
+    gradients.check_takes_structures_or_refuses_them,
     hooks.check_hooks_on_parameters_run_once,
     hooks.check_an_optimizer_may_step_in_hooks,
     traces.check_creation_leaves_no_trace,

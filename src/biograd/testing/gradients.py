@@ -3,11 +3,12 @@
 import copy
 import inspect
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from biograd.errors import brief
+from biograd.errors import UserMistake, brief
 from biograd.testing.snapshots import differing, gradients
 from biograd.testing.subject import Subject, Trial, contract_check, require
 
@@ -181,3 +182,37 @@ def check_takes_any_batch_size(subject: Subject) -> None:
         except Exception as error:
             raise AssertionError(f"a batch of {size} after others raises {brief(error)}") from error
         require(len(output) == size, f"{size} inputs gave {len(output)} outputs")
+
+
+@contract_check
+def check_takes_structures_or_refuses_them(subject: Subject) -> None:
+    """A net that takes and gives dicts of tensors is taught as it is by one tensor, or refused in a line at first."""
+    plain, trial = subject.trial(), subject.trial()
+    expected = plain.teach().output
+    trial.net.register_forward_pre_hook(lambda net, inputs: (inputs[0]["input"],))
+    trial.net.register_forward_hook(lambda net, inputs, output: {"output": output, "none": None})
+    try:
+        output = _teach_in_dicts(trial)
+    except UserMistake as refusal:
+        names = [name for name, grad in gradients(net=trial.net, rule=trial.rule).items() if grad is not None]
+        require(not names, f"refused a dict of tensors, but filled .grad of {', '.join(names)}: {refusal}")
+        return
+    is_same = isinstance(output, dict) and output.keys() == {"output", "none"}
+    require(
+        is_same,
+        f"the net gives a dict, and output is a {type(output).__name__}; it must be of that structure",
+    )
+    require(torch.equal(output["output"], expected), "in a dict output is not bit for bit what net(x) gives")
+    require(
+        not output["output"].requires_grad,
+        "output in a dict must be detached, or the graph outlives the step",
+    )
+    names = differing(*(gradients(net=one.net, rule=one.rule) for one in (trial, plain)))
+    require(not names, f"a net that takes and gives dicts is taught differently: {names}")
+
+
+def _teach_in_dicts(trial: Trial) -> Any:
+    loss_fn = trial.task.loss_fn
+    return trial.rule.assign_credit(
+        trial.net, {"input": trial.x}, trial.y, lambda output, y: loss_fn(output["output"], y)
+    ).output
