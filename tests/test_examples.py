@@ -9,8 +9,12 @@ from biograd import rules
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-def run(name):
-    return runpy.run_path(str(EXAMPLES / name))["main"]()
+def run(name, *args, **kwargs):
+    return load(name)["main"](*args, **kwargs)
+
+
+def load(name):
+    return runpy.run_path(str(EXAMPLES / name))
 
 
 def test_one_changed_line_trains_with_three_rules(capsys):
@@ -34,6 +38,17 @@ def test_the_rule_in_one_file_is_found_by_its_path_and_its_settings_are_checked(
         rules.create(name, net, kept=2)
 
 
+def test_tensorboard_gets_the_loss_and_the_angles(tmp_path, capsys):
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    angle = run("tensorboard_loop.py", str(tmp_path), epochs=1)
+    read = events.EventAccumulator(str(tmp_path)).Reload()
+    assert {"loss", "gradient_angle/1.weight", "norm_ratio/3.weight"} <= set(read.Tags()["scalars"])
+    assert [scalar.step for scalar in read.Scalars("gradient_angle/1.weight")] == [0, 20]
+    assert read.Scalars("gradient_angle/1.weight")[-1].value == pytest.approx(angle)
+    assert len(read.Scalars("loss")) == 23
+    assert f"in the first layer: {angle:.0f}°" in capsys.readouterr().out
+
+
 def test_every_example_is_tested():
-    here = Path(__file__).read_text()
-    assert [e.name for e in EXAMPLES.glob("*.py") if f'run("{e.name}")' not in here] == []
+    tests = "".join(file.read_text() for file in Path(__file__).parent.glob("test_*.py"))
+    assert [e.name for e in EXAMPLES.glob("*.py") if f'run("{e.name}"' not in tests] == []
