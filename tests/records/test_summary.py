@@ -54,7 +54,10 @@ def test_a_cell_that_was_exact_inside_blocks_says_so_also_where_it_is_the_only_o
     assert brief_name_of(cell) == "dfa (inside=exact)"
     (cell,) = summarize([run(0, 0.9, rule="dfa", settings={**exact, "scale": 2.0}, label="mine")])
     assert brief_name_of(cell) == "mine (inside=exact)"
-    (cell,) = summarize([run(0, 0.9, rule="dfa", settings={"inside": None, "scale": 2.0})])
+    cuts = {"blocks": ["embed", "layers.*", "head"]}
+    (cell,) = summarize([run(0, 0.9, rule="dfa", settings=cuts)])
+    assert brief_name_of(cell) == "dfa (blocks=embed layers.* head)"
+    (cell,) = summarize([run(0, 0.9, rule="dfa", settings={"inside": None, "blocks": [], "scale": 2.0})])
     assert cell.label == ""
 
 

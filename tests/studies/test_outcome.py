@@ -38,6 +38,9 @@ def test_a_group_with_a_rule_that_was_exact_inside_blocks_says_so(make_study, ma
     exact.config["rule"]["settings"]["inside"] = "exact"
     (row,) = rows(make_study(), {"a/bp": [make_run(1, 0.8), exact]})
     assert row["group"] == "bp (inside=exact)"
+    exact.config["rule"]["settings"] = {"blocks": ["embed", "head"]}
+    (row,) = rows(make_study(), {"a/bp": [make_run(1, 0.8), exact]})
+    assert row["group"] == "bp (blocks=embed head)"
 
 
 def test_a_seed_that_one_cell_lacks_has_no_part_in_the_mean(make_study, make_run):

@@ -208,6 +208,7 @@ def test_a_rule_that_is_exact_inside_blocks_has_a_title_that_says_so(make_config
     assert make_config(rule="dfa").title == "dfa"
     assert make_config(rule=exact).title == "dfa-inside-exact"
     assert make_config(rule=exact, label="mine").title == "mine"
+    assert make_config(rule={"name": "dfa", "blocks": ["0", "2"]}).title == "dfa-at-cut-points"
     assert make_config(rule=exact).to_json()["rule"] == {"name": "dfa", "settings": {"inside": "exact"}}
 
 

@@ -87,9 +87,12 @@ class Run:
         return self.config["rule"]["name"]
 
     @property
-    def inside(self) -> str | None:
-        """``exact`` where the rule let errors pass exactly inside blocks of several weight layers."""
-        return self.config["rule"].get("settings", {}).get("inside")
+    def exact_inside(self) -> str | None:
+        """What says that the rule let errors pass exactly inside blocks, ``inside=exact`` or its cut points."""
+        settings = self.config["rule"].get("settings", {})
+        if settings.get("inside"):
+            return f"inside={settings['inside']}"
+        return f"blocks={' '.join(settings['blocks'])}" if settings.get("blocks") else None
 
     @property
     def family(self) -> str:

@@ -17,7 +17,7 @@ NOT_PART_OF_A_CELL = ("seed", "label", "data_dir", "track", "checkpoint_every", 
 compared before."""
 
 
-ALWAYS_SAID = {"rule.inside": "exact"}
+ALWAYS_SAID = ("rule.inside", "rule.blocks")
 """Settings that change what a rule is: a cell that has one says so, also where it is the only one of its rule."""
 
 BEFORE_THEY_WERE_RECORDED = {
@@ -201,7 +201,7 @@ def _cells(runs: list[Run]) -> list[Cell]:
         name
         for name in names
         if len({_spell(config, name) for config in first.values()}) > 1
-        or any(config.get(name) == ALWAYS_SAID.get(name, ...) for config in first.values())
+        or (name in ALWAYS_SAID and any(config.get(name) for config in first.values()))
     ]
     in_order = sorted(
         zip(first.values(), by_config.values(), strict=True),
@@ -262,4 +262,6 @@ def _spell(config: Mapping[str, Any], name: str) -> str:
     if name not in config:
         return f"{name}=default"
     value = config[name]
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return f"{name}={' '.join(value)}"
     return f"{name}={value if isinstance(value, str) else json.dumps(value)}"

@@ -84,8 +84,8 @@ def _row(study: Study, group: Group, shown: Shown, runs: Runs) -> StudyRow:
 
 def _named(group: Group, runs: Sequence[Run]) -> str:
     """A group's name, and whether a run of it was exact inside blocks."""
-    inside = next((run.inside for run in runs if run.inside), None)
-    return f"{group.name} (inside={inside})" if inside else group.name
+    inside = next((run.exact_inside for run in runs if run.exact_inside), None)
+    return f"{group.name} ({inside})" if inside else group.name
 
 
 def _difference(measured: float | None, published: Published | None) -> float | None:

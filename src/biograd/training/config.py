@@ -246,8 +246,12 @@ class RunConfig(BaseModel):
     @property
     def title(self) -> str:
         """What folders call the run: its label, else its rule, and that it is exact inside blocks where it is."""
-        inside = self.rule.settings.get("inside")
-        return self.label or (f"{self.rule.label}-inside-{inside}" if inside else self.rule.label)
+        settings, name = self.rule.settings, self.rule.label
+        if settings.get("inside"):
+            name = f"{name}-inside-{settings['inside']}"
+        if settings.get("blocks"):
+            name = f"{name}-at-cut-points"
+        return self.label or name
 
     def to_json(self) -> dict[str, Any]:
         """The configuration as ``config.json`` holds it; `load` gives an equal one back."""

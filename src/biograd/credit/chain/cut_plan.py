@@ -15,6 +15,7 @@ from biograd.credit.eager import eagerly
 from biograd.credit.graph import leaves_read, nodes_below
 from biograd.credit.isolation import isolated
 from biograd.credit.kinds import has_filters, nearest_weight
+from biograd.credit.wrappers import is_compile_wrapper
 from biograd.errors import UnsupportedNet, listed
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
@@ -234,14 +235,13 @@ def _refuse_ways_around(leaves: list[set[Tensor]], seen: Seen) -> None:
 
 
 def _refuse_compiled_around(net: nn.Module, named: Mapping[str, nn.Module]) -> None:
+    """Refuse a compiled part with a cut point inside, where hooks would not be seen."""
     for name, module in net.named_modules():
-        is_compiled = module._compiled_call_impl is not None or "_orig_mod" in module._modules
-        inner = next(
-            (other for other in named if other != name and other.startswith(f"{name}." if name else "")), None
-        )
-        if is_compiled and inner is not None and name:
+        is_compiled = module._compiled_call_impl is not None or is_compile_wrapper(module)
+        inner = [other for other in named if other.startswith(f"{name}.")]
+        if is_compiled and inner:
             raise UnsupportedNet(
-                f"{name!r} is compiled as a whole, and {inner!r} inside it could not be cut: compile the named "
+                f"{name!r} is compiled as a whole, and {inner[0]!r} inside it could not be cut: compile the named "
                 "modules themselves"
             )
 

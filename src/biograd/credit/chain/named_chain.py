@@ -80,7 +80,7 @@ class NamedChain(list[Block]):
                 hooks.callback(opening.register_forward_hook(partial(cutting.leave_opening, index)).remove)
             for index, module in enumerate(self._modules[:-1]):
                 hooks.callback(module.register_forward_hook(partial(cutting.end_block, index)).remove)
-            cutting.end(self._net(cutting.entry))
+            cutting.end(self._plain(cutting.entry))
         self._x, self._outputs = x, [passage.output.detach() for passage in cutting.passages]
         return cutting.passages
 
@@ -99,7 +99,11 @@ class NamedChain(list[Block]):
                 hooks.callback(module.register_forward_pre_hook(_detach_inputs, with_kwargs=True).remove)
                 if module is not self._modules[-1]:
                     hooks.callback(module.register_forward_hook(partial(_teach, index, taught)).remove)
-            return self._net(x.detach())
+            return self._plain(x.detach())
+
+    def _plain(self, x: Tensor) -> Any:
+        """``net(x)`` in plain Python: a net that was compiled as a whole would be compiled anew for hooks."""
+        return self._net._call_impl(x)
 
     def run_alone(self, index: int, z: Tensor) -> Tensor:
         """The output of one block on an input of its own. Named modules below it do not run; nothing is left behind.
@@ -122,7 +126,7 @@ class NamedChain(list[Block]):
             if index < len(self) - 1:
                 hooks.callback(module.register_forward_hook(_arrive).remove)
             try:
-                return self._net(z if index == 0 else _as_many(self._x, len(z)))
+                return self._plain(z if index == 0 else _as_many(self._x, len(z)))
             except _Arrived as arrived:
                 return _only_tensor(arrived.output, self._cuts[index].name)
 
