@@ -18,6 +18,7 @@ DOCS = SOURCE.parents[1] / "docs"
 FOUNDATION = {
     "printable",
     "errors",
+    "tasks",
     "user_files",
     "identity",
     "handed",
@@ -29,6 +30,7 @@ FOUNDATION = {
 ARROWS = {
     "printable": set(),
     "errors": {"printable"},
+    "tasks": set(),
     "user_files": {"errors"},
     "identity": {"user_files"},
     "handed": {"identity"},

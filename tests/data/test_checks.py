@@ -5,10 +5,11 @@ import math
 import pytest
 import torch
 
-from biograd.data import DataSet, Preprocessing, Split, TensorBatches, load
+from biograd.data import Classes, DataSet, Preprocessing, Split, TensorBatches, load
 from biograd.errors import UserMistake
 
 PLAIN = Preprocessing((0.0,), (1.0,))
+TASK = Classes(("a", "b", "c"))
 
 
 def split(targets=(0, 1, 2), inputs=None):
@@ -17,7 +18,7 @@ def split(targets=(0, 1, 2), inputs=None):
 
 def made(train=None, test=None, classes=("a", "b", "c"), preprocessing=PLAIN):
     parts = (split() if part is None else part for part in (train, test))
-    return DataSet("mine", *parts, classes, preprocessing)
+    return DataSet("mine", *parts, Classes(classes), preprocessing)
 
 
 def at(place, value):
@@ -54,7 +55,7 @@ def test_an_empty_part_is_refused(part):
 
 @pytest.mark.parametrize("classes", [(), ("only",)])
 def test_fewer_than_two_classes_are_nothing_to_tell_apart(classes):
-    with pytest.raises(UserMistake, match=f"mine has {len(classes)} classes, expected at least 2"):
+    with pytest.raises(UserMistake, match=f"has {len(classes)} classes, expected at least 2"):
         made(split((0, 0, 0)), split((0, 0, 0)), classes)
 
 
@@ -72,14 +73,14 @@ def test_classes_are_names(classes):
             torch.zeros(2).long(),
             r"one target an example, got inputs \(3, 2\) and targets \(2,\)",
         ),
-        (torch.zeros(3, 2), torch.zeros(3, 1).long(), "one target an example"),
+        (torch.zeros(3, 2), torch.zeros(3, 1).long(), r"got \(3, 1\) torch.int64$"),
         (torch.zeros(()), torch.zeros(0).long(), "one target an example"),
         (
             torch.zeros(3, 2),
             torch.zeros(3),
-            r"targets are torch.float32, expected classes as torch.int64: use .long",
+            r"mine, test part: a class an example is a target \(n,\) torch.int64, got \(3,\) torch.float32: use .long",
         ),
-        (torch.zeros(3, 2), torch.zeros(3).to(torch.uint8), "targets are torch.uint8"),
+        (torch.zeros(3, 2), torch.zeros(3).to(torch.uint8), r"got \(3,\) torch.uint8: use .long"),
         (
             torch.zeros(3, 2).numpy(),
             torch.zeros(3).long(),
@@ -91,12 +92,12 @@ def test_classes_are_names(classes):
 )
 def test_a_split_is_tensors_with_one_class_an_example(inputs, targets, why):
     with pytest.raises(UserMistake, match=why):
-        Split(inputs, targets)
+        made(test=Split(inputs, targets))
 
 
 @pytest.mark.parametrize("inputs", [torch.zeros(3, 2).double(), torch.zeros(3), torch.zeros(3, 0)])
 def test_inputs_are_bytes_or_float32_and_have_features(inputs):
-    with pytest.raises(UserMistake, match=r"mine, training part: inputs are \(n, …\) uint8 or float32, got"):
+    with pytest.raises(UserMistake, match=r"mine, training part: inputs are \(n, …\) uint8 or float32, or"):
         made(split(inputs=inputs), split(inputs=inputs))
 
 
@@ -128,20 +129,20 @@ def test_preprocessing_is_of_numbers_that_prepare_an_input(numbers):
 def test_batches_made_without_a_set_are_looked_at_too():
     for wrong in (split((0, -1, 1)), split(inputs=at((2, 0), math.inf))):
         with pytest.raises(UserMistake, match=r"batches: .* example"):
-            TensorBatches(wrong, PLAIN, batch_size=2, seed=0, device="cpu", train=True)
+            TensorBatches(wrong, PLAIN, TASK, batch_size=2, seed=0, device="cpu", train=True)
 
 
 def test_a_batch_may_be_larger_than_the_set():
-    batches = TensorBatches(split(), PLAIN, batch_size=2**70, seed=0, device="cpu", train=True)
+    batches = TensorBatches(split(), PLAIN, TASK, batch_size=2**70, seed=0, device="cpu", train=True)
     assert [len(y) for _, y in batches.epoch(0)] == [3]
 
 
 def test_a_set_of_ones_own_is_named_by_its_file(tmp_path):
     (tmp_path / "mine.py").write_text(
         "import torch\nfrom biograd.data import Split\n"
-        "def broken(directory, download, seed):\n    return Split(torch.zeros(3, 2), torch.zeros(3))\n"
+        "def broken(directory, download, seed):\n    return Split(torch.zeros(3, 2), torch.zeros(2))\n"
     )
-    with pytest.raises(UserMistake, match=r"data '.*mine.py:broken': targets are torch.float32"):
+    with pytest.raises(UserMistake, match=r"data '.*mine.py:broken': a split needs one target an example"):
         load(f"{tmp_path / 'mine.py'}:broken")
 
 

@@ -118,7 +118,7 @@ def test_any_instructions_are_either_read_or_refused_in_one_line(tmp_path_factor
 def test_a_set_is_read_from_its_folder_of_pickles(tmp_path):
     write(tmp_path / "cifar-10-batches-py", cifar10_files(n=20))
     loaded = data.load("cifar10", directory=tmp_path, download=False)
-    assert loaded.classes == CIFAR10_NAMES
+    assert loaded.task.names == CIFAR10_NAMES
     assert loaded.train.inputs.shape == (100, 3, 32, 32)
     assert loaded.test.targets.tolist() == [index % 10 for index in range(20)]
     pixels = read_pickle(tmp_path / "cifar-10-batches-py" / "data_batch_2")["data"].array
@@ -142,7 +142,7 @@ def test_cifar100_has_two_kinds_of_labels(tmp_path, labels):
     loaded = data.load("cifar100", directory=tmp_path, download=False, labels=labels)
     assert loaded.outputs == {"fine": 100, "coarse": 20}[labels]
     assert loaded.train.targets.tolist() == {"fine": [99, 4], "coarse": [19, 0]}[labels]
-    assert loaded.classes[0] == f"{labels} 0"
+    assert loaded.task.names[0] == f"{labels} 0"
 
 
 def test_pixels_can_be_left_between_zero_and_one(tmp_path):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from biograd.data import DataSet, Preprocessing, Split
+from biograd.data import Classes, DataSet, Preprocessing, Split
 from biograd.errors import UserMistake
 
 CLASSES = ("cat", "Dog", "3")
@@ -11,7 +11,7 @@ CLASSES = ("cat", "Dog", "3")
 
 def animals():
     train, test = (Split(torch.zeros(len(t), 2), torch.tensor(t)) for t in ([0, 1, 2, 1], [2, 1]))
-    return DataSet("animals", train, test, CLASSES, Preprocessing((0.0,), (1.0,)))
+    return DataSet("animals", train, test, Classes(CLASSES), Preprocessing((0.0,), (1.0,)))
 
 
 def test_a_set_knows_its_shape_and_number_of_classes():
@@ -24,7 +24,7 @@ def test_a_set_knows_its_shape_and_number_of_classes():
 )
 def test_one_vs_rest_tells_one_class_from_all_others(cls, index):
     task = animals().one_vs_rest(cls)
-    assert task.classes == ("rest", CLASSES[index])
+    assert task.task.names == ("rest", CLASSES[index])
     assert task.train.targets.tolist() == [int(target == index) for target in (0, 1, 2, 1)]
     assert task.test.targets.tolist() == [int(target == index) for target in (2, 1)]
     assert task.train.targets.dtype == torch.int64
@@ -52,6 +52,6 @@ def test_a_class_whose_name_is_a_book_is_refused_like_any_other(cls):
 
 def test_a_class_without_an_example_to_learn_from_is_refused():
     lonely = Split(torch.zeros(2, 2), torch.tensor([0, 1]))
-    task = DataSet("animals", lonely, animals().test, CLASSES, Preprocessing((0.0,), (1.0,)))
+    task = DataSet("animals", lonely, animals().test, Classes(CLASSES), Preprocessing((0.0,), (1.0,)))
     with pytest.raises(UserMistake, match="animals, training part: it has no example of class '3'"):
         task.one_vs_rest("3")

@@ -36,7 +36,7 @@ def test_a_set_is_a_function_of_the_seed(name):
 def test_the_training_part_is_standardised_by_its_own_statistics(name):
     loaded = data.load(name)
     batches = TensorBatches(
-        loaded.train, loaded.preprocessing, batch_size=10**4, seed=0, device="cpu", train=False
+        loaded.train, loaded.preprocessing, loaded.task, batch_size=10**4, seed=0, device="cpu", train=False
     )
     (x, _), *_ = batches.epoch(0)
     channels = x.double().transpose(0, 1).flatten(1)
@@ -48,7 +48,7 @@ def test_the_training_part_is_standardised_by_its_own_statistics(name):
 
 def test_every_iris_is_in_one_part_and_every_species_in_both():
     loaded = data.load("iris", seed=5)
-    assert loaded.classes == ("setosa", "versicolor", "virginica")
+    assert loaded.task.names == ("setosa", "versicolor", "virginica")
     assert torch.bincount(loaded.train.targets).tolist() in ([33, 33, 34], [33, 34, 33], [34, 33, 33])
     both = torch.cat([loaded.train.inputs, loaded.test.inputs])
     assert both.mean(0).tolist() == pytest.approx([5.8433, 3.0573, 3.7580, 1.1993], abs=1e-3)  # UCI's own

@@ -77,12 +77,12 @@ def test_unknown_names_and_settings_are_the_users_mistake():
 OWN = '''
 """A set of one's own."""
 import torch
-from biograd.data import DataSet, Preprocessing, Split
+from biograd.data import Classes, DataSet, Preprocessing, Split
 
 def stripes(directory, download, seed, *, examples: int = 4) -> DataSet:
     """Stripes, upright or lying."""
     split = Split(torch.zeros(examples, 1, 2, 2), torch.arange(examples) % 2)
-    return DataSet("stripes", split, split, ("upright", "lying"), Preprocessing((0.0,), (1.0,)))
+    return DataSet("stripes", split, split, Classes(("upright", "lying")), Preprocessing((0.0,), (1.0,)))
 
 def nothing(directory, download, seed):
     return None

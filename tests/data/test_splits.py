@@ -5,8 +5,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from biograd.data import Split, carve_validation
+from biograd.data import Classes, Split, carve_validation
 from biograd.errors import UserMistake
+
+TASK = Classes(tuple(map(str, range(10))))
 
 
 def numbered(targets):
@@ -25,9 +27,9 @@ def test_the_parts_share_every_class_and_lose_nothing(targets, fraction, seed):
     taken = round(len(targets) * fraction)
     if taken in (0, len(targets)) and fraction > 0:
         with pytest.raises(UserMistake, match="each part needs at least one"):
-            carve_validation(whole, fraction, seed)
+            carve_validation(whole, TASK, fraction, seed)
         return
-    train, validation = carve_validation(whole, fraction, seed)
+    train, validation = carve_validation(whole, TASK, fraction, seed)
     numbers = torch.cat([train.inputs, validation.inputs]).flatten()
     assert sorted(numbers.tolist()) == list(range(len(targets)))
     assert len(validation) == taken
@@ -40,7 +42,7 @@ def test_the_parts_share_every_class_and_lose_nothing(targets, fraction, seed):
 
 def test_the_parts_are_a_function_of_the_seed():
     whole = numbered([0, 1] * 50)
-    chosen = [carve_validation(whole, 0.2, seed)[1].inputs.flatten().tolist() for seed in (0, 0, 1)]
+    chosen = [carve_validation(whole, TASK, 0.2, seed)[1].inputs.flatten().tolist() for seed in (0, 0, 1)]
     assert chosen[0] == chosen[1]
     assert chosen[0] != chosen[2]
 
@@ -49,18 +51,18 @@ def test_what_is_left_over_goes_to_the_largest_remainders_and_among_equals_to_th
     """Shares of a half: 1½, 2 and 1½ of five; of a quarter: 1½, ¾ and ¾ of three."""
     for sizes, fraction, taken in (((3, 4, 3), 0.5, [2, 2, 1]), ((6, 3, 3), 0.25, [1, 1, 1])):
         targets = [cls for cls, size in enumerate(sizes) for _ in range(size)]
-        _, validation = carve_validation(numbered(targets), fraction, seed=0)
+        _, validation = carve_validation(numbered(targets), TASK, fraction, seed=0)
         assert validation.targets.bincount(minlength=3).tolist() == taken
 
 
 def test_classes_of_one_size_give_examples_of_different_places():
-    _, validation = carve_validation(numbered([0] * 50 + [1] * 50), 0.2, seed=0)
+    _, validation = carve_validation(numbered([0] * 50 + [1] * 50), TASK, 0.2, seed=0)
     places = validation.inputs.flatten().reshape(2, 10) % 50
     assert places[0].tolist() != places[1].tolist()
 
 
 def test_a_fraction_of_zero_gives_an_empty_validation_part():
-    train, validation = carve_validation(numbered([0, 1, 2]), 0, seed=0)
+    train, validation = carve_validation(numbered([0, 1, 2]), TASK, 0, seed=0)
     assert (len(train), len(validation)) == (3, 0)
     assert validation.inputs.shape == (0, 1)
 
@@ -68,10 +70,10 @@ def test_a_fraction_of_zero_gives_an_empty_validation_part():
 @pytest.mark.parametrize("fraction", [-0.1, 1, 1.5, float("nan"), float("inf")])
 def test_a_fraction_out_of_range_is_the_users_mistake(fraction):
     with pytest.raises(UserMistake, match="at least 0 and less than 1"):
-        carve_validation(numbered([0, 1, 2]), fraction, seed=0)
+        carve_validation(numbered([0, 1, 2]), TASK, fraction, seed=0)
 
 
 def test_the_global_generator_is_left_as_it_was():
     before = torch.get_rng_state()
-    carve_validation(numbered([0, 1] * 10), 0.5, seed=0)
+    carve_validation(numbered([0, 1] * 10), TASK, 0.5, seed=0)
     assert torch.get_rng_state().equal(before)

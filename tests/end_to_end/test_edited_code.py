@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from biograd import Backpropagation
-from biograd.data import DataSet, Preprocessing, Split
+from biograd.data import Classes, DataSet, Preprocessing, Split
 from biograd.penalties.base import Penalty
 from biograd.training import Observer
 
@@ -34,7 +34,7 @@ def net(input_shape, outputs):
 def data(directory, download, seed):
     rows = np.loadtxt("table.csv", delimiter=",", dtype="float32")
     split = Split(torch.tensor(rows[:, :-1]), torch.tensor(rows[:, -1]).long())
-    return DataSet("table", split, split, ("no", "yes"), Preprocessing((0.0,), (1.0,)))
+    return DataSet("table", split, split, Classes(("no", "yes")), Preprocessing((0.0,), (1.0,)))
 
 
 class Nothing(Penalty):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from biograd.data import DataSet, Preprocessing, Split, TensorBatches, load
+from biograd.data import Classes, DataSet, Preprocessing, Split, TensorBatches, load
 from biograd.robustness.domain import DEVIATIONS, PIXELS, domain_of, held_out_examples, to_net
 
 
@@ -9,7 +9,7 @@ def images(dtype, largest, classes=3):
     draw = torch.Generator().manual_seed(0)
     pixels = (torch.rand(12, 2, 3, 3, generator=draw) * largest).to(dtype)
     split = Split(pixels, torch.arange(12) % classes)
-    return DataSet("images", split, split, tuple("abc"), Preprocessing((0.4, 0.5), (0.2, 0.1)))
+    return DataSet("images", split, split, Classes(tuple("abc")), Preprocessing((0.4, 0.5), (0.2, 0.1)))
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_images_are_attacked_in_pixels_and_other_inputs_in_standard_deviations(d
 def test_a_net_is_shown_what_it_was_trained_on(dataset):
     x, y = held_out_examples(dataset, None, seed=3)
     batches = TensorBatches(
-        dataset.test, dataset.preprocessing, batch_size=99, seed=0, device="cpu", train=False
+        dataset.test, dataset.preprocessing, dataset.task, batch_size=99, seed=0, device="cpu", train=False
     )
     ((expected, classes),) = batches.epoch(0)
     shown = to_net(dataset)(x)

@@ -70,7 +70,7 @@ def stopped_and_resumed(config, folder, step):
 def train_from_file(config, folder, ranks):
     """Train on rows of a file, and leave the weights, and which rows each process has read."""
     setup = build(config)
-    mapped = MappedBatches(folder, config.batch_size, 3)
+    mapped = MappedBatches(folder, config.batch_size)
     setup = dataclasses.replace(setup, training=mapped, validation=None)
     Trainer(setup, ranks, folder).run()
     torch.save(setup.net.state_dict(), folder / f"mapped-{ranks.rank}.pt")

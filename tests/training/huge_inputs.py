@@ -2,7 +2,7 @@
 
 import torch
 
-from biograd.data import DataSet, Preprocessing, Split
+from biograd.data import Classes, DataSet, Preprocessing, Split
 
 
 def huge(directory, download, seed) -> DataSet:
@@ -17,4 +17,4 @@ def huge(directory, download, seed) -> DataSet:
     x = torch.randn(80, 6, generator=torch.Generator().manual_seed(seed))
     x[:, :3] += 2 * torch.nn.functional.one_hot(y, 3)
     train, test = Split(1e30 * x[:60], y[:60]), Split(1e30 * x[60:], y[60:])
-    return DataSet("huge", train, test, ("a", "b", "c"), Preprocessing(mean=(0.0,), std=(1.0,)))
+    return DataSet("huge", train, test, Classes(("a", "b", "c")), Preprocessing(mean=(0.0,), std=(1.0,)))

@@ -13,9 +13,9 @@ class MappedBatches:
         loaded: the numbers of the examples that this process has read, epoch by epoch.
     """
 
-    def __init__(self, folder, batch_size, classes, seed=0):
+    def __init__(self, folder, batch_size, seed=0):
         self.x, self.y = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in "xy")
-        self.batch_size, self.classes, self.seed = batch_size, classes, seed
+        self.batch_size, self.seed = batch_size, seed
         self.loaded = {}
 
     def __len__(self):

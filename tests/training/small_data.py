@@ -2,7 +2,7 @@
 
 import torch
 
-from biograd.data import DataSet, Preprocessing, Split
+from biograd.data import Classes, DataSet, Preprocessing, Split
 
 
 def augmented(directory, download, seed, *, channels: int = 3):
@@ -13,5 +13,9 @@ def augmented(directory, download, seed, *, channels: int = 3):
     targets = torch.arange(40) % 2
     train, test = Split(images[:30], targets[:30]), Split(images[30:], targets[30:])
     return DataSet(
-        "augmented", train, test, ("a", "b"), Preprocessing((0.5,), (0.25,), crop_padding=2, flip=True)
+        "augmented",
+        train,
+        test,
+        Classes(("a", "b")),
+        Preprocessing((0.5,), (0.25,), crop_padding=2, flip=True),
     )

@@ -15,7 +15,7 @@ from biograd.training.trainer import Trainer
 def test_a_run_reads_each_example_once_an_epoch_and_is_taught_by_it(make_config, net_file, tmp_path):
     write(tmp_path)
     config = make_config(net=net_file("plain"), precision="float64", batch_size=5, validation_fraction=0)
-    mapped = MappedBatches(tmp_path, 5, 3)
+    mapped = MappedBatches(tmp_path, 5)
     setup = dataclasses.replace(build(config), training=mapped)
     (tmp_path / "run").mkdir()
     trainer = Trainer(setup, Ranks(setup.device), tmp_path / "run", of_run(config, Ranks(setup.device)))
@@ -23,7 +23,7 @@ def test_a_run_reads_each_example_once_an_epoch_and_is_taught_by_it(make_config,
     assert all(sorted(mapped.loaded[epoch]) == list(range(23)) for epoch in (0, 1))
     assert [row["step"] for row in records.read_lines(tmp_path / "run" / "metrics.jsonl")] == [5, 10]
 
-    plain, held = build(config), MappedBatches(tmp_path, 5, 3)
+    plain, held = build(config), MappedBatches(tmp_path, 5)
     for epoch in (0, 1):
         for x, y in list(held.epoch(epoch)):
             plain.optimizer.zero_grad()
@@ -37,11 +37,11 @@ def test_a_run_reads_each_example_once_an_epoch_and_is_taught_by_it(make_config,
 def test_processes_read_what_they_judge_and_nothing_else(make_config, tmp_path, monkeypatch):
     write(tmp_path)
     setup = build(make_config(precision="float64"))
-    alone = evaluation.evaluate(setup, MappedBatches(tmp_path, 5, 3), Ranks(setup.device))
+    alone = evaluation.evaluate(setup, MappedBatches(tmp_path, 5), Ranks(setup.device))
     read, sums = [], []
     monkeypatch.setattr(Ranks, "sum", lambda ranks, value: sums.append(value) or value)
     for rank in range(3):
-        mapped = MappedBatches(tmp_path, 5, 3)
+        mapped = MappedBatches(tmp_path, 5)
         evaluation.evaluate(setup, mapped, Ranks(setup.device, rank, 3))
         read.append(mapped.loaded[0])
     assert sorted(number for one in read for number in one) == list(range(23))

@@ -131,7 +131,7 @@ def test_each_reads_its_part_of_a_file_and_together_they_learn_what_one_does(pla
         assert [len(one[epoch]) for one in read] == [13, 10]  # of nine, nine and five
     config = plan[0]["uneven"]
     setup = dataclasses.replace(
-        build(config), training=MappedBatches(folder, config.batch_size, 3), validation=None
+        build(config), training=MappedBatches(folder, config.batch_size), validation=None
     )
     Trainer(setup, Ranks(ALONE), tmp_path).run()
     for rank in (0, 1):

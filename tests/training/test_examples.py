@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from biograd.data import DataSet, Preprocessing, Split
+from biograd.data import Classes, DataSet, Preprocessing, Split
 from biograd.training import examples
 
 INPUTS, TARGETS = torch.linspace(-1, 1, 24).reshape(6, 4), torch.arange(6) % 2
@@ -17,7 +17,7 @@ def known(make_config, net_file):
     def digest(inputs):
         split = Split(inputs, TARGETS)
         return examples.digest(
-            config, DataSet("own", split, split, ("a", "b"), Preprocessing((0.0,), (1.0,)))
+            config, DataSet("own", split, split, Classes(("a", "b")), Preprocessing((0.0,), (1.0,)))
         )
 
     return digest

@@ -7,8 +7,9 @@ from typing import Any
 
 from biograd.cli.parsing import Settings
 from biograd.errors import UserMistake, brief
+from biograd.tasks import LOSSES
 
-SECTIONS = ("rule", "net", "data", "optimizer", "feedback_optimizer", "schedule", "penalty")
+SECTIONS = ("rule", "net", "data", "optimizer", "feedback_optimizer", "schedule", "loss", "penalty")
 """What takes a name, and settings of its own: ``--rule fa --rule.scale 0.5``."""
 
 SEVERAL = ("observe", "track")
@@ -62,7 +63,7 @@ TASK = (
     ),
 )
 TRAINING = (
-    Flag("loss", "LOSS", "what is minimised", "cross-entropy or squared-error", "cross-entropy"),
+    Flag("loss", "LOSS", "what is minimised", f"{', '.join(LOSSES)}, {_FILE}", "what is usual for the task"),
     Flag(
         "penalty",
         "NAME",

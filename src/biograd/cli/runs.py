@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from biograd.cli.output import print_json
 from biograd.errors import RunFailed, UserMistake, unwritable
 from biograd.printable import printable
+from biograd.tasks import METRICS, PARTS, Kind
 
 if TYPE_CHECKING:
     from biograd.records import Result
@@ -125,20 +126,21 @@ def announce(result: "Result", as_json: bool) -> None:
     print(f"epochs {result['epochs']}, steps {result['steps']}, {result['seconds']:.1f} s")
     if stopped := result.get("stopped"):
         print(f"  stopped by {printable(stopped)}")
-    _announce_part("train", result["train_accuracy"], result["train_loss"])
-    balanced = result.get("validation_balanced_accuracy"), result.get("test_balanced_accuracy")
-    _announce_part("validation", result["validation_accuracy"], result["validation_loss"], balanced[0])
-    _announce_part("test", result["test_accuracy"], result["test_loss"], balanced[1])
+    for part in PARTS:
+        _announce_part(part, result)
     print(printable(result["run"]))
 
 
-def _announce_part(
-    part: str, accuracy: float | None, loss: float | None, balanced: float | None = None
-) -> None:
+def _announce_part(part: str, result: "Result") -> None:
     """A line on a part of the data, none where it was not measured."""
-    if accuracy is not None and loss is not None:
-        over_classes = "" if balanced is None else f"   balanced {100 * balanced:6.2f} %"
-        print(f"  {part:<10}  accuracy {100 * accuracy:6.2f} %   loss {loss:.4f}{over_classes}")
+    from biograd.records import number
+
+    if (loss := number(result, f"{part}_loss")) is None:
+        return
+    kind: Kind = result.get("task", "classes")
+    values = [(metric, number(result, f"{part}_{metric.name}")) for metric in METRICS[kind]]
+    told = [f"{metric.title} {metric.spelled(value)}" for metric, value in values if value is not None]
+    print(f"  {part:<10}  {'   '.join([f'loss {loss:.4f}', *told])}")
 
 
 def is_first_process() -> bool:

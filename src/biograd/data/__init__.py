@@ -15,6 +15,7 @@ from biograd.data.batches import Batches, cut
 from biograd.data.card import Card
 from biograd.data.dataset import DataSet, Preprocessing, Split
 from biograd.data.files import check_directory, data_directory, find_folder, held_bytes, missing_files
+from biograd.data.tasks import Classes, Labels, Regression, Task, Tokens
 from biograd.errors import DataUnavailable, UserMistake
 from biograd.registry import Registry
 from biograd.settings import Setting, validate
@@ -29,11 +30,16 @@ __all__ = [
     "Batches",
     "Cached",
     "Card",
+    "Classes",
     "DataSet",
     "Description",
+    "Labels",
     "Preprocessing",
+    "Regression",
     "Split",
+    "Task",
     "TensorBatches",
+    "Tokens",
     "cached",
     "carve_validation",
     "cut",

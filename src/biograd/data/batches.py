@@ -19,11 +19,6 @@ class Batches(Protocol):
         """Batches an epoch."""
         ...
 
-    @property
-    def classes(self) -> int:
-        """How many classes the examples name."""
-        ...
-
     def examples(self, number: int) -> int:
         """How many examples the batch of this number has, over all processes."""
         ...
@@ -43,8 +38,8 @@ class Batches(Protocol):
             size: how many there are.
 
         Yields:
-            Inputs (part, …) and targets (part,) int64, both on the device and in memory of their own. A part
-            may be empty.
+            Inputs (part, …) and targets (part, …) as the loss takes them, both on the device and in memory of their
+            own. A part may be empty.
         """
         ...
 

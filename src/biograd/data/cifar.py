@@ -8,6 +8,7 @@ from biograd.data.card import Card
 from biograd.data.dataset import DataSet, Preprocessing, Split
 from biograd.data.download import official_folder
 from biograd.data.files import reading
+from biograd.data.tasks import Classes
 from biograd.errors import DataUnavailable
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def load_cifar_set(
     classes = _names(read_pickle(meta), label_names, meta)
     test = tuple(file for file in card.source.files if file.startswith("test"))
     train_split, test_split = (_read_split(folder, files, labels, len(classes)) for files in (train, test))
-    return DataSet(name, train_split, test_split, classes, preprocessing)
+    return DataSet(name, train_split, test_split, Classes(classes), preprocessing)
 
 
 def read_pickle(path: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import difflib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from biograd.data.tasks import Classes, Task
 from biograd.errors import UserMistake, brief
 
 if TYPE_CHECKING:
@@ -12,12 +13,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Split:
-    """Examples and their classes, on the CPU.
+    """Examples and their targets, on the CPU.
 
     Args:
         inputs: (n, …) uint8, to be scaled to [0, 1], or float32, as they are; the axis after the first
-            is the channel, or the feature.
-        targets: (n,) int64, the class of each example.
+            is the channel, or the feature. Or int64: indices, such as the tokens of a text.
+        targets: (n, …), of a type and shape that the `Task` says.
 
     Raises:
         UserMistake: they are of other types or shapes.
@@ -68,20 +69,27 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class DataSet:
-    """A classification task: a training part, a test part, and how its inputs are prepared.
+    """A training part, a test part, what their targets are, and how their inputs are prepared.
 
     All of it is looked at here, once, so that no step of a training meets a label that is no class.
 
+    Args:
+        name: what messages call it.
+        train: the training part.
+        test: the test part.
+        task: `Classes`, `Regression`, `Labels` or `Tokens`, with the names of the outputs.
+        preprocessing: of the inputs; None where they are indices.
+
     Raises:
-        UserMistake: a part is empty, or holds a label that is no class or an input that is not finite, or what is
-            given does not fit together; the line names the set, the part and the first such example.
+        UserMistake: a part is empty, or holds a target that is none of the task or an input that is not finite, or
+            what is given does not fit together; the line names the set, the part and the first such example.
     """
 
     name: str
     train: Split
     test: Split
-    classes: tuple[str, ...]
-    preprocessing: Preprocessing
+    task: Task
+    preprocessing: Preprocessing | None
 
     def __post_init__(self) -> None:
         from biograd.data.checks import check_set
@@ -90,13 +98,13 @@ class DataSet:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of one example, ``(features,)`` or ``(channels, height, width)``."""
+        """Shape of one example: ``(features,)``, ``(channels, height, width)`` or ``(tokens,)``."""
         return tuple(self.train.inputs.shape[1:])
 
     @property
     def outputs(self) -> int:
-        """How many classes there are."""
-        return len(self.classes)
+        """How many numbers a net answers, for an example or for a token of it."""
+        return self.task.outputs
 
     def one_vs_rest(self, cls: str | int) -> "DataSet":
         """The task of telling one class (target 1) from all others (target 0), on the same examples.
@@ -105,29 +113,35 @@ class DataSet:
             cls: the name of a class (upper and lower case are the same) or else its index, also as text.
 
         Raises:
-            UserMistake: there is no such class, or no example of it to learn from.
+            UserMistake: there is no such class, or no example of it to learn from; or the task is no choice of a class.
         """
-        index = self._class_index(cls)
+        if not isinstance(self.task, Classes):
+            raise UserMistake(
+                f"one_vs_rest tells a class from all others, and the task of {self.name} is {self.task.kind}: leave it "
+                "out"
+            )
+        classes, index = self.task.names, self._class_index(cls)
         if not (self.train.targets == index).any():
             raise UserMistake(
-                f"{self.name}, training part: it has no example of class {self.classes[index]!r} to tell from the rest"
+                f"{self.name}, training part: it has no example of class {classes[index]!r} to tell from the rest"
             )
         train, test = (
             replace(part, targets=(part.targets == index).long()) for part in (self.train, self.test)
         )
-        return replace(self, train=train, test=test, classes=("rest", self.classes[index]))
+        return replace(self, train=train, test=test, task=Classes(("rest", classes[index])))
 
     def _class_index(self, cls: str | int) -> int:
         text = str(cls).strip()
-        lowered = [name.lower() for name in self.classes]
+        classes = self.task.names
+        lowered = [name.lower() for name in classes]
         if isinstance(cls, str) and text.lower() in lowered:
             return lowered.index(text.lower())
-        if text.isdecimal() and len(text) < 10 and int(text) < len(self.classes):
+        if text.isdecimal() and len(text) < 10 and int(text) < len(classes):
             return int(text)
         near = difflib.get_close_matches(text.lower(), lowered, n=1)
-        hint = f"did you mean {self.classes[lowered.index(near[0])]!r}? " if near else ""
-        known = ", ".join(self.classes)
-        last = len(self.classes) - 1
+        hint = f"did you mean {classes[lowered.index(near[0])]!r}? " if near else ""
+        known = ", ".join(classes)
+        last = len(classes) - 1
         raise UserMistake(
             f"{self.name} has no class {brief(text)}: {hint}Its classes: {known}; or an index, 0 to {last}"
         )

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from biograd.data.card import Card
 from biograd.data.dataset import DataSet, Split
+from biograd.data.tasks import Classes
 
 CARD = Card(
     title="Digits",
@@ -34,5 +35,6 @@ def digits(directory: str | Path | None, download: bool, seed: int) -> DataSet:
     pixels, labels = load_digits(return_X_y=True)
     images = torch.tensor(pixels, dtype=torch.float32).view(-1, 1, 8, 8) / 16
     whole = Split(images, torch.tensor(labels, dtype=torch.int64))
-    train, test = carve_validation(whole, 1 / 5, seed)
-    return DataSet("digits", train, test, tuple("0123456789"), standardisation(train))
+    task = Classes(tuple("0123456789"))
+    train, test = carve_validation(whole, task, 1 / 5, seed)
+    return DataSet("digits", train, test, task, standardisation(train))

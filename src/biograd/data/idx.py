@@ -11,6 +11,7 @@ from biograd.data.card import Card
 from biograd.data.dataset import DataSet, Preprocessing, Split
 from biograd.data.download import official_folder
 from biograd.data.files import held_file, reading
+from biograd.data.tasks import Classes
 from biograd.errors import DataUnavailable
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def load_idx_set(
         raise ValueError(f"{name} has no official files")
     folder = official_folder(name, card.source, directory, download)
     train, test = (_read_split(folder, part, card) for part in ("train", "t10k"))
-    return DataSet(name, train, test, classes, Preprocessing((mean,), (std,)))
+    return DataSet(name, train, test, Classes(classes), Preprocessing((mean,), (std,)))
 
 
 def read_idx(path: Path) -> "np.ndarray":

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from biograd.data.card import Card
 from biograd.data.dataset import DataSet, Split
+from biograd.data.tasks import Classes
 
 CARD = Card(
     title="Iris",
@@ -33,5 +34,6 @@ def iris(directory: str | Path | None, download: bool, seed: int) -> DataSet:
 
     measurements, species = load_iris(return_X_y=True)
     whole = Split(torch.tensor(measurements, dtype=torch.float32), torch.tensor(species, dtype=torch.int64))
-    train, test = carve_validation(whole, 1 / 3, seed)
-    return DataSet("iris", train, test, ("setosa", "versicolor", "virginica"), standardisation(train))
+    task = Classes(("setosa", "versicolor", "virginica"))
+    train, test = carve_validation(whole, task, 1 / 3, seed)
+    return DataSet("iris", train, test, task, standardisation(train))

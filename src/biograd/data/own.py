@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 from annotated_types import Ge, Gt, Lt
 
 from biograd.data.dataset import DataSet, Preprocessing, Split
+from biograd.data.tasks import Classes, Task
 from biograd.errors import UserMistake
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def made(
     name: str,
     train: Split,
     test: Split | None,
-    classes: tuple[str, ...],
+    task: Task,
     *,
     seed: int,
     test_fraction: float | None = None,
@@ -35,7 +36,7 @@ def made(
         name: what messages and tables call it.
         train: the training part, or all there is.
         test: the test part, None where it is to be carved.
-        classes: their names.
+        task: what their targets are.
         seed: draws the test part that is carved.
         test_fraction: of ``train`` that is the test part; None for a fifth where there is no other.
         normalize: to mean 0 and deviation 1 on the training part, channel by channel; else bytes are in [0, 1].
@@ -49,14 +50,15 @@ def made(
     from biograd.data.statistics import standardisation
 
     if test is None:
-        train, test = carve_validation(train, SHARE_OF_TEST if test_fraction is None else test_fraction, seed)
+        fraction = SHARE_OF_TEST if test_fraction is None else test_fraction
+        train, test = carve_validation(train, task, fraction, seed)
     elif test_fraction is not None:
         raise UserMistake(
             f"it has a test part of its own: test_fraction = {test_fraction} would carve another"
         )
     found = standardisation(train) if normalize else Preprocessing((0.0,), (1.0,))
     preparation = Preprocessing(found.mean, found.std, crop_padding=crop_padding, flip=flip)
-    return DataSet(name, train, test, classes, preparation)
+    return DataSet(name, train, test, task, preparation)
 
 
 def as_inputs(values: "ndarray", where: str) -> "Tensor":
@@ -77,7 +79,7 @@ def as_inputs(values: "ndarray", where: str) -> "Tensor":
 
 def as_classes(
     parts: "list[ndarray]", where: str, names: tuple[str, ...] | None = None
-) -> "tuple[list[Tensor], tuple[str, ...]]":
+) -> "tuple[list[Tensor], Classes]":
     """Labels of each part, whole numbers or texts, as indices of classes.
 
     Args:
@@ -98,8 +100,8 @@ def as_classes(
                 "number or text"
             )
     if names is not None:
-        return [torch.from_numpy(labels.astype(np.int64)) for labels in parts], names
+        return [torch.from_numpy(labels.astype(np.int64)) for labels in parts], Classes(names)
     found, indices = np.unique(np.concatenate(parts), return_inverse=True)
     ends = np.cumsum([len(labels) for labels in parts])[:-1]
     by_part = [torch.from_numpy(part.astype(np.int64)) for part in np.split(indices.reshape(-1), ends)]
-    return by_part, tuple(str(name) for name in found)
+    return by_part, Classes(tuple(str(name) for name in found))

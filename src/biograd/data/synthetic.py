@@ -7,6 +7,7 @@ from annotated_types import Ge, Gt, MinLen
 
 from biograd.data.card import Card
 from biograd.data.dataset import DataSet, Split
+from biograd.data.tasks import Classes, Labels, Regression, Task
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -27,7 +28,7 @@ def synthetic(
     download: bool,
     seed: int,
     *,
-    kind: Literal["clusters", "teacher"] = "clusters",
+    kind: Literal["clusters", "teacher", "regression", "labels"] = "clusters",
     features: Annotated[tuple[Annotated[int, Gt(0)], ...], MinLen(1)] = (20,),
     classes: Annotated[int, Ge(2)] = 10,
     examples: Annotated[int, Gt(0)] = 2000,
@@ -46,8 +47,10 @@ def synthetic(
             an image's centre is a pattern of at most 4 × 4 flat patches, which convolutional nets can recognise.
             ``teacher``: x is standard normal and its class the largest output of a random tanh net of 64
             hidden units, each output scaled to mean 0 and deviation 1, plus noise · ε.
+            ``regression``: the same, and its targets are those numbers themselves.
+            ``labels``: the same, and it has a label for each that is above 0.
         features: shape of one example: one number, or channels, height, width.
-        classes: how many.
+        classes: how many; of ``regression`` and ``labels``, how many numbers or labels.
         examples: in the training part.
         test_examples: in the test part.
         noise: 0 makes the task exact.
@@ -57,10 +60,19 @@ def synthetic(
 
     shape, n, generator = tuple(features), examples + test_examples, seeded(seed)
     draw = _clusters if kind == "clusters" else _teacher
-    inputs, targets = draw(n, shape, classes, noise, generator)
+    inputs, drawn = draw(n, shape, classes, noise, generator)
+    targets = {"teacher": lambda: drawn.argmax(1), "labels": lambda: (drawn > 0).float()}.get(
+        kind, lambda: drawn
+    )()
     train, test = Split(inputs[:examples], targets[:examples]), Split(inputs[examples:], targets[examples:])
-    names = tuple(str(index) for index in range(classes))
-    return DataSet("synthetic", train, test, names, standardisation(train))
+    task = _task(kind, tuple(str(index) for index in range(classes)), train)
+    return DataSet("synthetic", train, test, task, standardisation(train))
+
+
+def _task(kind: str, names: tuple[str, ...], train: Split) -> Task:
+    if kind == "regression":
+        return Regression.standardised(names, train.targets)
+    return Labels(names) if kind == "labels" else Classes(names)
 
 
 def _clusters(
@@ -93,5 +105,4 @@ def _teacher(
     hidden = torch.tanh(flat @ torch.randn(flat.shape[1], 64, generator=generator) / flat.shape[1] ** 0.5)
     outputs = hidden @ torch.randn(64, classes, generator=generator)
     outputs = (outputs - outputs.mean(0)) / outputs.std(0, correction=0).clamp_min(1e-12)
-    outputs = outputs + noise * torch.randn(n, classes, generator=generator)
-    return inputs, outputs.argmax(1)
+    return inputs, outputs + noise * torch.randn(n, classes, generator=generator)

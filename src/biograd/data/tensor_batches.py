@@ -10,6 +10,7 @@ from biograd.data.batches import cut
 from biograd.data.checks import check_fit, check_values
 from biograd.data.dataset import Preprocessing, Split
 from biograd.data.seeded import seeded
+from biograd.data.tasks import Task
 from biograd.errors import UserMistake
 
 LARGEST_FLOAT_SET = 2**30
@@ -30,7 +31,8 @@ class TensorBatches:
 
     Args:
         split: the examples.
-        preprocessing: normalisation, and for training the augmentation.
+        preprocessing: normalisation, and for training the augmentation; None for indices, which stay as they are.
+        task: what the targets are.
         batch_size: examples a batch, at least 1; the last batch of an epoch holds what is left.
         seed: any integer.
         device: where the examples lie and the batches are made.
@@ -38,12 +40,13 @@ class TensorBatches:
 
     Raises:
         UserMistake: the batch size is not positive, the preprocessing does not fit the inputs, or an example has a
-            negative label or an input that is not finite.
+            target that is none of the task or an input that is not finite.
 
     Example:
         >>> split = Split(torch.tensor([[0.0], [2.0], [4.0]]), torch.tensor([0, 1, 0]))
         >>> halved = Preprocessing(mean=(2.0,), std=(2.0,))
-        >>> batches = TensorBatches(split, halved, batch_size=2, seed=0, device="cpu", train=False)
+        >>> task = Classes(("no", "yes"))
+        >>> batches = TensorBatches(split, halved, task, batch_size=2, seed=0, device="cpu", train=False)
         >>> [(x.flatten().tolist(), y.tolist()) for x, y in batches.epoch(0)]
         [([-1.0, 0.0], [0, 1]), ([1.0], [0])]
     """
@@ -51,7 +54,8 @@ class TensorBatches:
     def __init__(
         self,
         split: Split,
-        preprocessing: Preprocessing,
+        preprocessing: Preprocessing | None,
+        task: Task,
         *,
         batch_size: int,
         seed: int,
@@ -61,27 +65,21 @@ class TensorBatches:
         if batch_size < 1:
             raise UserMistake(f"a batch holds at least 1 example, got a batch size of {batch_size}")
         check_fit(split.inputs, preprocessing, "batches")
-        check_values(split, "batches")
+        check_values(split, task, "batches")
         self.batch_size = batch_size
         self.seed = seed
         self.train = train
-        self._preprocessing = preprocessing
-        self._augments = train and preprocessing.is_random
+        augments = preprocessing is not None and train and preprocessing.is_random
+        self._augmentation = preprocessing if augments else None
         self._inputs = split.inputs.to(device)
-        self._targets = split.targets.to(device)
-        self._scale, self._shift = _affine(self._inputs, preprocessing)
-        self._is_normalised = not self._augments and 4 * self._inputs.numel() < LARGEST_FLOAT_SET
-        if self._is_normalised:
-            self._inputs = self._normalise(self._inputs)
+        self._targets = task.prepared(split.targets).to(device)
+        self._affine = None if preprocessing is None else _affine(self._inputs, preprocessing)
+        if not augments and 4 * self._inputs.numel() < LARGEST_FLOAT_SET:
+            self._inputs, self._affine = self._normalised(self._inputs), None
 
     def __len__(self) -> int:
         """Batches an epoch."""
         return -(-len(self._targets) // self.batch_size)
-
-    @property
-    def classes(self) -> int:
-        """How many classes the examples name: one more than the largest target, 0 without examples."""
-        return int(self._targets.max()) + 1 if len(self._targets) else 0
 
     def examples(self, number: int) -> int:
         """How many examples the batch of this number has, over all processes."""
@@ -93,7 +91,7 @@ class TensorBatches:
         """The batches of an epoch from number ``start`` on; see `biograd.data.Batches.epoch`.
 
         Yields:
-            Inputs (part, …), normalised float32, and targets (part,) int64.
+            Inputs (part, …), normalised float32 or indices, and targets (part, …) as the loss takes them.
         """
         order = self._order(epoch) if self.train else None
         for number in range(start, len(self)):
@@ -107,9 +105,9 @@ class TensorBatches:
                     self._inputs.index_select(0, order[chosen]),
                     self._targets.index_select(0, order[chosen]),
                 )
-            if self._augments:
-                x = self._augment(x, epoch, number, part)
-            yield x if self._is_normalised else self._normalise(x), y
+            if self._augmentation is not None:
+                x = self._augmented(x, self._augmentation, epoch, number, part)
+            yield self._normalised(x), y
 
     def sample(self) -> Tensor:
         """The first example, normalised and not augmented, as a batch of one.
@@ -119,22 +117,24 @@ class TensorBatches:
         """
         if not len(self._targets):
             raise UserMistake("there is no example to take as a sample: this part of the data is empty")
-        first = self._inputs[:1].clone()
-        return first if self._is_normalised else self._normalise(first)
+        return self._normalised(self._inputs[:1].clone())
 
     def _order(self, epoch: int) -> Tensor:
         order = torch.randperm(len(self._targets), generator=seeded(self.seed, epoch, _ORDER))
         return order.to(self._inputs.device)
 
-    def _augment(self, x: Tensor, epoch: int, number: int, part: slice) -> Tensor:
+    def _augmented(self, x: Tensor, how: Preprocessing, epoch: int, number: int, part: slice) -> Tensor:
         """Crop and flip a part of a batch with its share of the draws for the whole."""
         generator = seeded(self.seed, epoch, _AUGMENTATION, number)
-        padding, flip = self._preprocessing.crop_padding, self._preprocessing.flip
-        return crop_and_flip(x, padding, flip, generator, drawn=self.examples(number), part=part)
+        drawn = self.examples(number)
+        return crop_and_flip(x, how.crop_padding, how.flip, generator, drawn=drawn, part=part)
 
-    def _normalise(self, x: Tensor) -> Tensor:
-        copied = x.to(torch.float32, copy=True)
-        return copied.mul_(self._scale).add_(self._shift)
+    def _normalised(self, x: Tensor) -> Tensor:
+        """A copy that is normalised; or x itself, where the set is already or holds indices."""
+        if self._affine is None:
+            return x
+        scale, shift = self._affine
+        return x.to(torch.float32, copy=True).mul_(scale).add_(shift)
 
 
 def _affine(inputs: Tensor, preprocessing: Preprocessing) -> tuple[Tensor, Tensor]:

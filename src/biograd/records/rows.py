@@ -5,6 +5,7 @@ from typing import NotRequired
 from typing_extensions import TypedDict
 
 from biograd.records.schema import Count, Json, Number, Share, Time, row
+from biograd.tasks import Kind
 
 
 @row
@@ -78,13 +79,25 @@ class EpochRow(TypedDict):
     """From 1."""
     step: Count
     """Steps so far."""
+    task: NotRequired[Kind]
+    """What the net is to answer; older runs tell classes apart."""
     train_loss: Number | None
     """The mean over the epoch's examples, each as it was met; None where it was not finite."""
-    train_accuracy: Share
+    train_accuracy: NotRequired[Share]
+    train_r2: NotRequired[Number | None]
+    """None where the targets are all alike."""
+    train_mean_absolute_error: NotRequired[Number | None]
+    train_bits_per_token: NotRequired[Number | None]
+    train_token_accuracy: NotRequired[Share]
     validation_loss: NotRequired[Number | None]
     validation_accuracy: NotRequired[Share | None]
     validation_balanced_accuracy: NotRequired[Share | None]
     """The mean over classes of the share of each that is recognised."""
+    validation_r2: NotRequired[Number | None]
+    validation_mean_absolute_error: NotRequired[Number | None]
+    validation_mean_average_precision: NotRequired[Share | None]
+    validation_bits_per_token: NotRequired[Number | None]
+    validation_token_accuracy: NotRequired[Share | None]
     learning_rate: NotRequired[Number]
     """Of the last step."""
     seconds: Time
@@ -114,6 +127,10 @@ class Result(TypedDict):
     """What tables call the run."""
     data: str
     net: str
+    task: NotRequired[Kind]
+    """What the net was to answer."""
+    loss: NotRequired[str]
+    """What was minimised, where the configuration leaves it to the task too."""
     seed: Count
     epochs: Count
     """That were finished."""
@@ -123,12 +140,27 @@ class Result(TypedDict):
     """Why it is not done."""
     train_loss: Number | None
     train_accuracy: Share | None
+    """Accuracies are None where no class was to be told; the metrics of the task are there then."""
+    train_r2: NotRequired[Number | None]
+    train_mean_absolute_error: NotRequired[Number | None]
+    train_bits_per_token: NotRequired[Number | None]
+    train_token_accuracy: NotRequired[Share | None]
     validation_loss: Number | None
     validation_accuracy: Share | None
     validation_balanced_accuracy: NotRequired[Share | None]
+    validation_r2: NotRequired[Number | None]
+    validation_mean_absolute_error: NotRequired[Number | None]
+    validation_mean_average_precision: NotRequired[Share | None]
+    validation_bits_per_token: NotRequired[Number | None]
+    validation_token_accuracy: NotRequired[Share | None]
     test_loss: Number | None
     test_accuracy: Share | None
     test_balanced_accuracy: NotRequired[Share | None]
+    test_r2: NotRequired[Number | None]
+    test_mean_absolute_error: NotRequired[Number | None]
+    test_mean_average_precision: NotRequired[Share | None]
+    test_bits_per_token: NotRequired[Number | None]
+    test_token_accuracy: NotRequired[Share | None]
     test_reads: Count
     """How often the test set was read."""
     stopped: NotRequired[str | None]

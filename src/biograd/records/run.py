@@ -14,6 +14,7 @@ from biograd.records.places import exists, find, is_folder
 from biograd.records.reading import RESTORE, as_row, if_there
 from biograd.records.robustness import Measurement, measurements_of
 from biograd.records.rows import Configuration, DiagnosticsRow, Environment, EpochRow, Result
+from biograd.tasks import Kind
 
 _Row = TypeVar("_Row")
 
@@ -119,6 +120,11 @@ class Run:
         """The data set's name, and the class that is told from the rest of them where the task is binary."""
         single = self.one_vs_rest
         return self.data if single is None else f"{self.data} {single} vs rest"
+
+    @property
+    def kind(self) -> Kind:
+        """What the net is to answer: classes, where no epoch has ended yet that says so, and in older runs."""
+        return next((row["task"] for row in [self.result, *self.metrics] if row and "task" in row), "classes")
 
     @property
     def net(self) -> str:

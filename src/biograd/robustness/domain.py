@@ -8,6 +8,7 @@ from torch import Tensor
 
 from biograd.data import DataSet
 from biograd.data.seeded import seeded
+from biograd.errors import UserMistake
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,16 @@ DEVIATIONS = Domain("standard deviations of each feature", None, None, (0.0, 0.1
 
 
 def domain_of(dataset: DataSet) -> Domain:
-    """`PIXELS` for bytes, and for images whose values lie in [0, 1]; else `DEVIATIONS`."""
+    """`PIXELS` for bytes, and for images whose values lie in [0, 1]; else `DEVIATIONS`.
+
+    Raises:
+        UserMistake: inputs are indices, which cannot be changed a little.
+    """
     inputs = dataset.train.inputs
+    if dataset.preprocessing is None:
+        raise UserMistake(
+            f"inputs of {dataset.name} are indices, and attacks change numbers a little: attack runs on images or features"
+        )
     if inputs.dtype == torch.uint8:
         return PIXELS
     is_image = inputs.dim() == 4 and inputs.min() >= 0 and inputs.max() <= 1
@@ -65,9 +74,10 @@ def to_net(dataset: DataSet) -> Callable[[Tensor], Tensor]:
 
 
 def _standardised(dataset: DataSet, x: Tensor) -> Tensor:
+    how = dataset.preprocessing
+    assert how is not None  # or there would be no domain
     shape = (1, -1) + (1,) * (x.dim() - 2)
     mean, std = (
-        torch.tensor(numbers, dtype=x.dtype, device=x.device).view(shape)
-        for numbers in (dataset.preprocessing.mean, dataset.preprocessing.std)
+        torch.tensor(numbers, dtype=x.dtype, device=x.device).view(shape) for numbers in (how.mean, how.std)
     )
     return (x - mean) / std

@@ -63,6 +63,7 @@ def measure_run(
         CheckpointError: the run's checkpoint is damaged.
     """
     path, settings = Path(run), settings or AttackSettings()
+    require_classes(Run.load(path))
     require_test(Run.load(path))
     others = [other for folder in transfer_from for other in records.find_runs(folder)]
     likely = candidates(Run.load(path), others) if "transfer" in settings.attacks else []
@@ -79,6 +80,19 @@ def measure_run(
         found = _measured(attacked, source, settings, progress)
         found["seconds"] = time.perf_counter() - start
     return records.add_measurement(path, found)
+
+
+def require_classes(run: Run) -> None:
+    """Refuse a run that tells no classes apart, as an attack makes a net take one class for another.
+
+    Raises:
+        UserMistake: it does not.
+    """
+    if run.kind != "classes":
+        raise UserMistake(
+            f"{run.folder} is a run of {run.kind}, and attacks make a net take one class for another: attack a run "
+            "that tells classes apart"
+        )
 
 
 def require_test(run: Run) -> None:
@@ -118,7 +132,7 @@ def _measured(
         "lower": victim.domain.lower,
         "upper": victim.domain.upper,
         "examples": len(victim.y),
-        "classes": list(run.dataset.classes),
+        "classes": list(run.dataset.task.names),
         "source": source.title if source else None,
         "clean": {
             **victim.scores(victim.clean),

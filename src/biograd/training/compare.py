@@ -293,7 +293,7 @@ def _check_budget(configs: Sequence[RunConfig]) -> None:
     for config in configs[1:]:
         for key in BUDGET:
             first, here = getattr(configs[0], key), getattr(config, key)
-            if here != first:
+            if config.decisive().get(key) != configs[0].decisive().get(key):
                 titles = f"rules {configs[0].title!r} and {config.title!r}"
                 values = f"{cut_short(str(first), 80)} and {cut_short(str(here), 80)}"
                 raise UserMistake(

@@ -24,6 +24,7 @@ from pydantic import (
 from biograd import data, handed, nets, penalties, records, rules, user_files
 from biograd.errors import UserMistake, brief
 from biograd.settings import in_words, spelled, validate
+from biograd.tasks import AUTO
 from biograd.training import config_layers, losses, observers, optimizers, schedules
 from biograd.training.objects import OBJECTS, named
 from biograd.training.precision import Precision
@@ -103,8 +104,8 @@ class RunConfig(BaseModel):
         feedback_optimizer: moves the rule's parameters (decoders, learned feedback) in place of ``optimizer``.
             Default: ``shared``, which is none of its own. A setting without a name is Adam's.
         schedule: of the learning rates. Default: cosine, from each rate to zero over the training, step by step.
-        loss: what is minimised and recorded: ``cross-entropy``, or ``squared-error`` to the one-hot label. Accuracy
-            is that of the largest output under both.
+        loss: what is minimised and recorded; see `biograd.training.losses`. Default: ``auto``, what is usual for the
+            task of the data (`biograd.tasks`). Accuracy is that of the largest output under all.
         penalty: on the net's weights, minimised beside the loss under any rule; it has no part in the loss that is
             recorded, nor in what diagnostics measure of the rule. Default: none.
         epochs: passes over the training part.
@@ -138,7 +139,7 @@ class RunConfig(BaseModel):
     optimizer: Choice = Choice(name="adam", settings={"lr": 1e-3})
     feedback_optimizer: Choice = Choice(name=config_layers.SHARED)
     schedule: Choice = Choice(name="cosine")
-    loss: losses.Name = "cross-entropy"
+    loss: Choice = Choice(name=AUTO)
     penalty: Choice = Choice(name="none")
     epochs: Annotated[Count, Field(gt=0)] = 10
     batch_size: Annotated[Count, Field(gt=0)] = 100
@@ -260,7 +261,8 @@ class RunConfig(BaseModel):
     def digest(self) -> str:
         """A fingerprint of what the bits of the run depend on; the data folder, the label and trackers have no part.
 
-        Defaults are left out too, so that a setting that a later version adds changes no fingerprint.
+        Defaults are left out too, so that a setting that a later version adds changes no fingerprint, and a loss that
+        is named where it is the usual one.
         """
         return hashlib.sha256(json.dumps(self.decisive(), sort_keys=True).encode()).hexdigest()
 
@@ -270,7 +272,8 @@ class RunConfig(BaseModel):
         Args:
             anywhere: leave out in which folders the user's own files lie: what they hold decides.
         """
-        found = self.model_dump(mode="json", exclude_defaults=True, exclude={"data_dir", "label", "track"})
+        unused = {"data_dir", "label", "track"} | ({"loss"} if self.loss == _USUAL else set())
+        found = self.model_dump(mode="json", exclude_defaults=True, exclude=unused)
         if anywhere:
             found = user_files.without_folders(found)
             found["data"]["name"] = data.REGISTRY.with_path(
@@ -320,6 +323,8 @@ class RunConfig(BaseModel):
 
 
 _TYPED = "the command line"
+_USUAL = Choice(name="cross-entropy")
+"""A loss that is `AUTO` wherever it fits; runs had it by default before there were other tasks."""
 
 
 def _of_file(
@@ -387,6 +392,7 @@ _CHECKS = {
     "data": _check_by("data", data.REGISTRY.find),
     "net": _check_by("net", nets.REGISTRY.find),
     "schedule": _check_by("schedule", schedules.REGISTRY.find),
+    "loss": lambda name, settings: spelled(losses.check(name, settings)),
     "penalty": _check_penalty,
     "optimizer": optimizers.check,
     "feedback_optimizer": _check_feedback_optimizer,

@@ -11,7 +11,7 @@ from biograd import records
 from biograd.errors import UserMistake, brief, cut_short, unreadable
 from biograd.training.objects import named
 
-CHOICES = ("rule", "data", "net", "optimizer", "feedback_optimizer", "schedule", "penalty")
+CHOICES = ("rule", "data", "net", "optimizer", "feedback_optimizer", "schedule", "loss", "penalty")
 """The keys that hold a name and its settings; in a layer, flat: ``{"name": "fa", "scale": 0.5}``."""
 
 SEVERAL = ("observe", "track")

@@ -52,6 +52,14 @@ class Ranks:
         dist.all_gather(gathered, placed)
         return [item.to(value.device) for item in gathered]
 
+    def joined(self, rows: Tensor) -> Tensor:
+        """The rows of all processes, of which one may have more than another, behind one another in every process."""
+        if self.size == 1:
+            return rows
+        counts = [int(count) for count in self.gather(torch.tensor(len(rows)))]
+        padded = torch.cat([rows, rows.new_zeros(max(counts) - len(rows), *rows.shape[1:])])
+        return torch.cat([part[:count] for part, count in zip(self.gather(padded), counts, strict=True)])
+
     def agree(self, decision: bool) -> bool:
         """What the first process decided."""
         if self.size == 1:

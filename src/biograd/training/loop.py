@@ -5,16 +5,17 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from biograd import records
 from biograd.errors import CheckpointError, RunFailed, UserMistake
 from biograd.records import EpochRow, Result
-from biograd.training import checkpoint, folder, versions
+from biograd.tasks import measured
+from biograd.training import checkpoint, folder, losses, versions
 from biograd.training.config import RunConfig
 from biograd.training.distributed import Ranks, is_first, joined
 from biograd.training.observers import Observer, RunEnded, of_run
-from biograd.training.run_setup import build, find_device
+from biograd.training.run_setup import RunSetup, build, find_device
 from biograd.training.seeding import derive, settled
 from biograd.training.tally import Scores
 from biograd.training.trainer import Diverged, Trainer
@@ -171,25 +172,28 @@ def _result(trainer: Trainer, test: Scores | None, reason: str | None) -> Result
     config, setup = trainer.config, trainer.setup
     is_done = reason is None
     last = trainer.rows[-1] if is_done else None
-    return {
+    result = {
         "rule": config.rule.label,
         "family": type(setup.rule).family,
         "label": config.title,
         "data": config.data.label,
         "net": config.net.label,
+        "task": setup.task.kind,
+        "loss": losses.resolved(config.loss.label, setup.task),
         "seed": config.seed,
         "epochs": trainer.position.epoch,
         "status": "done" if is_done else "diverged",
         "reason": reason,
         "stopped": trainer.position.stopped if is_done and trainer.position.epoch < config.epochs else None,
         "train_loss": last and last["train_loss"],
-        "train_accuracy": last and last["train_accuracy"],
+        "train_accuracy": None,
+        **_of_epoch(last, "train", setup),
         "validation_loss": last and last.get("validation_loss"),
-        "validation_accuracy": last and last.get("validation_accuracy"),
-        "validation_balanced_accuracy": last and last.get("validation_balanced_accuracy"),
+        "validation_accuracy": None,
+        **_of_epoch(last, "validation", setup),
         "test_loss": test.loss if test else None,
-        "test_accuracy": test.accuracy if test else None,
-        "test_balanced_accuracy": test.balanced_accuracy if test else None,
+        "test_accuracy": None,
+        **setup.metrics("test", test),
         "test_reads": trainer.test_reads,
         "tested_weights": "last" if test else None,
         "seconds": trainer.clock.seconds,
@@ -198,6 +202,12 @@ def _result(trainer: Trainer, test: Scores | None, reason: str | None) -> Result
         "warnings": list(trainer.warnings),
         "run": str(trainer.folder),
     }
+    return cast(Result, result)
+
+
+def _of_epoch(row: EpochRow | None, part: str, setup: RunSetup) -> dict[str, Any]:
+    """The metrics of a part of the data at the end of an epoch; None in a run without one."""
+    return {entry: row and row.get(entry) for entry in measured(setup.task.kind, part)}
 
 
 def _unless_diverged(result: Result) -> Result:

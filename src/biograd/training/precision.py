@@ -10,8 +10,8 @@ Precision = Literal["float32", "float64", "bfloat16"]
 
 
 def cast(x: Tensor, precision: Precision) -> Tensor:
-    """A batch in the precision of the net."""
-    return x.double() if precision == "float64" else x
+    """A batch, inputs or targets, in the precision of the net; indices stay what they are."""
+    return x.double() if precision == "float64" and x.is_floating_point() else x
 
 
 def autocast(precision: Precision, device: torch.device) -> contextlib.AbstractContextManager[object]:

@@ -126,7 +126,7 @@ def _made(path: Path, config: RunConfig, state: Weights) -> Restored:
     net = make_net(config, dataset).to(place).eval()
     first = Split(dataset.train.inputs[:1], dataset.train.targets[:1])
     sample = TensorBatches(
-        first, dataset.preprocessing, batch_size=1, seed=0, device=place, train=False
+        first, dataset.preprocessing, dataset.task, batch_size=1, seed=0, device=place, train=False
     ).sample()
     rule = make_rule(config, net, precision.cast(sample, config.precision)).to(place)
     checkpoint.fill(net, state["net"], f"{path}: net")

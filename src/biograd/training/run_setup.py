@@ -3,23 +3,27 @@
 import contextlib
 import copy
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from biograd import data, nets, penalties, rules
+from biograd.credit.chain.lesson import output_error
 from biograd.credit.isolation import isolated
-from biograd.data import Batches, DataSet, TensorBatches
+from biograd.data import Batches, DataSet, Task, TensorBatches
 from biograd.errors import NotFinite, UserMistake
 from biograd.penalties.base import Penalty
 from biograd.rules.base import Rule
+from biograd.tasks import measured
 from biograd.training import examples, losses, optimizers, precision, schedules, user_code
 from biograd.training.config import RunConfig
 from biograd.training.config_layers import SHARED
+from biograd.training.losses import Loss
 from biograd.training.schedules import Schedule
 from biograd.training.seeding import derive
+from biograd.training.tally import Scores
 
 EVALUATION_BATCH = 256
 """Examples at once when nothing is taught, unless the training batch is larger."""
@@ -40,6 +44,8 @@ class RunSetup:
         feedback_optimizer: of the rule's parameters, None where they are in ``optimizer``.
         schedule: of the learning rate of ``optimizer``.
         feedback_schedule: the same, of ``feedback_optimizer``.
+        task: what the net is to answer.
+        loss_fn: the configuration's loss for it, averaged over the batch.
         training: batches in a new order every epoch.
         validation: batches in order, None without a validation part.
         test: batches in order, None where the test set is left unread.
@@ -56,6 +62,8 @@ class RunSetup:
     feedback_optimizer: torch.optim.Optimizer | None
     schedule: Schedule
     feedback_schedule: Schedule | None
+    task: Task
+    loss_fn: Loss
     training: Batches
     validation: Batches | None
     test: Batches | None
@@ -78,14 +86,19 @@ class RunSetup:
         """That of each of the `optimizers`."""
         return [schedule for schedule in (self.schedule, self.feedback_schedule) if schedule is not None]
 
-    @property
-    def loss_fn(self) -> Callable[[Tensor, Tensor], Tensor]:
-        """The configuration's loss, averaged over the batch; see `biograd.training.losses`."""
-        return losses.find(self.config.loss)
-
     def inputs(self, x: Tensor) -> Tensor:
         """A batch in the precision of the net."""
         return precision.cast(x, self.config.precision)
+
+    def targets(self, y: Tensor) -> Tensor:
+        """The targets of a batch, numbers in the precision of the net."""
+        return precision.cast(y, self.config.precision)
+
+    def metrics(self, part: str, scores: Scores | None) -> dict[str, float | None]:
+        """The scores of a part of the data without their loss, as records call them; None where there are none."""
+        return dict.fromkeys(measured(self.task.kind, part)) | (
+            {} if scores is None else {f"{part}_{name}": value for name, value in scores.metrics.items()}
+        )
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
         """The context that a forward pass runs in."""
@@ -129,6 +142,8 @@ def build(config: RunConfig, device: torch.device | None = None) -> RunSetup:
         feedback_optimizer,
         schedule,
         feedback_schedule,
+        dataset.task,
+        make_loss(config, dataset.task, device),
         training,
         validation,
         test,
@@ -151,8 +166,8 @@ def _rehearse(setup: RunSetup) -> None:
     """
     net, name = setup.net, setup.config.rule.name
     *_, (x, y) = setup.training.epoch(0, start=len(setup.training) - 1)
-    x, y = setup.inputs(x[:2]), y[:2]
-    if user_code.is_users_own(setup.config.net.name):
+    x, y = setup.inputs(x[:2]), setup.targets(y[:2])
+    if any(user_code.is_users_own(one.name) for one in (setup.config.net, setup.config.loss)):
         _rehearse_net(setup, x, y)
     with isolated(net, devices_of=x), setup.autocast(), user_code.blamed("rule", name, user_code.CHECK):
         rule = copy.deepcopy(setup.rule)
@@ -163,25 +178,21 @@ def _rehearse(setup: RunSetup) -> None:
                     credit = rule.assign_credit(net, x, y, setup.loss_fn)
             except NotFinite:
                 return  # the run itself records how it ends
-            user_code.require_credit(name, credit, net, rule, (len(x), setup.training.classes))
+            user_code.require_credit(name, credit, net, rule, setup.task, y)
         with user_code.blamed("penalty", setup.config.penalty.name):
             copy.deepcopy(setup.penalty).add_gradient(net)
 
 
 def _rehearse_net(setup: RunSetup, x: Tensor, y: Tensor) -> None:
-    """Run a user's own net without the rule, so that what goes wrong is known to be the net's."""
-    with (
-        isolated(setup.net, devices_of=x),
-        user_code.blamed("net", setup.config.net.name),
-        _enough_examples(),
-    ):
+    """Run a user's own net or loss without the rule, so that what goes wrong is known to be theirs."""
+    net, loss = setup.config.net.name, setup.config.loss.name
+    with isolated(setup.net, setup.loss_fn, devices_of=x), user_code.blamed("net", net), _enough_examples():
         with setup.autocast():
             output = setup.net(x)
-            user_code.require_output(
-                f"net {setup.config.net.name!r} gives", output, (len(x), setup.training.classes)
-            )
-            loss = setup.loss_fn(output, y)
-        loss.backward()
+            user_code.require_output(f"net {net!r} gives", output, setup.task, y)
+            with user_code.blamed("loss", loss):
+                error = output_error(output, y, setup.loss_fn)[1]
+        output.backward(error)
 
 
 @contextlib.contextmanager
@@ -243,6 +254,13 @@ def make_rule(config: RunConfig, net: nn.Module, sample: Tensor) -> Rule:
         return rules.create(name, net, sample=sample, **settings)
 
 
+def make_loss(config: RunConfig, task: Task, device: torch.device) -> Loss:
+    """The loss of a configuration for a task."""
+    with user_code.blamed("loss", config.loss.name):
+        loss = losses.create(config.loss.name, task, **config.loss.settings)
+    return loss.to(device) if isinstance(loss, nn.Module) else loss
+
+
 def make_penalty(config: RunConfig, net: nn.Module) -> Penalty:
     """The penalty of a configuration for its net."""
     name = config.penalty.name
@@ -287,16 +305,25 @@ def _batches(
     """Training, validation and test batches; those that only measure go in order, unaugmented."""
     seed, fraction = derive(config.seed, "validation"), config.validation_fraction
     rest, held_out = (
-        data.carve_validation(dataset.train, fraction, seed) if fraction else (dataset.train, None)
+        data.carve_validation(dataset.train, dataset.task, fraction, seed)
+        if fraction
+        else (dataset.train, None)
     )
     order = derive(config.seed, "order")
     training = TensorBatches(
-        rest, dataset.preprocessing, batch_size=config.batch_size, seed=order, device=device, train=True
+        rest,
+        dataset.preprocessing,
+        dataset.task,
+        batch_size=config.batch_size,
+        seed=order,
+        device=device,
+        train=True,
     )
     measured = [
         TensorBatches(
             split,
             dataset.preprocessing,
+            dataset.task,
             batch_size=max(config.batch_size, EVALUATION_BATCH),
             seed=order,
             device=device,

@@ -5,7 +5,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -33,7 +33,7 @@ from biograd.training.run_setup import RunSetup
 from biograd.training.schedules import Interval
 from biograd.training.seeding import random_state, restore_random_state
 from biograd.training.stopwatch import Stopwatch
-from biograd.training.tally import Scores, Tally, means
+from biograd.training.tally import Scores, Tally
 from biograd.training.user_code import require_weight
 
 CHECK_EVERY = 100
@@ -73,7 +73,7 @@ class Trainer:
         self.warnings = list(setup.warnings)
         self.test_reads = 0
         self.has_begun = False
-        self._tally = Tally(setup.device)
+        self._tally = Tally(setup.task, setup.device)
         self._gradients = GradientSum([setup.net, setup.rule], ranks)
         groups = [group for optimizer in setup.optimizers for group in optimizer.param_groups]
         self._parameters = [p for group in groups for p in group["params"]]
@@ -115,7 +115,7 @@ class Trainer:
             for number, (x, y) in enumerate(_without_end(training), start=1):
                 counted = self.clock.running() if number > 2 else contextlib.nullcontext()
                 with counted, self._divergence_noticed_by_the_rule():
-                    self._step(self.setup.inputs(x), y)
+                    self._step(self.setup.inputs(x), self.setup.targets(y))
                 self.position.batch = number % len(training)
                 if self.clock.seconds > most:
                     break
@@ -214,7 +214,7 @@ class Trainer:
         parts = setup.training.epoch(position.epoch, start=position.batch, rank=ranks.rank, size=ranks.size)
         with self.clock.running():
             for x, y in parts:
-                x = setup.inputs(x)
+                x, y = setup.inputs(x), setup.targets(y)
                 with self._divergence_noticed_by_the_rule():
                     self.tell(BatchDrawn(x, y))
                     self._step(x, y)
@@ -264,7 +264,7 @@ class Trainer:
         self.ranks.share_state(self.setup.net, self.setup.rule, self.setup.penalty)
         row = self._row()
         self._move_schedules("epoch")
-        self._tally = Tally(self.setup.device)
+        self._tally = Tally(self.setup.task, self.setup.device)
         self.rows.append(row)
         self.tell(EpochEnded(row))
         self._refuse_divergence(row["train_loss"] or 0.0, "training loss")
@@ -273,20 +273,21 @@ class Trainer:
         self.tell(AtRest(is_epoch=True, is_last=self._is_over()))
 
     def _row(self) -> EpochRow:
-        training = means(self.ranks.sum(self._tally.sums()))
+        training = self._tally.scores(self.ranks.sum(self._tally.sums()))
         held_out = self.setup.validation
         validation = evaluate(self.setup, held_out, self.ranks) if held_out is not None else None
-        return {
+        row = {
             "epoch": self.position.epoch,
             "step": self.position.step,
+            "task": self.setup.task.kind,
             "train_loss": training.loss,
-            "train_accuracy": training.accuracy,
+            **self.setup.metrics("train", training),
             "validation_loss": validation.loss if validation else None,
-            "validation_accuracy": validation.accuracy if validation else None,
-            "validation_balanced_accuracy": validation.balanced_accuracy if validation else None,
+            **self.setup.metrics("validation", validation),
             "learning_rate": self.setup.optimizer.param_groups[0]["lr"],
             "seconds": self.clock.seconds,
         }
+        return cast(EpochRow, row)
 
     @contextlib.contextmanager
     def _divergence_noticed_by_the_rule(self) -> Iterator[None]:

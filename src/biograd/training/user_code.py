@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from biograd import user_files
+from biograd.data import Task
 from biograd.errors import UserMistake
 from biograd.handed import is_handed
 from biograd.penalties.base import Penalty
@@ -128,20 +129,21 @@ def require_trainable(name: str, net: Any) -> None:
         raise UserMistake(f"net {name!r} has no parameters to train")
 
 
-def require_output(whose: str, output: Any, expected: tuple[int, int]) -> None:
-    """Refuse what is no output for each class.
+def require_output(whose: str, output: Any, task: Task, y: Tensor) -> None:
+    """Refuse what is no answer to examples with targets y.
 
     Raises:
-        UserMistake: it has another shape than ``(batch, classes)``.
+        UserMistake: it has another shape than `Task.output_shape`.
     """
+    expected = task.output_shape(y)
     if not isinstance(output, Tensor) or tuple(output.shape) != expected:
         got = tuple(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
         raise UserMistake(
-            f"{whose} {got} for {expected[0]} examples, expected {expected}: one output a class"
+            f"{whose} {got} for {expected[0]} examples, expected {expected}: one output {task.answers}"
         )
 
 
-def require_credit(name: str, credit: Any, net: nn.Module, rule: Rule, expected: tuple[int, int]) -> None:
+def require_credit(name: str, credit: Any, net: nn.Module, rule: Rule, task: Task, y: Tensor) -> None:
     """Refuse what a user's own rule gave back, or that it taught nothing: neither the net nor itself.
 
     Raises:
@@ -157,7 +159,7 @@ def require_credit(name: str, credit: Any, net: nn.Module, rule: Rule, expected:
     if credit.loss.numel() != 1:
         shape = tuple(credit.loss.shape)
         raise UserMistake(f"rule {name!r}: the loss in Credit has shape {shape}, expected a scalar; {CHECK}")
-    require_output(f"rule {name!r}: the output in Credit is", credit.output, expected)
+    require_output(f"rule {name!r}: the output in Credit is", credit.output, task, y)
     if all(p.grad is None for p in [*net.parameters(), *rule.parameters()]):
         raise UserMistake(
             f"rule {name!r}: assign_credit filled .grad of no parameter, neither the net's nor its own; {CHECK}"

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from biograd.progress import Silent, shown
+from biograd.tasks import METRICS
 from biograd.training.observers.base import EpochEnded, Moment, Observer, RunBegins, RunLeft, StepTaken
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class ProgressBar(Observer):
-    """Shows steps, and beside them the accuracy of the last epoch.
+    """Shows steps, and beside them what the last epoch reached.
 
     Args:
         wanted: whether to show it; None shows it when standard error is a terminal.
@@ -38,6 +39,10 @@ class ProgressBar(Observer):
 
 
 def _note(row: Mapping[str, Any]) -> str:
-    held_out = row["validation_accuracy"]
-    accuracy = row["train_accuracy"] if held_out is None else held_out
-    return f"{'training' if held_out is None else 'validation'} {accuracy:.1%}"
+    """The metric that rules are compared by, of the validation part or else of training; or else the loss."""
+    metric = METRICS[row["task"]][0]
+    for part, called in (("validation", "validation"), ("train", "training")):
+        value = row.get(f"{part}_{metric.name}")
+        if value is not None:
+            return f"{called} {metric.title} {metric.spelled(value)}"
+    return f"training loss {row['train_loss']:.4g}"

@@ -6,21 +6,22 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from biograd.errors import UserMistake
+from biograd.tasks import METRICS
+
+
+def _of_part(part: str) -> dict[str, str]:
+    """The entry of loss and of every metric of a part of the data, by tag."""
+    names = ["loss", *(metric.name for metrics in METRICS.values() for metric in metrics)]
+    return {f"{name}/{part}": f"{part}_{name}" for name in names}
+
 
 _OF_EPOCH = {
-    "loss/train": "train_loss",
-    "accuracy/train": "train_accuracy",
-    "loss/validation": "validation_loss",
-    "accuracy/validation": "validation_accuracy",
-    "balanced_accuracy/validation": "validation_balanced_accuracy",
+    **_of_part("train"),
+    **_of_part("validation"),
     "learning_rate": "learning_rate",
     "seconds": "seconds",
 }
-_OF_TEST = {
-    "loss/test": "test_loss",
-    "accuracy/test": "test_accuracy",
-    "balanced_accuracy/test": "test_balanced_accuracy",
-}
+_OF_TEST = _of_part("test")
 
 
 def of_epoch(row: Mapping[str, Any]) -> dict[str, float]:
@@ -57,4 +58,4 @@ def require(package: str, tracker: str) -> None:
 
 
 def _numbers(row: Mapping[str, Any], tags: Mapping[str, str]) -> dict[str, float]:
-    return {tag: row[key] for tag, key in tags.items() if row[key] is not None}
+    return {tag: row[key] for tag, key in tags.items() if row.get(key) is not None}
