@@ -222,7 +222,7 @@ def test_one_of_the_users_own_is_in_all_processes_where_it_says_so(make_config):
 def test_a_trainer_needs_none(make_config, tmp_path):
     setup = build(make_config())
     trainer = Trainer(setup, Ranks(setup.device), tmp_path)
-    assert trainer.run().accuracy >= 0
+    assert trainer.run().metrics["accuracy"] >= 0
     assert not list(tmp_path.iterdir())
 
 

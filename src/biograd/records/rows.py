@@ -26,6 +26,8 @@ class Configuration(TypedDict):
     seed: Count
     label: NotRequired[str | None]
     """What tables call the run in place of the rule's name."""
+    loss: NotRequired[Choice | str]
+    """A name alone in older runs; ``auto`` for what is usual for the task."""
     epochs: NotRequired[Count]
     one_vs_rest: NotRequired[str | None]
     """The class that is told from the rest, where the task is binary."""
@@ -55,6 +57,8 @@ class Place(TypedDict, total=False):
     cudnn_deterministic: bool
     cudnn_benchmark: bool
     matmul_precision: str
+    task: Kind
+    """What the net is to answer, as the data says; older runs tell classes apart."""
     files: dict[str, str]
     """The user's own files that the run is made of, and their SHA-256."""
     examples: str
@@ -79,8 +83,6 @@ class EpochRow(TypedDict):
     """From 1."""
     step: Count
     """Steps so far."""
-    task: NotRequired[Kind]
-    """What the net is to answer; older runs tell classes apart."""
     train_loss: Number | None
     """The mean over the epoch's examples, each as it was met; None where it was not finite."""
     train_accuracy: NotRequired[Share]

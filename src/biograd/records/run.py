@@ -14,7 +14,7 @@ from biograd.records.places import exists, find, is_folder
 from biograd.records.reading import RESTORE, as_row, if_there
 from biograd.records.robustness import Measurement, measurements_of
 from biograd.records.rows import Configuration, DiagnosticsRow, Environment, EpochRow, Result
-from biograd.tasks import Kind
+from biograd.tasks import AUTO, USUAL_LOSS, Kind
 
 _Row = TypeVar("_Row")
 
@@ -123,8 +123,15 @@ class Run:
 
     @property
     def kind(self) -> Kind:
-        """What the net is to answer: classes, where no epoch has ended yet that says so, and in older runs."""
-        return next((row["task"] for row in [self.result, *self.metrics] if row and "task" in row), "classes")
+        """What the net is to answer; in older runs, which do not say so, classes."""
+        return (self.result or {}).get("task") or self.environment.get("task", "classes")
+
+    @property
+    def loss(self) -> str:
+        """What is minimised, where the configuration leaves it to the task too."""
+        named = self.config.get("loss", AUTO)
+        name = named if isinstance(named, str) else named["name"]
+        return USUAL_LOSS[self.kind] if name == AUTO else name
 
     @property
     def net(self) -> str:

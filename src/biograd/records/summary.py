@@ -11,7 +11,6 @@ from typing import Any
 from biograd.records.growth import growth
 from biograd.records.run import OWN, REFERENCE, Run
 from biograd.records.schema import number
-from biograd.tasks import AUTO
 
 NOT_PART_OF_A_CELL = ("seed", "label", "data_dir", "track", "checkpoint_every", "checkpoint_seconds")
 """What may differ between the runs of a cell: the seed, and what cannot change what a run learns. The label is
@@ -22,17 +21,12 @@ ALWAYS_SAID = ("rule.inside", "rule.blocks")
 """Settings that change what a rule is: a cell that has one says so, also where it is the only one of its rule."""
 
 BEFORE_THEY_WERE_RECORDED = {
-    "loss": AUTO,
     "feedback_optimizer": "shared",
     "penalty": "none",
     "read_test": True,
     "observe": [],
 }
 """What settings were in runs older than the setting, so that those share a cell with later ones."""
-
-
-SPELLED_OTHERWISE = {("loss", "cross-entropy"): AUTO}
-"""Settings that mean the same as another spelling of theirs."""
 
 
 @dataclass(frozen=True)
@@ -233,9 +227,8 @@ def _all_compared(runs: list[Run]) -> list[dict[str, Any]]:
 
 
 def _compared(run: Run) -> dict[str, Any]:
-    full = {**BEFORE_THEY_WERE_RECORDED, **flatten(run.config)}
-    kept = {name: value for name, value in full.items() if name not in NOT_PART_OF_A_CELL}
-    return kept | {name: same for (name, value), same in SPELLED_OTHERWISE.items() if kept[name] == value}
+    full = {**BEFORE_THEY_WERE_RECORDED, **flatten(run.config), "loss": run.loss}
+    return {name: value for name, value in full.items() if name not in NOT_PART_OF_A_CELL}
 
 
 def _versions(run: Run) -> dict[str, str]:

@@ -46,8 +46,8 @@ def environments(table: Table) -> list[Property]:
     """Code, versions, hardware and switches, those that differ first; where a run went on, if elsewhere."""
     contents = {item for run in table.runs for item in run.environment.get("files", {}).items()}
     several = len(contents) > len({file for file, _ in contents})
-    hidden = (
-        ("examples_of_seed",) if several else ("examples_of_seed", "files")
+    hidden = ("examples_of_seed", "task") + (
+        () if several else ("files",)
     )  # a file of some runs is no difference
     return _properties(table, _environment, hidden)
 

@@ -43,7 +43,8 @@ def domain_of(dataset: DataSet) -> Domain:
     inputs = dataset.train.inputs
     if dataset.preprocessing is None:
         raise UserMistake(
-            f"inputs of {dataset.name} are indices, and attacks change numbers a little: attack runs on images or features"
+            f"inputs of {dataset.name} are indices, and attacks change numbers a little: attack a run on images or "
+            "features"
         )
     if inputs.dtype == torch.uint8:
         return PIXELS

@@ -43,6 +43,10 @@ class Choice(BaseModel):
     name: Annotated[str, WrapValidator(_with_its_object)]
     settings: dict[str, Any] = Field(default_factory=dict)
 
+    def __str__(self) -> str:
+        """As messages say it."""
+        return f"{self.name} {self.settings}" if self.settings else self.name
+
     @property
     def label(self) -> str:
         """The name as a table shows it: ``Name`` of ``path/to/file.py:Name``, ``cats`` of ``folder:path/to/cats``."""

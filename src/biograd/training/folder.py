@@ -159,7 +159,11 @@ def sync_diagnostics(folder: Path) -> None:
 
 def _environment(setup: RunSetup) -> Environment:
     """Where the run is, and which versions of files and examples it is made of."""
-    found: Environment = {**records.environment(), "files": versions.of_files(setup.config)}
+    found: Environment = {
+        **records.environment(),
+        "task": setup.task.kind,
+        "files": versions.of_files(setup.config),
+    }
     if setup.examples is not None:
         found["examples" if examples.is_official(setup.config) else "examples_of_seed"] = setup.examples
     return found

@@ -279,7 +279,6 @@ class Trainer:
         row = {
             "epoch": self.position.epoch,
             "step": self.position.step,
-            "task": self.setup.task.kind,
             "train_loss": training.loss,
             **self.setup.metrics("train", training),
             "validation_loss": validation.loss if validation else None,

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from biograd.progress import Silent, shown
-from biograd.tasks import METRICS
+from biograd.tasks import METRICS, Kind
 from biograd.training.observers.base import EpochEnded, Moment, Observer, RunBegins, RunLeft, StepTaken
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class ProgressBar(Observer):
             case StepTaken():
                 self._bar.reach(run.position.step)
             case EpochEnded(row):
-                self._bar.say(run.position.step, _note(row))
+                self._bar.say(run.position.step, _note(row, run.setup.task.kind))
             case RunBegins():
                 config = run.config
                 title = f"{config.title} {config.data.label} {config.net.label} seed {config.seed}"
@@ -38,9 +38,9 @@ class ProgressBar(Observer):
                 self._shown.close()
 
 
-def _note(row: Mapping[str, Any]) -> str:
+def _note(row: Mapping[str, Any], kind: Kind) -> str:
     """The metric that rules are compared by, of the validation part or else of training; or else the loss."""
-    metric = METRICS[row["task"]][0]
+    metric = METRICS[kind][0]
     for part, called in (("validation", "validation"), ("train", "training")):
         value = row.get(f"{part}_{metric.name}")
         if value is not None:
