@@ -30,7 +30,7 @@ def pixels(n=40, *shape):
 def test_texts_are_classes_and_a_fifth_drawn_by_seed_is_the_test_part(write):
     names = np.array(["oak", "elm", "fir"])
     mine = data.load(write(x=numbers(), y=names[LABELS]))
-    assert (mine.name, mine.classes, mine.input_shape) == ("mine", ("elm", "fir", "oak"), (5,))
+    assert (mine.name, mine.task.names, mine.input_shape) == ("mine", ("elm", "fir", "oak"), (5,))
     assert (len(mine.train), len(mine.test)) == (32, 8)
     other = data.load(write(x=numbers(), y=names[LABELS]), seed=1)
     assert not torch.equal(mine.test.inputs, other.test.inputs)
@@ -38,7 +38,7 @@ def test_texts_are_classes_and_a_fifth_drawn_by_seed_is_the_test_part(write):
     assert len(halves.train) == len(halves.test)
     for part in (mine.train, mine.test):  # each input is still with its own label
         rows = [int(np.abs(numbers().astype(np.float32) - x.numpy()).sum(1).argmin()) for x in part.inputs]
-        assert [mine.classes[y] for y in part.targets] == [names[LABELS][row] for row in rows]
+        assert [mine.task.names[y] for y in part.targets] == [names[LABELS][row] for row in rows]
 
 
 @pytest.mark.parametrize("stem", ["{}_train {}_test", "train_{} test_{}"])
@@ -48,7 +48,7 @@ def test_parts_are_told_by_name(write, stem):
     arrays = {train.format("x"): x[:30], train.format("label"): y[:30]}
     arrays |= {test.format("x"): x[30:], test.format("label"): y[30:]}
     mine = data.load(write(**arrays), targets="label")
-    assert (mine.classes, mine.test.targets.tolist()) == (("7", "8", "9"), LABELS[30:].tolist())
+    assert (mine.task.names, mine.test.targets.tolist()) == (("7", "8", "9"), LABELS[30:].tolist())
     torch.testing.assert_close(mine.train.inputs.double(), torch.tensor(x[:30]), rtol=1e-6, atol=0)
 
 

@@ -35,7 +35,7 @@ def test_a_folder_is_a_class_and_a_fifth_drawn_by_seed_is_the_test_part(pictures
     (tmp_path / "pets/cat/notes.txt").write_text("no picture")
     (tmp_path / "pets/.cache").mkdir()
     pets = data.load(name)
-    assert (pets.name, pets.classes, pets.input_shape) == ("pets", ("cat", "dog"), (3, 6, 6))
+    assert (pets.name, pets.task.names, pets.input_shape) == ("pets", ("cat", "dog"), (3, 6, 6))
     assert (len(pets.train), len(pets.test)) == (8, 2)
     inputs, targets = (
         torch.cat([pets.train.inputs, pets.test.inputs]),

@@ -26,7 +26,7 @@ def write(tmp_path):
 
 def test_numbers_are_inputs_and_a_text_is_one_where_it_stands(write):
     mine = data.load(write(), target="kind", without="id", part="part", texts="zip", normalize=False)
-    assert (mine.name, mine.classes) == ("mine", ("9", "10"))
+    assert (mine.name, mine.task.names) == ("mine", ("9", "10"))
     # height | blue green red | zip 10, zip 9
     expected = [[1.5, 0, 0, 1, 1, 0], [2.5, 1, 0, 0, 0, 1], [-3, 0, 0, 1, 0, 1]]
     assert mine.train.inputs.tolist() == expected
@@ -37,13 +37,13 @@ def test_numbers_are_inputs_and_a_text_is_one_where_it_stands(write):
 def test_inputs_are_the_columns_that_are_named(write):
     mine = data.load(write(), target="colour", inputs="zip,height", part="part", normalize=False)
     assert mine.train.inputs.tolist() == [[10, 1.5], [9, 2.5], [9, -3]]
-    assert mine.classes == ("blue", "green", "red")
+    assert mine.task.names == ("blue", "green", "red")
 
 
 def test_columns_are_normalised_by_the_training_rows(write):
     mine = data.load(write(), target="kind", inputs="height", part="part")
     ((x, _),) = data.TensorBatches(
-        mine.train, mine.preprocessing, batch_size=3, seed=0, device="cpu", train=False
+        mine.train, mine.preprocessing, mine.task, batch_size=3, seed=0, device="cpu", train=False
     ).epoch(0)
     torch.testing.assert_close(x.mean(), torch.tensor(0.0), atol=1e-6, rtol=0)
     torch.testing.assert_close(x.std(correction=0), torch.tensor(1.0))

@@ -57,13 +57,13 @@ def arrays(
     y = [_flat(part) for part in _parts(stored, targets, where)]
     if len(x) != len(y):
         raise UserMistake(f"{where} has {len(x)} parts of inputs and {len(y)} of targets: {_held(stored)}")
-    labels, classes = as_classes(y, where)
+    labels, task = as_classes(y, where)
     train, *test = [Split(as_inputs(one, where), label) for one, label in zip(x, labels, strict=True)]
     return made(
         Path(path).stem,
         train,
         test[0] if test else None,
-        classes,
+        task,
         seed=seed,
         test_fraction=test_fraction,
         normalize=normalize,

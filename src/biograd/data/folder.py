@@ -56,14 +56,14 @@ def folder(
 
     root = Path(path).expanduser()
     parts = [_files(part) for part in _parts(root)]
-    labels, classes = as_classes([_labels(part) for part in parts], str(root))
+    labels, task = as_classes([_labels(part) for part in parts], str(root))
     images = [torch.from_numpy(_decoded([file for file, _ in part], size, grey)) for part in parts]
     train, *test = [Split(x, y) for x, y in zip(images, labels, strict=True)]
     return made(
         root.name,
         train,
         test[0] if test else None,
-        classes,
+        task,
         seed=seed,
         test_fraction=test_fraction,
         normalize=normalize,

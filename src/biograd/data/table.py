@@ -70,13 +70,13 @@ def table(
     _refuse_unknown(columns, texts, "texts")
     numbers = [_as_numbers(name, columns[name], name in texts) for name in chosen]
     x = torch.from_numpy(np.concatenate(numbers, axis=1))
-    (y,), classes = as_classes([_as_labels(target, columns[target])], file.name)
+    (y,), task = as_classes([_as_labels(target, columns[target])], file.name)
     whole = Split(x, y)
     if part is None:
         train, test = whole, None
     else:
         train, test = _parted(whole, part, columns[part])
-    return made(file.stem, train, test, classes, seed=seed, test_fraction=test_fraction, normalize=normalize)
+    return made(file.stem, train, test, task, seed=seed, test_fraction=test_fraction, normalize=normalize)
 
 
 def _read(file: Path, separator: str) -> Columns:
