@@ -50,7 +50,7 @@ class Columns:
 def rows(loaded, *, shuffled=True):
     """Inputs and the names of their classes, sorted by the inputs where a part was carved."""
     x = torch.cat([loaded.train.inputs, loaded.test.inputs])
-    names = [loaded.classes[y] for y in torch.cat([loaded.train.targets, loaded.test.targets])]
+    names = [loaded.task.names[y] for y in torch.cat([loaded.train.targets, loaded.test.targets])]
     order = sorted(range(len(x)), key=lambda place: x[place].flatten()[0]) if shuffled else range(len(x))
     return x[list(order)], [names[place] for place in order]
 

@@ -66,14 +66,14 @@ def _of_examples(found: Any) -> Callable[..., DataSet]:
         """
         examples = gathered(found, inputs=inputs, targets=targets)
         parts = [part for part in (examples.train, examples.test) if part is not None]
-        labels, classes = as_classes([part.targets for part in parts], "own data", examples.classes)
+        labels, task = as_classes([part.targets for part in parts], "own data", examples.classes)
         x = [as_inputs(part.inputs, "own data") for part in parts]
         train, *test = map(Split, x, labels)
         return made(
             "own data",
             train,
             test[0] if test else None,
-            classes,
+            task,
             seed=seed,
             test_fraction=test_fraction,
             normalize=normalize,
