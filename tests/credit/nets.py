@@ -71,6 +71,19 @@ class Attention(nn.Module):
         )
 
 
+class Transformer(nn.Module):
+    """PyTorch's own encoder layer behind a class token and a matrix that stands in no layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token, self.W = nn.Parameter(torch.randn(1, 1, 4)), nn.Parameter(torch.randn(4, 4))
+        self.layer = nn.TransformerEncoderLayer(4, 2, 6, dropout=0.0, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.cat([self.token.expand(len(x), -1, -1), x @ self.W], 1)  # (batch, 1 + 5, 4)
+        return F.linear(self.layer(x)[:, 0], self.W.t())
+
+
 def mlp() -> nn.Module:
     return nn.Sequential(nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, 3))
 
@@ -128,6 +141,7 @@ NETS = {
     "transposed": (decoder, (4, 5)),
     "shared": (Shared, (4, 4)),
     "attention of linear layers": (Attention, (4, 5, 4)),
+    "transformer": (Transformer, (4, 5, 4)),
 }
 
 

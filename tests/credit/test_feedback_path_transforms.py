@@ -21,7 +21,7 @@ quiet_compiler = pytest.mark.filterwarnings(
 IMAGES = ["convolutional", "residual", "locally connected"]
 
 
-@pytest.mark.parametrize("name", [*IMAGES, "mlp", "transposed"])
+@pytest.mark.parametrize("name", [*IMAGES, "mlp", "transposed", "transformer"])
 def test_under_bfloat16_autocast_values_are_the_nets_and_B_equal_to_W_is_backpropagation(name):
     net, x = make(name, torch.float32)
     other = copy.deepcopy(net)
@@ -43,6 +43,7 @@ def test_under_autocast_the_error_goes_back_through_B_in_low_precision():
     torch.testing.assert_close(taught.input_gradient, expected.float(), rtol=0, atol=0)
 
 
+@pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")  # attention has no batching rule
 @pytest.mark.parametrize("name", NETS)
 def test_gradients_of_single_examples_under_vmap_are_those_of_each_example_alone(name):
     net, x = make(name)
