@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import biograd
+from biograd.credit import feedback_path
 from tests.credit.taught import assert_same, plain_pass, random_feedback, same_as_weights, taught_pass
 
 CAUSAL = nn.Transformer.generate_square_subsequent_mask(5, dtype=torch.float64)
@@ -186,6 +187,94 @@ def test_dropout_within_attention_draws_what_the_net_draws():
     torch.manual_seed(1)
     assert_same(taught_pass(net, x, same_as_weights(net)), plain)
     assert torch.equal(torch.get_rng_state(), after)
+
+
+def with_constant_patterns(net: Any, x: Tensor, B: dict[str, Tensor]) -> Any:
+    leaf = x.clone().requires_grad_()
+    with feedback_path(net, B, attention="pattern"):
+        output = net(leaf)
+    output.square().sum().backward()
+    return output.detach(), leaf.grad
+
+
+@pytest.mark.parametrize("name", ["cross", "cross, with weights"])
+def test_where_patterns_are_constants_errors_reach_values_alone_and_the_output_is_the_same(name):
+    net, x = attending(name)
+    B = random_feedback(net)
+    if name == "cross, with weights":
+        net.call = lambda a, x, m: (across(a, x, m)[0], None)
+    output, input_gradient = with_constant_patterns(net, x, B)
+    assert torch.equal(output, net(x))
+    expected = copy.deepcopy(net)
+    expected.zero_grad()
+    leaf = x.clone().requires_grad_()
+    reference(expected, leaf, B, pattern=True).square().sum().backward()
+    torch.testing.assert_close(input_gradient, leaf.grad, rtol=1e-12, atol=1e-12)
+    for one, other in zip(net.parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-12, atol=1e-12)
+    assert not net.attention.in_proj_weight.grad[:8].any()
+    assert net.attention.in_proj_weight.grad[8:].all()
+
+
+class ByHand(nn.Module):
+    """A softmax in a hidden layer, attention written out, and a softmax in the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query, self.key, self.value, self.gate = (nn.Linear(4, 4) for _ in range(4))
+        self.W = nn.Parameter(torch.randn(4, 4))
+
+    def forward(self, x: Tensor, *, cut: Callable[[Tensor], Tensor] = lambda pattern: pattern) -> Tensor:
+        x = self.gate(x.softmax(-1)).softmax(-1) @ self.W
+        pattern = (self.query(x) @ self.key(x).mT).softmax(-1)
+        pattern = cut(F.dropout(pattern.float().to(x), 0.0) * (CAUSAL == 0))
+        return (torch.einsum("bij,bjk->bik", pattern, self.value(x)) + x).softmax(-1)
+
+
+def test_the_patterns_of_attention_by_hand_are_constants_and_other_softmaxes_are_not():
+    torch.manual_seed(0)
+    net, x = ByHand().double(), torch.randn(2, 5, 4, dtype=torch.float64)
+    output, input_gradient = with_constant_patterns(net, x, same_as_weights(net))
+    leaf = x.clone().requires_grad_()
+    expected = net(leaf, cut=Tensor.detach)
+    torch.testing.assert_close(output, expected, rtol=0, atol=0)
+    got = {name: parameter.grad for name, parameter in net.named_parameters()}
+    net.zero_grad()
+    expected.square().sum().backward()
+    torch.testing.assert_close(input_gradient, leaf.grad, rtol=1e-12, atol=1e-12)
+    for name, parameter in net.named_parameters():
+        torch.testing.assert_close(got[name], parameter.grad, rtol=1e-12, atol=1e-12)
+    assert net.query.weight.grad is None
+
+
+@pytest.mark.parametrize("rule", ["fa", "usf", "brsf", "frsf", "kp", "wm"])
+def test_every_feedback_rule_takes_attention_either_way_at_its_first_call_and_later(rule):
+    net, x = attending("cross")
+    for attention, learns in (("exact", True), ("pattern", False)):
+        made = biograd.rules.create(rule, net, attention=attention)
+        for _ in range(2):
+            net.zero_grad()
+            made.assign_credit(net, x, torch.zeros(2, 5, 3, dtype=x.dtype), F.mse_loss)
+            assert bool(net.attention.in_proj_weight.grad[:8].any()) == learns
+
+
+def test_constant_patterns_are_refused_where_there_is_no_attention():
+    net = nn.Sequential(nn.Linear(4, 3), nn.Softmax(-1), nn.Linear(3, 3), nn.Softmax(-1))
+    rule = biograd.FeedbackAlignment(net, attention="pattern")
+    with pytest.raises(biograd.UnsupportedNet, match=r'attention="pattern" cuts .* leave the setting out'):
+        rule.assign_credit(net, torch.randn(2, 4), torch.zeros(2, 3), F.mse_loss)
+    assert all(parameter.grad is None for parameter in net.parameters())
+
+
+def test_the_mirror_turns_each_projections_part_of_B_towards_its_own_part_of_W():
+    net, x = attending("cross")
+    rule = biograd.WeightMirror(net, phases=300, anneal_to=0.01)
+    rule.assign_credit(net, x, torch.zeros(2, 5, 3, dtype=x.dtype), F.mse_loss)
+    B, W = rule.B["attention.in_proj_weight"], net.attention.in_proj_weight
+    for part in (slice(0, 4), slice(4, 8), slice(8, 12)):
+        assert F.cosine_similarity(B[part].flatten(), W[part].flatten(), dim=0) > 0.98
+    out = rule.B["attention.out_proj.weight"], net.attention.out_proj.weight
+    assert F.cosine_similarity(*(matrix.flatten() for matrix in out), dim=0) > 0.98
 
 
 @pytest.mark.filterwarnings(

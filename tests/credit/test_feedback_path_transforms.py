@@ -43,7 +43,9 @@ def test_under_autocast_the_error_goes_back_through_B_in_low_precision():
     torch.testing.assert_close(taught.input_gradient, expected.float(), rtol=0, atol=0)
 
 
-@pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")  # attention has no batching rule
+@pytest.mark.filterwarnings(
+    "ignore:There is a performance drop:UserWarning"
+)  # attention has no batching rule
 @pytest.mark.parametrize("name", NETS)
 def test_gradients_of_single_examples_under_vmap_are_those_of_each_example_alone(name):
     net, x = make(name)

@@ -8,7 +8,14 @@ from torch import Tensor, nn
 
 from biograd.rules.base import ErrorWeights
 from biograd.rules.feedback_rule import FeedbackRule
-from biograd.rules.parts.feedback_weights import Distribution, ExactNames, Seed, WeightTable, draw_beside
+from biograd.rules.parts.feedback_weights import (
+    Attention,
+    Distribution,
+    ExactNames,
+    Seed,
+    WeightTable,
+    draw_beside,
+)
 from biograd.rules.parts.random_stream import RandomStream
 from biograd.settings import checked_settings
 
@@ -41,10 +48,11 @@ class FeedbackAlignment(FeedbackRule):
         scale: Annotated[float, Gt(0)] = 1.0,
         distribution: Distribution = "uniform",
         exact: ExactNames = (),
+        attention: Attention = "exact",
         seed: Seed = 0,
     ) -> None:
         del sample
-        super().__init__(net, exact=exact)
+        super().__init__(net, exact=exact, attention=attention)
         self.B = WeightTable(draw_beside(self.weights(net), scale, distribution, RandomStream(seed)))
 
     def feedback(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

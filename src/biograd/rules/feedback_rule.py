@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from biograd.credit.eager import eagerly
 from biograd.credit.feedback.data_parallel import average_beside
 from biograd.credit.feedback.path import Feedback, FeedbackPath, OnCall, TaughtCall, path_through
+from biograd.credit.feedback.patterns import Attention
 from biograd.credit.feedback.weights import exact_names, taught_weights
 from biograd.credit.loss_roots import loss_roots
 from biograd.credit.operations import Following, Signed, signed
@@ -34,6 +35,7 @@ class FeedbackRule(Rule):
     Args:
         net: the net to teach.
         exact: names of parameters, buffers or modules that keep their exact derivative, or patterns of names (``*``).
+        attention: whether errors pass its patterns exactly, or values alone.
 
     Raises:
         UnsupportedNet: the net has a layer whose weights cannot be reached (scripted, bilinear, …).
@@ -46,8 +48,9 @@ class FeedbackRule(Rule):
     """``alongside(weights)``: a context around every batch that is taught, where feedback learns or is drawn anew. It
     yields None, or a function that is called with every taught call. None where feedback is fixed."""
 
-    def __init__(self, net: nn.Module, *, exact: Sequence[str] = ()) -> None:
+    def __init__(self, net: nn.Module, *, exact: Sequence[str] = (), attention: Attention = "exact") -> None:
         super().__init__()
+        self._attention: Attention = attention
         self._exact = exact_names(unwrap(net), exact)
         self._has_looked, self._offsets = False, frozenset[str]()
         self._shapes = {name: tuple(w.shape) for name, w in taught_weights(unwrap(net), self._exact).items()}
@@ -99,7 +102,9 @@ class FeedbackRule(Rule):
             feedback = self.feedback(_detached(weights))
             if _is_compiled(net):  # a compiler can take matrices in, not see them made
                 feedback = {name: _seen(feedback[name], weight) for name, weight in weights.items()}
-        with path_through(unwrap(net), weights, feedback, self._exact, on_call, self._offsets) as path:
+        with path_through(
+            unwrap(net), weights, feedback, self._exact, on_call, self._offsets, self._attention
+        ) as path:
             yield path
 
     def assign_credit(

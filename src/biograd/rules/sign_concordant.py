@@ -12,6 +12,7 @@ from biograd.credit.operations import Signed
 from biograd.rules.base import ErrorWeights
 from biograd.rules.feedback_rule import FeedbackRule
 from biograd.rules.parts.feedback_weights import (
+    Attention,
     Distribution,
     ExactNames,
     Seed,
@@ -47,9 +48,10 @@ class UniformSignConcordant(FeedbackRule):
         *,
         scale: Annotated[float, Gt(0)] = 1.0,
         exact: ExactNames = (),
+        attention: Attention = "exact",
     ) -> None:
         del sample
-        super().__init__(net, exact=exact)
+        super().__init__(net, exact=exact, attention=attention)
         self.magnitude = _scales(self.weights(net), scale)
 
     def feedback(self, weights: Mapping[str, Tensor]) -> Mapping[str, Signed]:
@@ -86,10 +88,11 @@ class FixedRandomSignConcordant(FeedbackRule):
         scale: Annotated[float, Gt(0)] = 1.0,
         distribution: Distribution = "uniform",
         exact: ExactNames = (),
+        attention: Attention = "exact",
         seed: Seed = 0,
     ) -> None:
         del sample
-        super().__init__(net, exact=exact)
+        super().__init__(net, exact=exact, attention=attention)
         drawn = draw_beside(self.weights(net), scale, distribution, RandomStream(seed))
         self.M = WeightTable({name: M.abs() for name, M in drawn.items()})
 
@@ -124,10 +127,11 @@ class BatchwiseRandomSignConcordant(FeedbackRule):
         scale: Annotated[float, Gt(0)] = 1.0,
         distribution: Distribution = "uniform",
         exact: ExactNames = (),
+        attention: Attention = "exact",
         seed: Seed = 0,
     ) -> None:
         del sample
-        super().__init__(net, exact=exact)
+        super().__init__(net, exact=exact, attention=attention)
         self._distribution: Distribution = distribution
         self._seed, self._batches = seed, 0
         self.spread = _scales(self.weights(net), scale)

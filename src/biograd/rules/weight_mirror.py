@@ -13,7 +13,14 @@ from biograd.credit.feedback.path import TaughtCall
 from biograd.credit.operations import ColumnProduct, Linear, Operation, RowProduct
 from biograd.rules.base import ErrorWeights
 from biograd.rules.feedback_rule import FeedbackRule
-from biograd.rules.parts.feedback_weights import Distribution, ExactNames, Seed, WeightTable, draw_beside
+from biograd.rules.parts.feedback_weights import (
+    Attention,
+    Distribution,
+    ExactNames,
+    Seed,
+    WeightTable,
+    draw_beside,
+)
 from biograd.rules.parts.random_stream import RandomStream, counts
 from biograd.settings import checked_settings
 
@@ -69,10 +76,11 @@ class WeightMirror(FeedbackRule):
         scale: Annotated[float, Gt(0)] = 1.0,
         distribution: Distribution = "uniform",
         exact: ExactNames = (),
+        attention: Attention = "exact",
         seed: Seed = 0,
     ) -> None:
         del sample
-        super().__init__(net, exact=exact)
+        super().__init__(net, exact=exact, attention=attention)
         self._rates = (mirror_rate, mirror_decay, anneal_to)
         self._noise, self._every, self._phases = noise, every, phases
         self._steps = self._mirrored = 0

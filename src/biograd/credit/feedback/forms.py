@@ -49,7 +49,9 @@ _GETTERS: tuple[Any, ...] = (
     torch.Tensor.mH,
     torch.Tensor.data,
 )
-_FORMS = _functions(_METHODS) | {getter.__get__ for getter in _GETTERS}
+FORMS = _functions(_METHODS) | {getter.__get__ for getter in _GETTERS}
+"""The functions that move the entries of a tensor, and do nothing else with them."""
+
 _SPREADS = _functions(_SPREADING)
 _PICKS = _functions(_PICKING)
 
@@ -116,7 +118,7 @@ def as_it_is(weight: Tensor) -> Form:
 
 def is_form(func: Any, used: Tensor, args: tuple[Any, ...]) -> bool:
     """Whether a function moves the entries of a weight that it is given first."""
-    return func in _FORMS and bool(args) and args[0] is used
+    return func in FORMS and bool(args) and args[0] is used
 
 
 def formed(

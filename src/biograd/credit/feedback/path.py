@@ -7,7 +7,7 @@ exact derivative. What uses a taught weight in any other way is refused, so that
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,7 @@ from biograd.credit.calls import PRODUCTS, Call, parse_linear
 from biograd.credit.feedback.first_look import FirstLook
 from biograd.credit.feedback.fitting import READY, Feedback, fitting
 from biograd.credit.feedback.forms import Form, as_it_is, computed, formed, in_form, is_form
+from biograd.credit.feedback.patterns import Attention, ConstantPatterns
 from biograd.credit.feedback.recomputation import CHECKPOINTING, NoForward, watchers_of_saved_tensors
 from biograd.credit.feedback.taught_product import is_taught, taught_product
 from biograd.credit.feedback.unrolled import UNROLLED, Under
@@ -79,6 +80,7 @@ class FeedbackPath(TorchFunctionMode):
         names: weight to name, for messages; those without feedback (embeddings) are watched all the same.
         on_call: is called with each taught call while gradients are recorded.
         offsets: weights that are known to be added to activations: what comes of that is no weight.
+        attention: whether errors pass its patterns exactly, or values alone.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class FeedbackPath(TorchFunctionMode):
         names: Mapping[Tensor, str] | None = None,
         on_call: OnCall | None = None,
         offsets: Collection[Tensor] = (),
+        attention: Attention = "exact",
     ) -> None:
         super().__init__()
         self._feedback = dict(feedback)
@@ -100,6 +103,7 @@ class FeedbackPath(TorchFunctionMode):
         self._offsets = dict.fromkeys(offsets)  # no set: a compiler takes none of tensors
         self._refused: dict[str, str] | None = None  # where it looks: name of a weight to what uses it
         self._seen: set[Any] = set()  # nodes that use a weight and may, each of which was looked at
+        self._patterns = ConstantPatterns(self._watched.__contains__) if attention == "pattern" else None
         self._is_in_forward = self._is_checkpointed = self._may_run_again = False
 
     def __torch_function__(
@@ -132,8 +136,17 @@ class FeedbackPath(TorchFunctionMode):
             self._seen.update(nodes_below((result, args[:1]), below))
         return result
 
+    def __enter__(self) -> Self:
+        """Begin to watch."""
+        super().__enter__()
+        if self._patterns is not None:
+            self._patterns.__enter__()
+        return self
+
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         """Refuse activation checkpointing, now that PyTorch has taken back the hooks it sets for it."""
+        if self._patterns is not None:
+            self._patterns.__exit__(kind, error, trace)
         super().__exit__(kind, error, trace)
         if self._is_checkpointed and kind is None:
             raise UnsupportedNet(CHECKPOINTING)
@@ -165,6 +178,8 @@ class FeedbackPath(TorchFunctionMode):
             self.check(output)
         if found or looked.constants:
             raise UnsupportedNet(_refusal(found, looked.constants))
+        if self._patterns is not None:
+            self._patterns.check()
         return output
 
     @property
@@ -366,6 +381,7 @@ def feedback_path(
     *,
     exact: Collection[str] = (),
     on_call: OnCall | None = None,
+    attention: Attention = "exact",
 ) -> Iterator[FeedbackPath]:
     """Let errors travel back through other weights while a net is called.
 
@@ -383,6 +399,7 @@ def feedback_path(
             function that makes it.
         exact: parameters, buffers or modules that keep their exact derivative, or patterns of names.
         on_call: is called with each taught call while gradients are recorded.
+        attention: whether errors pass its patterns exactly, or values alone.
 
     Raises:
         UnsupportedNet: a weight without feedback, a feedback weight that does not fit, or a use of a weight
@@ -402,7 +419,9 @@ def feedback_path(
     """
     inner = unwrap(net)
     names = exact_names(inner, exact)
-    with path_through(inner, taught_weights(inner, exact), feedback, names, on_call) as path:
+    with path_through(
+        inner, taught_weights(inner, exact), feedback, names, on_call, attention=attention
+    ) as path:
         yield path
 
 
@@ -413,6 +432,7 @@ def path_through(
     exact: Collection[str] = (),
     on_call: OnCall | None = None,
     offsets: Collection[str] = (),
+    attention: Attention = "exact",
 ) -> FeedbackPath:
     """A feedback path for the weights of a net without wrappers that were found before; see `feedback_path`."""
     watched = {**weights, **embedding_weights(net, exact)}
@@ -422,6 +442,7 @@ def path_through(
         names={weight: name for name, weight in watched.items()},
         on_call=on_call,
         offsets=[weight for name, weight in watched.items() if name in offsets],
+        attention=attention,
     )
 
 

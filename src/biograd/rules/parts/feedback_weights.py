@@ -8,6 +8,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
+from biograd.credit.feedback import patterns
 from biograd.layers.weight_layout import layout_of
 from biograd.rules.parts.random_stream import RandomStream
 from biograd.settings import Meaning
@@ -16,6 +17,13 @@ Distribution = Annotated[Literal["uniform", "normal"], Meaning("what random weig
 ExactNames = Annotated[
     tuple[str, ...],
     Meaning("names of parameters, buffers or modules that keep their exact derivative, or patterns: ``h.*``"),
+]
+Attention = Annotated[
+    patterns.Attention,
+    Meaning(
+        "what errors pass in attention: queries, keys and values exactly, or with ``pattern`` values alone, so that "
+        "queries and keys learn nothing from the output"
+    ),
 ]
 Seed = Annotated[int, Ge(0), Meaning("of all that is drawn")]
 
