@@ -40,7 +40,7 @@ _NATURAL_INPUTS = {
     "mnist": ((1, 28, 28), 10),
     "cifar10": ((3, 32, 32), 10),
     "imagenet": ((3, 224, 224), 1000),
-    "text": ((64,), 64),
+    "unicode-names": ((64,), 39),
 }
 _MADE_FOR = {
     "convnet": "cifar10",
@@ -49,7 +49,7 @@ _MADE_FOR = {
     "resnet56": "cifar10",
     "resnet18": "imagenet",
     "vit": "cifar10",
-    "gpt": "text",
+    "gpt": "unicode-names",
 }
 
 

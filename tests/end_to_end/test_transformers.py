@@ -1,0 +1,33 @@
+"""Transformers from the command line: images as patches under seven rules in one command, and a text of one's own."""
+
+import pytest
+
+from biograd.records import find_runs, summarize
+
+SMALL = (
+    "--net.depth 1 --net.width 8 --net.heads 2 --epochs 1 --seeds 1 --batch-size 700 --diagnostics-every 1"
+)
+CUTS = "embed,layers.*,head"
+
+
+@pytest.mark.usefixtures("blank_figures")
+def test_one_command_compares_rules_on_a_vision_transformer(biograd, folder):
+    ended = biograd(
+        f"compare --net vit --data digits --rules bp,fa,usf,kp,wm,dfa,shallow,frozen {SMALL} --rule.dfa.blocks {CUTS} "
+        f"--rule.shallow.blocks {CUTS} --out c --json"
+    )
+    assert ended.code == 0
+    assert [row["status"] for row in ended.row["rows"]] == ["done"] * 8
+    grown = {cell.rule: list(cell.growth) for cell in summarize(find_runs("c"))}
+    assert set(map(tuple, grown.values())) == {("embed", "layers.0", "head")}
+
+
+def test_a_text_is_learned_character_by_character(biograd, folder):
+    (folder / "rhyme.txt").write_text("a rose is a rose is a rose " * 90)
+    ended = biograd(
+        "train --net gpt --data text:rhyme.txt --rule fa --data.length 8 --net.depth 1 --net.width 16 --epochs 4 "
+        "--batch-size 16 --lr 1e-2 --json"
+    )
+    assert (ended.code, ended.row["status"]) == (0, "done")
+    assert 0 < ended.row["test_bits_per_token"] < 2.2  # letters one by one have 2.7
+    assert ended.row["test_accuracy"] is None
