@@ -1,6 +1,10 @@
 """Data-parallel and compile wrappers, which stand around the net that a rule was made for."""
 
-from torch import nn
+from collections.abc import Iterable
+
+from torch import Tensor, nn
+
+from biograd.errors import UnsupportedNet
 
 
 def unwrap(net: nn.Module) -> nn.Module:
@@ -18,6 +22,23 @@ def data_parallel(net: nn.Module) -> nn.parallel.DistributedDataParallel | None:
             return inner
         inner = _inside(inner)
     return None
+
+
+def refuse_sharded(parameters: Iterable[Tensor]) -> None:
+    """Refuse parameters that are split over processes: while the net runs other tensors stand in their place.
+
+    Raises:
+        UnsupportedNet: there is one.
+    """
+    for parameter in parameters:
+        if type(parameter) is not nn.Parameter and type(parameter).__module__.startswith(
+            "torch.distributed."
+        ):
+            raise UnsupportedNet(
+                f"the net's parameters are split over processes ({type(parameter).__name__}s, as FSDP2's fully_shard "
+                "makes them), and the rule would not see those that stand in their place while the net runs: use "
+                "biograd.training.GradientSum, DistributedDataParallel under feedback rules, or the rule bp"
+            )
 
 
 def _inside(net: nn.Module) -> nn.Module | None:

@@ -17,7 +17,7 @@ from biograd.credit.loss_roots import loss_roots
 from biograd.credit.operations import Following, Signed, signed
 from biograd.credit.structures import as_leaves, detached, gradients_at, map_tensors
 from biograd.credit.weighting import Weight
-from biograd.credit.wrappers import is_compile_wrapper, unwrap
+from biograd.credit.wrappers import is_compile_wrapper, refuse_sharded, unwrap
 from biograd.errors import UnsupportedNet
 from biograd.rules.base import Credit, Family, Loss, Rule
 
@@ -50,6 +50,7 @@ class FeedbackRule(Rule):
 
     def __init__(self, net: nn.Module, *, exact: Sequence[str] = (), attention: Attention = "exact") -> None:
         super().__init__()
+        refuse_sharded(net.parameters())
         self._attention: Attention = attention
         self._exact = exact_names(unwrap(net), exact)
         self._has_looked, self._offsets = False, frozenset[str]()
@@ -144,6 +145,7 @@ class FeedbackRule(Rule):
             UnsupportedNet: they are not those the rule was made for.
         """
         weights = dict(unwrap(net).named_parameters())
+        refuse_sharded(weights.values())
         for name, shape in self._shapes.items():
             got = tuple(weights[name].shape) if name in weights else "no such parameter"
             if got != shape:

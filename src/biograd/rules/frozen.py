@@ -9,7 +9,7 @@ from biograd.credit.hidden_matrices import dropped, hidden_matrices, still
 from biograd.credit.loss_roots import loss_roots
 from biograd.credit.structures import as_leaves, called, detached, gradients_at, map_tensors
 from biograd.credit.weighting import Weight
-from biograd.credit.wrappers import data_parallel, unwrap
+from biograd.credit.wrappers import data_parallel, refuse_sharded, unwrap
 from biograd.errors import UnsupportedNet
 from biograd.rules.base import Credit, ErrorWeights, Family, Loss, Rule
 
@@ -33,6 +33,7 @@ class Frozen(Rule):
 
     def __init__(self, net: nn.Module, sample: Tensor | None = None) -> None:
         super().__init__()
+        refuse_sharded(net.parameters())
         self._hidden: set[str] | None = None
 
     def assign_credit(
@@ -64,9 +65,10 @@ class Frozen(Rule):
 
     def _matrices(self, net: nn.Module, x: Any) -> list[nn.Parameter]:
         """The hidden matrices of the net of this call; the first one looks which these are."""
+        found = dict(unwrap(net).named_parameters())
+        refuse_sharded(found.values())
         if self._hidden is None:
             self._hidden = hidden_matrices(net, x)
-        found = dict(unwrap(net).named_parameters())
         missing = sorted(self._hidden - found.keys())
         if missing:
             raise UnsupportedNet(

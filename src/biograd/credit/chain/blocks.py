@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from biograd.credit.kinds import Place, nearest_kind
 from biograd.credit.structures import require_tensor_from
-from biograd.credit.wrappers import unwrap
+from biograd.credit.wrappers import refuse_sharded, unwrap
 from biograd.errors import UnsupportedNet
 
 
@@ -108,6 +108,7 @@ def blocks(net: nn.Module) -> list[Block]:
     refuse_data_parallel(net)
     net = unwrap(net)
     if not is_chain(net):
+        refuse_sharded(net.parameters())
         hooked = " with a hook: take it off, or put it on a layer" if is_plain_sequential(net) else ""
         raise UnsupportedNet(
             f"the net must be a chain (an nn.Sequential without hooks of its own) for a rule that teaches block by "
@@ -117,6 +118,7 @@ def blocks(net: nn.Module) -> list[Block]:
     if not found:
         raise UnsupportedNet("the chain has no layer with weights")
     for block in found:
+        refuse_sharded(block.parameters())
         if any(isinstance(parameter, nn.UninitializedParameter) for parameter in block.parameters()):
             raise UnsupportedNet(
                 f"{block.name!r} has no shape yet: pass one batch through the net before making the rule"

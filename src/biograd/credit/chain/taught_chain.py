@@ -12,7 +12,7 @@ from biograd.credit.chain.cut_plan import layers_inside, look
 from biograd.credit.chain.cut_points import named_modules
 from biograd.credit.chain.insides import learns, refuse_hidden_backpropagation, refuse_repeated_use
 from biograd.credit.chain.named_chain import NamedChain
-from biograd.credit.wrappers import unwrap
+from biograd.credit.wrappers import refuse_sharded, unwrap
 from biograd.errors import UnsupportedNet, UserMistake
 
 Reading = Literal["in sequence", "freely", "layer by layer"]
@@ -107,6 +107,7 @@ class TaughtCuts:
 
     def __init__(self, net: nn.Module, names: Sequence[str], sample: Tensor | None, reading: Reading) -> None:
         net = _without_wrappers(net)
+        refuse_sharded(net.parameters())
         if not isinstance(sample, Tensor):
             raise UserMistake(
                 "named cut points are found by running the net on one input: give it, create(…, sample=x[:1])"
@@ -126,7 +127,9 @@ class TaughtCuts:
         """The blocks of a net; see `TaughtChain.of`."""
         _refuse_no_examples(x)
         net = _without_wrappers(net)
-        here = {name: tuple(parameter.shape) for name, parameter in net.named_parameters()}
+        parameters = dict(net.named_parameters())
+        refuse_sharded(parameters.values())
+        here = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
         modules = dict(net.named_modules())
         for cut in self._cuts:
             gone = [n for n in (cut.name, cut.opening, *cut.layers) if n not in modules]
