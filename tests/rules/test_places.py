@@ -234,7 +234,7 @@ def test_at_low_rank_a_large_vocabulary_takes_few_numbers():
     rule.assign_credit(net, x, y, cross_entropy)
 
 
-@pytest.mark.parametrize("name", CHAIN_RULES)
+@pytest.mark.parametrize("name", [*CHAIN_RULES, "dtp"])
 def test_a_net_that_gives_one_number_an_example_is_taught_as_one_that_gives_a_vector_of_one(name):
     torch.manual_seed(0)
     column = nn.Sequential(nn.Linear(IN, WIDE), nn.Tanh(), nn.Linear(WIDE, 1)).double()
@@ -260,6 +260,44 @@ def test_a_number_a_token_without_an_axis_of_its_own_is_no_class(name):
 def test_a_label_an_example_is_none_of_the_tokens_where_each_has_one_number():
     with pytest.raises(biograd.UserMistake, match="in the shape of the output"):
         aimed_at(torch.tensor([2, 0]), torch.zeros(2, 3), classes="absent")
+
+
+def test_decoders_need_an_axis_for_what_they_read():
+    net = nn.Sequential(nn.Linear(IN, WIDE), nn.Tanh(), nn.Linear(WIDE, 1), nn.Flatten(0))
+    with pytest.raises(biograd.UnsupportedNet, match=r"one number an example.*drop it in the loss"):
+        biograd.rules.create("drl", net)
+
+
+@pytest.mark.parametrize("length", [T, K])
+def test_sdtp_aims_each_token_at_its_own_label_and_sums_the_losses_of_hidden_layers_over_tokens(length):
+    net, (x, y) = token_wise(), tokens(length)
+    rule, other = biograd.rules.create("sdtp", net, sample=x[:1]), biograd.rules.create("sdtp", net)
+    got = gradients(rule, Task(net, x, y), cross_entropy)
+    alone = gradients(other, Task(net, x.flatten(0, 1), y.flatten()))
+    assert_same(got, {k: g if k.startswith("5") else length * g for k, g in alone.items()}, 1e-12)
+    decoded = {name: length * p.grad for name, p in other.named_parameters()}
+    assert_same({name: p.grad for name, p in rule.named_parameters()}, decoded, 1e-12)
+
+
+@pytest.mark.parametrize("schedule", ["parallel", "alternating"])
+@pytest.mark.parametrize("name", ["dtp", "sdtp", "ao-sdtp", "drl", "l-drl"])
+def test_images_of_another_size_are_refused_where_decoders_were_made_for_one(name, schedule):
+    """In an epoch that teaches decoders alone too."""
+    torch.manual_seed(0)
+    head = [nn.Conv2d(2, 2, 1), nn.Tanh(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(8, K)]
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Tanh(), *head)
+    rule = biograd.rules.create(name, net, sample=torch.zeros(1, 1, 6, 6), schedule=schedule)
+    rule.begin_epoch(0)
+    x, y = torch.randn(2, 1, 8, 8), torch.tensor([0, 1])
+    refused(rule, net, x, y, F.cross_entropy, r"gives back \(2, 4, 4\) where its block was given \(2, 6, 6\)")
+    with pytest.raises(biograd.UnsupportedNet, match="gives back"):
+        rule.reconstruction_losses(net, x)
+
+
+def test_auxiliary_outputs_are_refused_beside_tokens():
+    net, (x, y) = token_wise(), tokens()
+    rule = biograd.rules.create("ao-sdtp", net)
+    refused(rule, net, x, y, cross_entropy, r"gives \(7, 12\) for an example.*use the rule sdtp")
 
 
 def test_labels_of_tokens_that_the_loss_ignores_teach_nothing():

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from biograd.credit.chain.ledger import Root
 from biograd.credit.chain.lesson import Lesson
 from biograd.credit.fused import fused_linear, fused_tanh
+from biograd.errors import UnsupportedNet
 from biograd.rules.base import ErrorWeights, Family
 from biograd.rules.block_rule import BlockRule
 from biograd.rules.examples import CHAINS, Examples
@@ -98,6 +99,11 @@ class AuxiliaryOutputSDTP(BlockRule):
 
     def auxiliary_outputs(self, h: Tensor) -> Tensor:
         """The auxiliary outputs, ``(batch, auxiliary)``, of the last hidden block's output h, ``(batch, …)``."""
+        if h[0].numel() != self.A.shape[1]:
+            raise UnsupportedNet(
+                f"the last hidden block gives {tuple(h.shape[1:])} for an example, and auxiliary outputs were made for "
+                f"{self.A.shape[1]} numbers: make the rule with a sample of this size; for tokens use the rule sdtp"
+            )
         # z = φ(A h_{L−1})
         z = fused_linear(h.flatten(1), self.A)
         return z if self._is_linear else fused_tanh(z)

@@ -104,7 +104,7 @@ class DifferenceReconstruction(BlockRule):
         # h_L + σε, where λ > 0
         pulled = [h + e for e in normal_like([h], self._noise, generator)] if self._regularization else []
         for below, epsilon, decoder in zip(hidden[::-1], noise[::-1], reversed(self.decoders), strict=True):
-            together, (clean, recovered, *kept) = decoded(decoder, [h, moved.pop(), *pulled])
+            together, (clean, recovered, *kept) = decoded(decoder, [h, moved.pop(), *pulled], below)
             # ‖ḡ_l(f̄_l(h_l + σε)) − (h_l + σε)‖² + λ ‖ḡ_l(h_L + σε) − h_l‖², over σ², with
             # ḡ_l(t) = h_l + g(t) − g(h) at the decoder that leads to h_l
             yield Root(together, self._derivative(clean, recovered - epsilon, kept))

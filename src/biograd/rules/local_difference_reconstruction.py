@@ -116,7 +116,7 @@ class LocalDifferenceReconstruction(BlockRule):
         for place, G in enumerate(self.decoders):
             y, noisy = outputs[place + 1], copies[place + 1] + etas[place]
             # −2 ⟨ε, G(F(x + ε)) − G(F(x))⟩ + ‖G(y + η) − G(y)‖²
-            together, (clean, _, noisy) = decoded(G, [y, moved[place], noisy])
+            together, (clean, _, noisy) = decoded(G, [y, moved[place], noisy], outputs[place])
             yield Root(together, self._derivative(clean, noisy, epsilons[place]))
 
     def _noises(self, copies: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:

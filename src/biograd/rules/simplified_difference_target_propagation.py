@@ -16,12 +16,12 @@ from biograd.rules.parts.decoders import (
     InverseLoss,
     Noise,
     Reconstruction,
-    class_probabilities,
     decoder_places,
 )
 from biograd.rules.parts.epoch import Schedule, turns
 from biograd.rules.parts.feedback_weights import Seed
 from biograd.rules.parts.first_target import ClassTargets
+from biograd.rules.parts.places import ClassAxis, class_axis
 from biograd.rules.parts.random_stream import RandomStream
 from biograd.settings import checked_settings
 
@@ -61,21 +61,21 @@ class SimplifiedDifferenceTargetPropagation(BlockRule):
         noise: Noise = 0.214,
         inverse_loss: InverseLoss = "de-noising",
         schedule: Schedule = "parallel",
+        classes: ClassAxis = None,
         inside: Inside = None,
         blocks: CutPoints = (),
         seed: Seed = 0,
     ) -> None:
         super().__init__(net, sample, inside=inside, blocks=blocks, turns=turns(schedule))
-        stream = RandomStream(seed)
-        self.decoders = Decoders.drawn(decoder_places(self.chain(net), sample), decoder, stream)
+        places, stream = decoder_places(self.chain(net), sample), RandomStream(seed)
+        self.decoders = Decoders.drawn(places, decoder, stream)
         self._reconstruction = Reconstruction(noise, inverse_loss, stream)
-        self._labels = ClassTargets()
+        self._labels = ClassTargets(class_axis(places[-1].block, places[-1].shapes[-1], classes))
 
     def teaching_signals(self, lesson: Lesson) -> list[Tensor]:
         r""":math:`2 (h_l - \hat h_l) / B` for every hidden block, the derivative of its local loss."""
         # h_L = p, the softmax probabilities; ĥ_L = t, the label as a distribution
-        output = lesson.outputs[-1].detach()
-        p, t = output.softmax(1), self._labels.of(lesson)
+        p, t = self._labels.beside_probabilities(lesson)
         # ĥ_{l−1} = h_{l−1} − g_l(h_l) + g_l(ĥ_l), at the last block too
         return self.decoders.send_down(lesson, p, t)
 
@@ -86,8 +86,8 @@ class SimplifiedDifferenceTargetPropagation(BlockRule):
         """
         if not self.turns.hidden:  # `teaching_signals` has not seen the labels
             self._labels.look(lesson)
-        return self._reconstruction.lessons(self.decoders, lesson, class_probabilities)
+        return self._reconstruction.lessons(self.decoders, lesson, self._labels.probabilities)
 
     def reconstruction_losses(self, net: nn.Module, x: Tensor) -> dict[str, float]:
         """See `biograd.Rule.reconstruction_losses`."""
-        return self.decoders.reconstruction_losses(self.chain(net), x, class_probabilities)
+        return self.decoders.reconstruction_losses(self.chain(net), x, self._labels.probabilities)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from biograd.credit.chain.blocks import Block
 from biograd.credit.chain.named_chain import NamedChain
 from biograd.credit.chain.shapes import output_shapes
-from biograd.errors import UserMistake
+from biograd.errors import UnsupportedNet, UserMistake
 from biograd.registry import Registry
 from biograd.user_files import lines_of
 
@@ -111,11 +111,38 @@ def make_decoders(places: Sequence[Site], decoder: str | Decoder, seed: int) -> 
         return nn.ModuleList(_made(name, make, site) for site in places)
 
 
-def decoded(decoder: nn.Module, given: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-    """What a decoder makes of several batches: joined, with its graph, and each batch's part without."""
+def decoded(decoder: nn.Module, given: Sequence[Tensor], wanted: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """What a decoder makes of several batches: joined, with its graph, and each batch's part without.
+
+    Args:
+        decoder: of a block.
+        given: outputs of the block, ``(batch, …)``.
+        wanted: an input of the block, ``(batch, …)``.
+
+    Raises:
+        UnsupportedNet: the decoder gives another shape.
+    """
     with torch.enable_grad():
         together = decoder(torch.cat([*given]))
+    require_fit(together, wanted)
     return together, list(together.detach().split([len(batch) for batch in given]))
+
+
+def require_fit(back: Tensor, wanted: Tensor) -> None:
+    """Refuse what a decoder gives for inputs of another size than the rule was made for.
+
+    Args:
+        back: what it gives, ``(batch, …)``.
+        wanted: what it is to give back, ``(batch, …)``.
+
+    Raises:
+        UnsupportedNet: their examples differ in shape.
+    """
+    if back.shape[1:] != wanted.shape[1:]:
+        raise UnsupportedNet(
+            f"a decoder gives back {tuple(back.shape[1:])} where its block was given {tuple(wanted.shape[1:])}: it was "
+            "made for inputs of the sample's size; make the rule with a sample of this size"
+        )
 
 
 def _name(decoder: Decoder) -> str:
@@ -123,6 +150,11 @@ def _name(decoder: Decoder) -> str:
 
 
 def _made(name: str, make: Decoder, site: Site) -> nn.Module:
+    if not site.shapes[-1]:
+        raise UnsupportedNet(
+            f"block {site.block.name!r} gives one number an example, (batch,), and a decoder reads (batch, 1): leave "
+            "out what drops the last axis, and drop it in the loss"
+        )
     try:
         module = make(site)
     except TypeError as error:

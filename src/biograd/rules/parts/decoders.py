@@ -10,7 +10,7 @@ import torch
 from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
-from biograd.credit.back.decoders import Site, make_decoders, sites
+from biograd.credit.back.decoders import Site, make_decoders, require_fit, sites
 from biograd.credit.chain.blocks import Block, layers_of
 from biograd.credit.chain.ledger import Root
 from biograd.credit.chain.lesson import Lesson
@@ -73,7 +73,7 @@ class Decoders(nn.ModuleList):
             h: what the last block's decoder reads, :math:`h_L`, ``(batch, …)``.
             target: what it reads in its place for the target, :math:`\hat h_L`.
         """
-        return self.send_difference_down(lesson, _difference(self[-1], h, target))
+        return self.send_difference_down(lesson, _difference(self[-1], h, target, lesson.hidden[-1]))
 
     def send_difference_down(self, lesson: Lesson, first: Tensor) -> list[Tensor]:
         r"""As `send_down`, where ``first``, :math:`h_{L-1} - \hat h_{L-1}` of the last hidden block, is given."""
@@ -81,7 +81,7 @@ class Decoders(nn.ModuleList):
         for index in reversed(range(1, len(lesson.hidden))):
             h = lesson.outputs[index].detach()
             # h_{l−1} − ĥ_{l−1} = g_l(h_l) − g_l(ĥ_l)
-            found.append(_difference(self[index - 1], h, h - found[-1]))
+            found.append(_difference(self[index - 1], h, h - found[-1], lesson.hidden[index - 1]))
         # 2 (h_l − ĥ_l) / B
         return [difference.mul_(2 / len(lesson.x)) for difference in found[::-1]]
 
@@ -95,6 +95,7 @@ class Decoders(nn.ModuleList):
             for index, decoder in enumerate(self, start=1):
                 h, z = outputs[index - 1], outputs[index]
                 back = decoder(read(z, h) if read and index == len(chain) - 1 else z)
+                require_fit(back, h)
                 losses[chain[index].name] = relative_error(h, back)
         return losses
 
@@ -129,6 +130,7 @@ class Reconstruction(nn.Module):
         with torch.enable_grad():
             recovered = [g(z) for g, z in zip(decoders, given, strict=True)]  # g(f(h̃))
         for back, t in zip(recovered, wanted, strict=True):
+            require_fit(back, t)
             yield Root(back, (back.detach() - t).mul_(2 / len(lesson.x)))  # 2 (g(f(h̃)) − t) / B
 
     def noisy(self, inputs: Sequence[Tensor]) -> list[Tensor]:
@@ -159,19 +161,16 @@ class Reconstruction(nn.Module):
         return [*outputs[:-1], read(outputs[-1], inputs[-1])]
 
 
-def _difference(decoder: nn.Module, h: Tensor, target: Tensor) -> Tensor:
-    r""":math:`g(h) - g(\hat h)`: how far the block below is from its target."""
+def _difference(decoder: nn.Module, h: Tensor, target: Tensor, below: Tensor) -> Tensor:
+    r""":math:`g(h) - g(\hat h)`: how far the block below, which gave ``below``, is from its target."""
     # joined maps would be copied into another layout; joined vectors need one call in place of two
     if h.dim() > 2:
-        return decoder(h) - decoder(target)
-    both = decoder(torch.cat([h, target]))
-    return both[: len(h)] - both[len(h) :]
-
-
-def class_probabilities(output: Tensor, h: Tensor) -> Tensor:
-    """A `Read`: the softmax of the net's output."""
-    del h
-    return output.softmax(1)
+        back, aim = decoder(h), decoder(target)
+    else:
+        both = decoder(torch.cat([h, target]))
+        back, aim = both[: len(h)], both[len(h) :]
+    require_fit(back, below)
+    return back - aim
 
 
 def decoder_places(chain: list[Block], sample: Tensor | None, auxiliary: int = 0) -> list[Site]:
@@ -187,9 +186,9 @@ def decoder_places(chain: list[Block], sample: Tensor | None, auxiliary: int = 0
     """
     require_hidden_block(chain)
     *rest, last = sites(chain, sample)
-    if auxiliary and len(last.given) > 1:
+    if auxiliary and len(last.shapes[-1]) != 1:
         raise UnsupportedNet(
-            f"the net gives {tuple(last.given)} for an example, and auxiliary outputs go beside a plain vector of "
+            f"the net gives {tuple(last.shapes[-1])} for an example, and auxiliary outputs go beside a plain vector of "
             "classes: end the net in pooling or nn.Flatten, or use the rule sdtp"
         )
     return [*rest, replace(last, auxiliary=auxiliary)]

@@ -7,6 +7,7 @@ from annotated_types import Gt
 from torch import Tensor
 
 from biograd.credit.chain.lesson import Lesson
+from biograd.credit.chain.places import Axis
 from biograd.credit.loss_terms import (
     PLAIN,
     Terms,
@@ -56,21 +57,40 @@ class ClassTargets:
 
     The values of the first batch are checked, which waits for the device.
 
+    Args:
+        classes: which axis of an example holds them, ``first`` in ``(batch, classes, …)``.
+
     Raises:
         UserMistake: at a batch whose targets are no classes, or a weighted loss that the rule cannot honour.
     """
 
-    def __init__(self) -> None:
-        self._has_looked = False
+    def __init__(self, classes: Axis = "first") -> None:
+        self._axis, self._has_looked = classes, False
+
+    def beside_probabilities(self, lesson: Lesson) -> tuple[Tensor, Tensor]:
+        """The softmax p of the output, and the targets, as `of` gives them."""
+        return self.probabilities(lesson.outputs[-1].detach()), self.of(lesson)
 
     def of(self, lesson: Lesson) -> Tensor:
         """The targets as distributions, in the shape and dtype of the output; p itself where a label is ignored."""
         output, y, terms = lesson.outputs[-1].detach(), lesson.y, terms_of(lesson.loss_fn)
         require_honoured(y, lesson.loss_fn)
+        if self._axis == "first" or output.dim() < 3:
+            return self._beside(y, output, terms)
+        y = y.movedim(-1, 1) if y.shape == output.shape else y
+        return self._beside(y, output.movedim(-1, 1), terms).movedim(1, -1)
+
+    def _beside(self, y: Tensor, output: Tensor, terms: Terms) -> Tensor:
+        """The targets of an output ``(batch, classes, …)``."""
         t = class_distributions(y, output, terms, check=not self._has_looked)
         self._has_looked = True
         ignored = is_ignored(y, terms) if are_indices(y, len(output)) else None
         return t if ignored is None else torch.where(ignored.unsqueeze(1), output.softmax(1), t)
+
+    def probabilities(self, output: Tensor, h: Tensor | None = None) -> Tensor:
+        """The softmax of an output over its classes; a `biograd.rules.parts.decoders.Read`."""
+        del h
+        return output.softmax(1 if self._axis == "first" else -1)
 
     def look(self, lesson: Lesson) -> None:
         """Refuse targets that are no classes also where a batch has no use for them."""

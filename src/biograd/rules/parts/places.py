@@ -35,6 +35,13 @@ Classes = Annotated[
         "has one number and no axis for it; unless given, as the last layer has it"
     ),
 ]
+ClassAxis = Annotated[
+    Literal["first", "last"] | None,
+    Meaning(
+        "which axis of an example's output holds its classes: ``first`` in (classes, tokens), ``last`` in (tokens, "
+        "classes); unless given, as the last layer has it"
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -76,3 +83,14 @@ class Layout:
             )
         axes = self.features * len(hidden) if len(self.features) == 1 else self.features
         return [replace(laid, axis=axis) for laid, axis in zip(hidden, axes, strict=True)] if axes else hidden
+
+
+def class_axis(last: Block, shape: torch.Size, stated: ClassAxis) -> Axis:
+    """Which axis of an example's output holds its classes: as stated, as the last block has it, or else the first.
+
+    Args:
+        last: the last block.
+        shape: of what it gives for an example.
+        stated: what the user says.
+    """
+    return stated or axis_of(last, shape) or "first"
