@@ -57,8 +57,15 @@ def test_a_cell_that_was_exact_inside_blocks_says_so_also_where_it_is_the_only_o
     cuts = {"blocks": ["embed", "layers.*", "head"]}
     (cell,) = summarize([run(0, 0.9, rule="dfa", settings=cuts)])
     assert brief_name_of(cell) == "dfa (blocks=embed layers.* head)"
-    (cell,) = summarize([run(0, 0.9, rule="dfa", settings={"inside": None, "blocks": [], "scale": 2.0})])
+    (cell,) = summarize(
+        [run(0, 0.9, rule="dfa", settings={"inside": None, "blocks": [], "error": "before", "scale": 2.0})]
+    )
     assert cell.label == ""
+
+
+def test_a_cell_whose_errors_passed_the_last_weights_says_so_also_where_it_is_the_only_one():
+    (cell,) = summarize([run(0, 0.9, rule="dfa", settings={"error": "after"})])
+    assert brief_name_of(cell) == "dfa (error=after)"
 
 
 def test_one_seed_has_no_spread():

@@ -10,6 +10,7 @@ from torch import nn
 
 import biograd
 from biograd.credit.chain.blocks import Block
+from biograd.credit.chain.cut_points import named_modules
 from biograd.credit.chain.places import axis_of
 from biograd.layers import LocallyConnectedTranspose2d
 from biograd.rules.direct_random_target_projection import aimed_at
@@ -428,3 +429,63 @@ AXES = {
 def test_where_features_are_is_read_from_layers_and_never_from_equal_sizes(name):
     layers, shape, expected = AXES[name]
     assert axis_of(Block("0", tuple(layers), layers[0]), torch.Size(shape)) == expected
+
+
+class Encoder(nn.Module):
+    """A transformer in a forward of its own: ``(batch, tokens, 6)`` to ``(batch, tokens, 4)``, or pooled."""
+
+    def __init__(self, *, is_pooled=False):
+        super().__init__()
+        self.embed, self.is_pooled = nn.Linear(IN, 8), is_pooled
+        settings = {"dropout": 0.0, "batch_first": True, "norm_first": True}
+        self.layers = nn.ModuleList(nn.TransformerEncoderLayer(8, 2, 16, **settings) for _ in range(2))
+        self.head = nn.Linear(8, K)
+
+    def forward(self, x):
+        x = self.embed(x)
+        for layer in self.layers:
+            x = layer(x)
+        return self.head(x.mean(1) if self.is_pooled else x)
+
+
+class Tap(torch.autograd.Function):
+    """In the forward pass nothing; backward, a signal in place of the gradient."""
+
+    @staticmethod
+    def forward(ctx, h, signal):
+        ctx.save_for_backward(signal)
+        return h.view_as(h)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return ctx.saved_tensors[0].expand_as(gradient), None
+
+
+LEVELS = {
+    "layers": ["embed", "layers.*", "head"],
+    "matrices": ["embed", "layers.*.self_attn", "layers.*.linear1", "layers.*.linear2", "head"],
+}
+
+
+@pytest.mark.parametrize("is_pooled", [False, True])
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_transformer_is_told_at_named_modules_by_taps_of_each_tokens_own_error(level, is_pooled):
+    """As Launay et al. have it: B e in place of the gradient at each tap, exact derivatives between them."""
+    torch.manual_seed(0)
+    net, (x, y), cuts = Encoder(is_pooled=is_pooled).double(), tokens(), LEVELS[level]
+    y, loss_fn = (y[:, 0], F.cross_entropy) if is_pooled else (y, cross_entropy)
+    rule = biograd.DirectFeedbackAlignment(net, x[:1, :5], blocks=cuts)
+    got = gradients(rule, Task(net, x, y), loss_fn)
+    e = (net(x).softmax(-1) - F.one_hot(y, K)) / y.numel()
+    e = e[:, None] / math.sqrt(T) if is_pooled else e
+    for module, projection in zip(named_modules(net, cuts[:-1]).values(), rule.direct.blocks, strict=True):
+        module.register_forward_hook(_tap(e @ projection.B.T))
+    assert_same(got, gradients(biograd.Backpropagation(net), Task(net, x, y), loss_fn), tolerance=1e-12)
+
+
+def _tap(signal):
+    def tap(module, args, output):
+        h, *others = output if isinstance(output, tuple) else (output,)
+        return (Tap.apply(h, signal), *others) if others else Tap.apply(h, signal)
+
+    return tap

@@ -17,8 +17,9 @@ NOT_PART_OF_A_CELL = ("seed", "label", "data_dir", "track", "checkpoint_every", 
 compared before."""
 
 
-ALWAYS_SAID = ("rule.inside", "rule.blocks")
-"""Settings that change what a rule is: a cell that has one says so, also where it is the only one of its rule."""
+ALWAYS_SAID = {"rule.inside": None, "rule.blocks": [], "rule.error": "before"}
+"""Settings that change what a rule is, each with its usual value: a cell that has another one says so, also where it is
+the only one of its rule."""
 
 BEFORE_THEY_WERE_RECORDED = {
     "feedback_optimizer": "shared",
@@ -200,7 +201,7 @@ def _cells(runs: list[Run]) -> list[Cell]:
         name
         for name in names
         if len({_spell(config, name) for config in first.values()}) > 1
-        or (name in ALWAYS_SAID and any(config.get(name) for config in first.values()))
+        or any(_is_unusual(name, config.get(name)) for config in first.values())
     ]
     in_order = sorted(
         zip(first.values(), by_config.values(), strict=True),
@@ -216,6 +217,10 @@ def _cells(runs: list[Run]) -> list[Cell]:
         )
         for config, members in in_order
     ]
+
+
+def _is_unusual(name: str, value: Any) -> bool:
+    return name in ALWAYS_SAID and value not in (None, ALWAYS_SAID[name])
 
 
 def _all_compared(runs: list[Run]) -> list[dict[str, Any]]:

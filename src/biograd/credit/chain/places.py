@@ -94,13 +94,14 @@ def axis_of(block: Block, shape: torch.Size) -> Axis | None:
 
     It is where the layer that opens the block has them: the last axis of a linear layer or an embedding, the first one
     of a convolution. What follows may move it: layers of a make of their own are shown two inputs of unlike sizes. In
-    a block with a forward of its own it is where all weight layers inside have theirs, if the output has as many axes.
+    a block with a forward of its own, or between cut points, it is where all weight layers inside have theirs, if the
+    output has as many axes.
 
     Args:
         block: which.
         shape: of what it gives for an example.
     """
-    if features_axis(block.opening) is None:
+    if block.stretch is not None or features_axis(block.opening) is None:
         return _axis_inside(block, shape)
     if all(_keeps_axes(layer) for layer in block.following):
         return _named(block.opening)
@@ -109,9 +110,8 @@ def axis_of(block: Block, shape: torch.Size) -> Axis | None:
 
 def axis_of_input(block: Block) -> Axis | None:
     """Where the first block of a chain takes its features; None where its layers do not say, or may move them."""
-    if features_axis(block.opening) is None or not all(is_unit_by_unit(layer) for layer in block.leading):
-        return None
-    return _named(block.opening)
+    is_known = block.stretch is None and features_axis(block.opening) is not None
+    return _named(block.opening) if is_known and all(map(is_unit_by_unit, block.leading)) else None
 
 
 def _named(layer: nn.Module) -> Axis:
