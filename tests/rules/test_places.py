@@ -295,6 +295,13 @@ def test_images_of_another_size_are_refused_where_decoders_were_made_for_one(nam
         rule.reconstruction_losses(net, x)
 
 
+@pytest.mark.parametrize("name", ["dtp", "sdtp", "drl", "l-drl"])
+def test_other_lengths_are_refused_where_a_decoder_takes_all_tokens_at_once(name):
+    net, (x, y) = Encoder(), tokens()
+    rule = biograd.rules.create(name, net, sample=x[:1, :5].float(), blocks=LEVELS["layers"])
+    refused(rule, net, x.float(), y, cross_entropy, r"made for an output \(5, \d\) of its block.*\(7, \d\)")
+
+
 def test_auxiliary_outputs_are_refused_beside_tokens():
     net, (x, y) = token_wise(), tokens()
     rule = biograd.rules.create("ao-sdtp", net)
