@@ -94,3 +94,13 @@ def test_nothing_is_left_behind_and_measure_has_it():
     assert not any(layer._forward_pre_hooks for layer in net)
     assert all(p.grad is None for p in net.parameters())
     assert all(torch.equal(value, state[name]) for name, value in rule.state_dict().items())
+
+
+def test_of_a_layer_with_several_weights_the_error_below_it_stands_under_the_first():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 5), nn.GRUCell(5, 3)).double()
+    x, y = torch.randn(6, 4, dtype=torch.float64), torch.arange(6) % 3
+    rule = biograd.FeedbackAlignment(net)
+    assert list(error_cosines(net, rule, x, y, F.cross_entropy)) == ["1.weight_ih"]
+    rule.B["1.weight_ih"].copy_(net[1].weight_ih.detach())
+    assert error_cosines(net, rule, x, y, F.cross_entropy)["1.weight_ih"] == pytest.approx(1)

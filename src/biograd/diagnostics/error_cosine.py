@@ -36,9 +36,9 @@ def error_cosines(net: nn.Module, rule: Rule, x: Any, y: Any, loss_fn: Loss) -> 
         loss_fn: a differentiable scalar loss.
 
     Returns:
-        Name of the weight that the error came back through, to the mean over the examples that have an error in both,
-        in float64; nan where none has. The first layer's is left out: its error goes nowhere. Empty for rules without
-        feedback weights (`Rule.feedback_matrices`).
+        Name of the weight that the error came back through, of a layer with several its first, to the mean over the
+        examples that have an error in both, in float64; nan where none has. The first layer's is left out: its error
+        goes nowhere. Empty for rules without feedback weights (`Rule.feedback_matrices`).
     """
     net, rule, drawing = unwrap(net), copy.deepcopy(rule), copy.deepcopy(rule)
     if drawing.feedback_matrices is None:
@@ -62,11 +62,14 @@ def _errors(
 
 @contextmanager
 def _listening(net: nn.Module, names: list[str]) -> Iterator[dict[str, list[Tensor]]]:
-    """Fills a list a layer with the errors that arrive at its inputs."""
-    heard: dict[str, list[Tensor]] = {name: [] for name in names}
+    """Fills a list a layer, by the name of its first weight, with the errors that arrive at its inputs."""
+    first_of: dict[str, str] = {}
+    for name in names:
+        first_of.setdefault(name.rpartition(".")[0], name)
+    heard: dict[str, list[Tensor]] = {name: [] for name in first_of.values()}
     handles = [
-        net.get_submodule(name.rpartition(".")[0]).register_forward_pre_hook(_ear(errors))
-        for name, errors in heard.items()
+        net.get_submodule(layer).register_forward_pre_hook(_ear(heard[name]))
+        for layer, name in first_of.items()
     ]
     try:
         yield heard

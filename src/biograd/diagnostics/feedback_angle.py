@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from biograd.credit import unwrap
+from biograd.credit.feedback.computed_weights import computed_weights
 from biograd.credit.isolation import isolated
 from biograd.credit.structures import copied
 from biograd.diagnostics.angle import angle
@@ -36,7 +37,8 @@ def feedback_angles(net: nn.Module, rule: Rule, x: Any = None) -> dict[str, floa
         return {}
     matrices = rule.feedback_matrices(net)
     used = matrices if x is None else carrying_names(net, rule, x)
-    weights = dict(net.named_parameters())
+    computed = {name: weight.now() for name, weight in computed_weights(net).items() if name in used}
+    weights = {**dict(net.named_parameters()), **computed}
     return {name: angle(matrix, weights[name]) for name, matrix in matrices.items() if name in used}
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from biograd.credit.eager import eagerly
+from biograd.credit.feedback.computed_weights import computed_weights
 from biograd.credit.feedback.data_parallel import average_beside
 from biograd.credit.feedback.path import Feedback, FeedbackPath, OnCall, TaughtCall, path_through
 from biograd.credit.feedback.patterns import Attention
@@ -138,14 +139,17 @@ class FeedbackRule(Rule):
         """The first forward runs compiled parts as plain Python: compiled code hides its use of weights."""
         return nullcontext() if self._has_looked else eagerly()
 
-    def weights(self, net: nn.Module) -> dict[str, nn.Parameter]:
-        """The taught weights of the net of this call.
+    def weights(self, net: nn.Module) -> dict[str, Tensor]:
+        """The taught weights of the net of this call; one that the net computes, as it would compute it now.
 
         Raises:
             UnsupportedNet: they are not those the rule was made for.
         """
-        weights = dict(unwrap(net).named_parameters())
-        refuse_sharded(weights.values())
+        parameters = dict(unwrap(net).named_parameters())
+        refuse_sharded(parameters.values())
+        computed = computed_weights(unwrap(net))
+        taught = {name: computed[name].now() for name in self._shapes if name in computed}
+        weights = {**parameters, **taught}
         for name, shape in self._shapes.items():
             got = tuple(weights[name].shape) if name in weights else "no such parameter"
             if got != shape:
@@ -153,10 +157,10 @@ class FeedbackRule(Rule):
                     f"the rule was made for another net: {name!r} had shape {shape}, here it is {got}; "
                     "make the rule for the net it teaches"
                 )
-        if not weights.keys() <= self._known:  # its use could be exact, unseen
+        if not parameters.keys() <= self._known:  # its use could be exact, unseen
+            unknown = min(parameters.keys() - self._known)
             raise UnsupportedNet(
-                f"the rule was made for another net, without {min(weights.keys() - self._known)!r}; make the rule for "
-                "the net it teaches"
+                f"the rule was made for another net, without {unknown!r}; make the rule for the net it teaches"
             )
         return {name: weights[name] for name in self._shapes}
 

@@ -7,8 +7,10 @@ import torch
 from annotated_types import Gt
 from torch import Tensor, nn
 
+from biograd.credit.feedback.computed_weights import computed_weights
 from biograd.credit.operations import Following
-from biograd.errors import UserMistake
+from biograd.credit.wrappers import unwrap
+from biograd.errors import UserMistake, listed
 from biograd.rules.base import ErrorWeights
 from biograd.rules.feedback_rule import FeedbackRule
 from biograd.rules.parts.feedback_weights import (
@@ -79,6 +81,7 @@ class KolenPollack(FeedbackRule):
         super().__init__(net, exact=exact, attention=attention)
         start = draw_beside(self.weights(net), scale, distribution, RandomStream(seed))
         self.B = WeightTable(start, learned=True)
+        self._computed = [name for name in computed_weights(unwrap(net)) if name in start]
 
     def feedback(self, weights: Mapping[str, Tensor]) -> Mapping[str, Following]:
         """B as it is now, which every product with W teaches what it teaches W."""
@@ -99,7 +102,19 @@ class KolenPollack(FeedbackRule):
                 "loop of your own give the optimiser [*net.parameters(), *rule.parameters()]"
             )
         matrices = [g for g in optimizer.param_groups if any(p.dim() > 1 for p in g["params"])]
-        return [warning for group in matrices for warning in _warnings(kind, group, steps)]
+        return [
+            *(warning for group in matrices for warning in _warnings(kind, group, steps)),
+            *_warnings_of_computed(self._computed),
+        ]
+
+
+def _warnings_of_computed(names: list[str]) -> list[str]:
+    if not names:
+        return []
+    return [
+        f"kp: {listed([repr(name) for name in names])} is computed of parameters that take steps of their own, so that "
+        "B need not align with it: look at the feedback angle"
+    ]
 
 
 def _warnings(kind: str, group: Mapping[str, Any], steps: float) -> list[str]:

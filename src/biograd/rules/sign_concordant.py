@@ -151,7 +151,7 @@ class BatchwiseRandomSignConcordant(FeedbackRule):
         }
 
     @contextmanager
-    def alongside(self, weights: Mapping[str, nn.Parameter]) -> Iterator[None]:
+    def alongside(self, weights: Mapping[str, Tensor]) -> Iterator[None]:
         """Every batch has magnitudes of its own."""
         self._batches += 1
         yield

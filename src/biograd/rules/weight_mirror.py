@@ -94,7 +94,7 @@ class WeightMirror(FeedbackRule):
         return self.B.by_name()
 
     @contextmanager
-    def alongside(self, weights: Mapping[str, nn.Parameter]) -> Iterator["_Calls"]:
+    def alongside(self, weights: Mapping[str, Tensor]) -> Iterator["_Calls"]:
         """A mirror phase follows every ``every``-th batch."""
         try:
             yield self._calls
@@ -113,7 +113,7 @@ class WeightMirror(FeedbackRule):
         self._steps, self._mirrored = counts(state, 2)
 
     @torch.no_grad()
-    def _mirror(self, weights: Mapping[str, nn.Parameter], calls: list[TaughtCall]) -> None:
+    def _mirror(self, weights: Mapping[str, Tensor], calls: list[TaughtCall]) -> None:
         """``phases`` mirror phases of every layer that was called, with as much noise as it had inputs."""
         B = self.B.by_name()
         for _ in range(self._phases):

@@ -6,7 +6,8 @@ exact derivative. What uses a taught weight in any other way is refused, so that
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
+from functools import cache, partial
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -15,11 +16,17 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from biograd.credit.calls import PRODUCTS, Call, parse_linear
+from biograd.credit.feedback.computed_weights import ComputedWeight, computed_weights
 from biograd.credit.feedback.first_look import FirstLook
 from biograd.credit.feedback.fitting import READY, Feedback, fitting
 from biograd.credit.feedback.forms import Form, as_it_is, computed, formed, in_form, is_form
 from biograd.credit.feedback.patterns import Attention, ConstantPatterns
-from biograd.credit.feedback.recomputation import CHECKPOINTING, NoForward, watchers_of_saved_tensors
+from biograd.credit.feedback.recomputation import (
+    CHECKPOINTING,
+    NoForward,
+    refuse_second_forward,
+    watchers_of_saved_tensors,
+)
 from biograd.credit.feedback.taught_product import is_taught, taught_product
 from biograd.credit.feedback.unrolled import UNROLLED, Under
 from biograd.credit.feedback.weight_uses import (
@@ -30,7 +37,14 @@ from biograd.credit.feedback.weight_uses import (
     name_of,
     takes_a_form,
 )
-from biograd.credit.feedback.weights import embedding_weights, exact_names, exact_tensors, taught_weights
+from biograd.credit.feedback.weights import (
+    Role,
+    embedding_weights,
+    exact_names,
+    exact_tensors,
+    role,
+    taught_weights,
+)
 from biograd.credit.graph import (
     FrozenMemory,
     is_exact_by_nature,
@@ -63,6 +77,24 @@ class TaughtCall(NamedTuple):
     form: Form
 
 
+class Computed(NamedTuple):
+    """A weight that a net computes, as a `FeedbackPath` takes it.
+
+    Attributes:
+        name: the weight's name.
+        weight: how it is computed.
+        role: what it is to errors; see `biograd.credit.feedback.weights.role`.
+        feedback: stands for it where it carries errors back, else None.
+        is_offset: whether it is known to be added to activations.
+    """
+
+    name: str
+    weight: ComputedWeight
+    role: Role
+    feedback: Feedback | None
+    is_offset: bool
+
+
 OnCall = Callable[[TaughtCall], None]
 """A function of one `TaughtCall`."""
 
@@ -81,6 +113,7 @@ class FeedbackPath(TorchFunctionMode):
         on_call: is called with each taught call while gradients are recorded.
         offsets: weights that are known to be added to activations: what comes of that is no weight.
         attention: whether errors pass its patterns exactly, or values alone.
+        computed: weights that the net computes, which the path finds when they are.
     """
 
     def __init__(
@@ -92,6 +125,7 @@ class FeedbackPath(TorchFunctionMode):
         on_call: OnCall | None = None,
         offsets: Collection[Tensor] = (),
         attention: Attention = "exact",
+        computed: Collection[Computed] = (),
     ) -> None:
         super().__init__()
         self._feedback = dict(feedback)
@@ -105,12 +139,18 @@ class FeedbackPath(TorchFunctionMode):
         self._seen: set[Any] = set()  # nodes that use a weight and may, each of which was looked at
         self._patterns = ConstantPatterns(self._watched.__contains__) if attention == "pattern" else None
         self._is_in_forward = self._is_checkpointed = self._may_run_again = False
+        self._computed = tuple(computed)
+        self._computing = 0  # how many weights are being computed now, one within another
+        self._made_weights: dict[Tensor, None] = {}
+        self._within = ExitStack()
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         """Teach a weight operation, refuse another use of a taught weight, let all else pass."""
         kwargs = kwargs or {}
+        if self._computing:
+            return func(*args, **kwargs)
         parse = PARSERS.get(func)
         if parse is not None:
             return self._teach(func, parse(*args, **kwargs), args, kwargs)
@@ -137,16 +177,17 @@ class FeedbackPath(TorchFunctionMode):
         return result
 
     def __enter__(self) -> Self:
-        """Begin to watch."""
+        """Begin to watch, and listen to the parts of the net that compute weights."""
+        for one in self._computed:
+            self._within.enter_context(one.weight.telling(self._begin, partial(self._end, one)))
         super().__enter__()
         if self._patterns is not None:
-            self._patterns.__enter__()
+            self._within.enter_context(self._patterns)
         return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         """Refuse activation checkpointing, now that PyTorch has taken back the hooks it sets for it."""
-        if self._patterns is not None:
-            self._patterns.__exit__(kind, error, trace)
+        self._within.close()
         super().__exit__(kind, error, trace)
         if self._is_checkpointed and kind is None:
             raise UnsupportedNet(CHECKPOINTING)
@@ -225,14 +266,40 @@ class FeedbackPath(TorchFunctionMode):
         Raises:
             UnsupportedNet: a part of the net ran its forward a second time.
         """
-        with NoForward(self._feedback) if self._may_run_again else nullcontext():
+        with ExitStack() as watching:
+            if self._may_run_again:
+                watching.enter_context(NoForward(self._feedback))
+                for one in self._computed:
+                    watching.enter_context(one.weight.telling(refuse_second_forward, lambda made: None))
             torch.autograd.backward(roots, derivatives, inputs=inputs)
 
     def followers(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """The weights that are followed, each with the feedback weight that is taught what it is."""
+        """The weights that are followed, or a part of them, each with the feedback weight that is taught what it is."""
         for weight, feedback in self._feedback.items():
-            if isinstance(feedback, Following):
+            if isinstance(feedback, Following) and weight not in self._made_weights:
                 yield weight, feedback.matrix
+        for one in self._computed:
+            learning = [part for part in one.weight.parts.values() if part.requires_grad]
+            if isinstance(one.feedback, Following) and learning:
+                yield learning[0], one.feedback.matrix
+
+    def _begin(self) -> None:
+        """What runs from here computes a weight of its parts."""
+        self._computing += 1
+
+    def _end(self, one: Computed, made: Tensor) -> None:
+        """A weight was computed: from here it is one like others."""
+        self._computing -= 1
+        self._made_weights[made] = None  # which keeps it, so that no other tensor has its identity
+        if not torch.compiler.is_compiling():
+            self._seen.update(nodes_below(made))
+        if one.role == "exact":
+            self._exact.add(id(made))
+        elif one.role != "beside":
+            self._names[made], self._watched[made] = one.name, as_it_is(made)
+            self._offsets.update({made: None} if one.is_offset else {})
+        if one.feedback is not None:
+            self._feedback[made] = one.feedback
 
     def _teach(self, func: Any, call: Call, args: tuple[Any, ...], kwargs: Any) -> Any:
         form = self._watched.get(call.weight)
@@ -435,15 +502,46 @@ def path_through(
     attention: Attention = "exact",
 ) -> FeedbackPath:
     """A feedback path for the weights of a net without wrappers that were found before; see `feedback_path`."""
-    watched = {**weights, **embedding_weights(net, exact)}
+    computed = [
+        _as_computed(name, weight, weights, feedback, exact, offsets)
+        for name, weight in computed_weights(net).items()
+    ]
+    made = {one.name for one in computed}
+    plain = {name: weight for name, weight in weights.items() if name not in made}
+    parts = dict(part for one in computed for part in _watched_parts(one))
+    watched = {**parts, **plain, **embedding_weights(net, exact)}
     return FeedbackPath(
-        {weight: fitting(name, weight, feedback) for name, weight in weights.items()},
+        {weight: fitting(name, weight, feedback) for name, weight in plain.items()},
         exact=exact_tensors(net, exact),
         names={weight: name for name, weight in watched.items()},
         on_call=on_call,
         offsets=[weight for name, weight in watched.items() if name in offsets],
         attention=attention,
+        computed=computed,
     )
+
+
+def _as_computed(
+    name: str,
+    weight: ComputedWeight,
+    weights: Mapping[str, Tensor],
+    feedback: Mapping[str, Feedback],
+    exact: Collection[str],
+    offsets: Collection[str],
+) -> Computed:
+    """A computed weight as a path takes it; with feedback where it is among the taught ``weights``."""
+    if name not in weights:
+        what = role(name, weight, exact)
+        return Computed(name, weight, "beside" if what == "carries" else what, None, False)
+    fitted = fitting(name, weights[name], feedback)
+    once = fitted if isinstance(fitted, READY) else cache(fitted)  # however often the weight is computed
+    return Computed(name, weight, "carries", once, name in offsets)
+
+
+def _watched_parts(one: Computed) -> Iterator[tuple[str, Tensor]]:
+    """The matrices that a weight is computed of, by name: used in another way, errors could pass them."""
+    if one.role in ("carries", "looked up"):
+        yield from ((name, part) for name, part in one.weight.parts.items() if part.dim() >= 2)
 
 
 def _summed_up(calls: Sequence[TaughtCall]) -> Iterator[TaughtCall]:

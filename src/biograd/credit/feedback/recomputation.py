@@ -10,7 +10,8 @@ from torch.overrides import TorchFunctionMode
 
 from biograd.credit.calls import PRODUCTS
 from biograd.credit.feedback.unrolled import UNROLLED
-from biograd.credit.kinds import PARSERS
+from biograd.credit.kinds import PARSERS, WRITTEN_OUT
+from biograd.credit.structures import tensors_in
 from biograd.errors import UnsupportedNet
 
 CHECKPOINTING = (
@@ -47,11 +48,15 @@ class NoForward(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         """Refuse a weight operation on a taught weight, let all else pass."""
-        values = (*args, *(kwargs or {}).values())
-        is_product = func in PARSERS or func in PRODUCTS or func in UNROLLED
-        if is_product and any(isinstance(value, Tensor) and value in self._taught for value in values):
-            raise UnsupportedNet(CHECKPOINTING)
+        is_product = func in PARSERS or func in PRODUCTS or func in UNROLLED or func in WRITTEN_OUT
+        if is_product and any(tensor in self._taught for tensor in tensors_in((args, kwargs or {}))):
+            refuse_second_forward()
         return func(*args, **(kwargs or {}))
+
+
+def refuse_second_forward() -> None:
+    """Raise `UnsupportedNet`."""
+    raise UnsupportedNet(CHECKPOINTING)
 
 
 def _calling_modules() -> Iterator[str]:

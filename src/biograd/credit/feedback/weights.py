@@ -1,22 +1,25 @@
 """Which parameters of a net carry errors back, and what stands in the way of teaching them."""
 
 import difflib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from fnmatch import fnmatchcase
+from typing import Literal
 
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
+from biograd.credit.feedback.computed_weights import ComputedWeight, computed_weights
 from biograd.credit.kinds import Exact, Opaque, how_weight_is_computed, nearest_kind
 from biograd.errors import UnsupportedNet, listed
 
 
-def taught_weights(net: nn.Module, exact: Collection[str] = ()) -> dict[str, nn.Parameter]:
+def taught_weights(net: nn.Module, exact: Collection[str] = ()) -> dict[str, Tensor]:
     """The weight matrices of a net that a feedback path must replace, by name.
 
     These are all parameters with two or more dimensions, frozen ones too (errors travel back through
     them), but for embeddings, the parameters of normalisation layers and those named in ``exact``. A weight
-    that is shared counts once, under its first name.
+    that is shared counts once, under its first name. In place of parameters that a weight is computed of (by a
+    parametrisation, pruning, weight or spectral normalisation) stands that weight as it is now, detached, by the name
+    that it would have as a parameter.
 
     Args:
         net: the net, without wrappers.
@@ -28,19 +31,39 @@ def taught_weights(net: nn.Module, exact: Collection[str] = ()) -> dict[str, nn.
             does not have; or no weight matrix at all.
     """
     exact = exact_names(net, exact)
+    computed = computed_weights(net)
     _check_modules(net, exact)
     kept = {id(tensor) for tensor in exact_tensors(net, exact)}
-    carrying = {id(p) for p in _carrying_parameters(net)} - kept
-    taught = {
-        name: parameter
-        for name, parameter in net.named_parameters()
-        if id(parameter) in carrying and _is_matrix(name, parameter)
-    }
+    carrying = {id(p) for p in _carrying_parameters(net, computed)} - kept
+    plain = {name: parameter for name, parameter in net.named_parameters() if id(parameter) in carrying}
+    made = {name: weight.now() for name, weight in computed.items() if role(name, weight, exact) == "carries"}
+    taught = {name: weight for name, weight in {**plain, **made}.items() if _is_matrix(name, weight)}
     if not taught:
         raise UnsupportedNet(
             "the net has no weight matrix to teach: it needs a linear or convolutional layer"
         )
     return taught
+
+
+Role = Literal["carries", "exact", "looked up", "beside"]
+
+
+def role(name: str, weight: ComputedWeight, exact: Collection[str]) -> Role:
+    """What a computed weight is to errors: it carries them back; exactly; is a table; or lies beside their way.
+
+    Args:
+        name: of the weight.
+        weight: how it is computed.
+        exact: what `exact_names` has.
+    """
+    if is_exact(name, exact) or (weight.parts and all(is_exact(part, exact) for part in weight.parts)):
+        return "exact"
+    if _is_table(weight.module):
+        return "looked up"
+    kind = nearest_kind(weight.module)
+    is_added = kind is not None and kind.weight is not None and weight.attribute == "bias"
+    is_norm = kind is not None and isinstance(kind.feedback, Exact)
+    return "beside" if is_added or is_norm or not weight.parts else "carries"
 
 
 def exact_names(net: nn.Module, exact: Collection[str]) -> frozenset[str]:
@@ -54,6 +77,7 @@ def exact_names(net: nn.Module, exact: Collection[str]) -> frozenset[str]:
     names = {name for name, _ in net.named_parameters(remove_duplicate=False)}
     names |= {name for name, _ in net.named_buffers(remove_duplicate=False)}
     names |= {name for name, _ in net.named_modules(remove_duplicate=False)} - {""}
+    names |= computed_weights(net).keys()
     found = {given: {name for name in names if name == given or fnmatchcase(name, given)} for given in exact}
     for given, fitting in found.items():
         if not fitting:
@@ -72,10 +96,10 @@ def _no_such_name(given: str, names: list[str]) -> str:
 
 def embedding_weights(net: nn.Module, exact: Collection[str] = ()) -> dict[str, nn.Parameter]:
     """The weights of embeddings that no other layer shares, by name: exact when looked up, and only then."""
-    tables = {id(module.weight) for module in net.modules() if _is_table(module)}
+    tables = {id(module._parameters.get("weight")) for module in net.modules() if _is_table(module)}
     if not tables:
         return {}
-    tables -= {id(p) for p in (*_carrying_parameters(net), *exact_tensors(net, exact))}
+    tables -= {id(p) for p in (*_carrying_parameters(net, computed_weights(net)), *exact_tensors(net, exact))}
     return {name: parameter for name, parameter in net.named_parameters() if id(parameter) in tables}
 
 
@@ -83,7 +107,10 @@ def exact_tensors(net: nn.Module, exact: Collection[str]) -> list[Tensor]:
     """The parameters and buffers that `exact_names` has, by whichever of the names of a shared one."""
     if not exact:
         return []
-    return [
+    parts = [
+        part for n, w in computed_weights(net).items() if is_exact(n, exact) for part in w.parts.values()
+    ]
+    return parts + [
         tensor
         for named in (
             net.named_parameters(remove_duplicate=False),
@@ -126,18 +153,12 @@ def _why_opaque(module: nn.Module) -> str | None:
     kind = nearest_kind(module)
     if kind is not None and isinstance(kind.feedback, Opaque):
         return kind.feedback.reason
-    computed = how_weight_is_computed(module)
-    if computed is not None:
-        return f"its weight is computed from other parameters ({computed})"
-    if parametrize.is_parametrized(module) and not _has_plain_weight(module):
-        return "it has parameters that are computed from others (a parametrisation)"
+    if how_weight_is_computed(module) is not None and not computed_weights(module).keys() & {"weight"}:
+        return (
+            "a hook that is not known computes its weight; register it as a parametrisation "
+            "(torch.nn.utils.parametrize), beside which a feedback weight can stand"
+        )
     return None
-
-
-def _has_plain_weight(module: nn.Module) -> bool:
-    """Whether it is of a kind with a weight, which is no computed one: a bias may be."""
-    kind = nearest_kind(module)
-    return kind is not None and kind.weight is not None
 
 
 def _is_named_by_parts(name: str, module: nn.Module, exact: Collection[str]) -> bool:
@@ -159,28 +180,29 @@ def _is_table(module: nn.Module) -> bool:
     return kind is not None and isinstance(kind.feedback, Exact) and kind.feedback.is_table
 
 
-def _carrying_parameters(net: nn.Module) -> Iterator[nn.Parameter]:
-    """Parameters of modules that are neither embeddings nor normalisations, all but biases, which are only added."""
+def _carrying_parameters(net: nn.Module, computed: Mapping[str, ComputedWeight]) -> Iterator[nn.Parameter]:
+    """Parameters of modules that are neither embeddings nor normalisations, all but biases, which are only added.
+
+    What only serves to compute a weight is not among them.
+    """
     added = {id(p) for module in net.modules() for p in _biases(module)}
+    parts = set().union(*(weight.places() for weight in computed.values()))
     for module in net.modules():
         kind = nearest_kind(module)
         if kind is None or not isinstance(kind.feedback, Exact):
-            yield from (p for p in module.parameters(recurse=False) if id(p) not in added)
+            for name, parameter in module.named_parameters(recurse=False):
+                if id(parameter) not in added and (module, name) not in parts:
+                    yield parameter
 
 
 def _biases(module: nn.Module) -> Iterator[nn.Parameter]:
-    """What a layer with a weight adds, or what that is computed from."""
+    """What a layer with a weight adds."""
     kind = nearest_kind(module)
-    if kind is None or kind.weight is None:
-        return
-    if parametrize.is_parametrized(module, "bias"):
-        yield from module.get_submodule("parametrizations.bias").parameters()
-    bias = module._parameters.get("bias")
-    if bias is not None:
-        yield bias
+    if kind is not None and kind.weight is not None and module._parameters.get("bias") is not None:
+        yield module.get_parameter("bias")
 
 
-def _is_matrix(name: str, parameter: nn.Parameter) -> bool:
+def _is_matrix(name: str, parameter: Tensor) -> bool:
     if isinstance(parameter, nn.UninitializedParameter):
         raise UnsupportedNet(
             f"{name!r} has no shape yet: pass one batch through the net before making the rule"

@@ -131,7 +131,7 @@ def how_weight_is_computed(layer: nn.Module) -> str | None:
 def is_silent(module: nn.Module) -> bool:
     """Whether a module is known to have no buffers and to draw no random numbers."""
     kind = _BY_TYPE.get(type(module))  # a subclass may do what it likes
-    return kind is not None and kind.is_silent
+    return kind is not None and kind.is_silent and not module._buffers  # pruning and older norms bring some
 
 
 def is_unit_by_unit(layer: nn.Module) -> bool:
