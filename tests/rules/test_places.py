@@ -293,6 +293,8 @@ def test_images_of_another_size_are_refused_where_decoders_were_made_for_one(nam
     refused(rule, net, x, y, F.cross_entropy, r"gives back \(2, 4, 4\) where its block was given \(2, 6, 6\)")
     with pytest.raises(biograd.UnsupportedNet, match="gives back"):
         rule.reconstruction_losses(net, x)
+    with pytest.raises(biograd.UnsupportedNet, match="gives back"):
+        rule.targets(net, x, y, F.cross_entropy)
 
 
 @pytest.mark.parametrize("name", ["dtp", "sdtp", "drl", "l-drl"])
@@ -403,6 +405,31 @@ def test_blocks_that_do_not_say_where_their_features_are_need_the_user_to():
     assert_same(told, gradients(biograd.DirectFeedbackAlignment(net), alone), tolerance=1e-13)
 
 
+def test_at_a_cut_point_too_a_map_made_a_sequence_needs_the_user_to_say_so():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed, self.head = Unit(nn.Conv2d(3, 8, 1), ToTokens()), nn.Linear(8, K)
+
+        def forward(self, x):
+            return self.head(self.embed(x).mean(1))
+
+    net, x = Net(), torch.randn(2, 3, 2, 2)
+    with pytest.raises(biograd.UnsupportedNet, match=r"\(4, 8\) for an example.*features='last'"):
+        biograd.DirectFeedbackAlignment(net, x[:1], blocks=["embed", "head"])
+    rule = biograd.DirectFeedbackAlignment(net, x[:1], blocks=["embed", "head"], features="last")
+    assert rule.direct.blocks[0].B.shape == (8, K)
+
+
+def test_pepita_takes_the_axis_of_its_input_from_the_user_where_layers_before_the_first_may_move_it():
+    net, (x, y) = token_wise(), tokens()
+    marked = nn.Sequential(Other(lambda x: 2 * x), *net)
+    assert biograd.Pepita(marked, x[:1]).F.shape == (IN * T, K * T)
+    rule = biograd.Pepita(marked, x[:1], features="last")
+    got = gradients(rule, Task(marked, x, y), cross_entropy)
+    assert_same(got, gradients(rule, Task(marked, x.flatten(0, 1), y.flatten())), tolerance=1e-12)
+
+
 def test_axes_may_be_given_block_by_block_and_must_then_be_as_many():
     net, (x, _) = token_wise(), tokens()
     rule = biograd.rules.create("dfa", net, sample=x[:1], features="last,first")
@@ -423,6 +450,7 @@ AXES = {
     "tokens exchanged with features": ([nn.Linear(6, 8), Swap()], (8, 8), "first"),
     "a map made a sequence": ([nn.Conv2d(3, 8, 1), ToTokens()], (8, 8), "last"),
     "positions dealt out": ([nn.Linear(6, 8), Other(lambda x: x.reshape(len(x), -1, 2))], (8, 2), None),
+    "features beside features": ([nn.Linear(6, 8), Other(lambda x: x.transpose(1, 2) @ x)], (8, 8), None),
     "what fits one size": ([nn.Linear(6, 8), Other(lambda x: x.view(1, 7, 8))], (7, 8), None),
     "attention": ([RESIDUAL], (8, 8), "last"),
     "a unit of convolutions": ([Unit(nn.Conv2d(3, 8, 1))], (8, 8, 8), "first"),
