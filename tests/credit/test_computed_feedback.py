@@ -149,6 +149,27 @@ def recurrent(kind: str) -> Any:
     return layer.double()
 
 
+class Attention(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.below, self.attention = nn.Linear(4, 4), nn.MultiheadAttention(4, 2, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.below(x)
+        return self.attention(x, x, x, need_weights=False)[0]
+
+
+def test_a_projection_of_attention_may_be_computed():
+    torch.manual_seed(0)
+    net = Attention().double()
+    parametrizations.weight_norm(net.attention, "in_proj_weight")
+    parametrizations.orthogonal(net.attention.out_proj)
+    other, x = copy.deepcopy(net), torch.randn(2, 3, 4, dtype=torch.float64)
+    taught = taught_pass(net, x, same_as_weights(net))
+    assert_same(taught, plain_pass(other, x))
+    assert not torch.equal(taught_pass(net, x, random_feedback(net)).input_gradient, taught.input_gradient)
+
+
 class Own(nn.Module):
     """A matrix by another name, in a layer of one's own that uses it three times, and may compute it once."""
 
@@ -319,6 +340,25 @@ def test_a_table_or_a_norm_may_be_computed_and_stays_exact():
     net[2].forward = lambda x: x @ table.weight[:5, :5]
     with pytest.raises(UnsupportedNet, match=r"'0\.weight' is used by"), feedback_path(net, B) as path:
         path.forward(net, tokens, look=True)
+
+
+class ByHand(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.below, self.W = nn.Linear(5, 5), nn.Parameter(torch.randn(3, 5))
+        self.A, self.B = nn.Parameter(torch.randn(3, 1)), nn.Parameter(torch.randn(1, 5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(self.below(x), self.W + self.A @ self.B)
+
+
+def test_a_sum_that_the_forward_computes_is_refused_and_told_what_would_do():
+    net = ByHand().double()
+    with pytest.raises(
+        UnsupportedNet, match=r"'W' is used by linear in a form that the forward computes \(in a para"
+    ):
+        biograd.FeedbackAlignment(net).assign_credit(net, X, Y, F.cross_entropy)
+    assert all(parameter.grad is None for parameter in net.parameters())
 
 
 def test_a_hook_that_is_not_known_is_refused_by_name_when_the_rule_is_made():

@@ -286,6 +286,25 @@ def test_the_feedback_of_every_matrix_aligns_with_it_under_wm():
         assert F.cosine_similarity(B.flatten(), net.get_parameter(name).flatten(), 0) > 0.97, name
 
 
+class Learned(nn.Module):
+    """First states that are parameters, given to every example."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.below, self.recurrent = nn.Linear(4, 4), nn.LSTM(4, 6, batch_first=True)
+        self.h, self.c = nn.Parameter(torch.randn(1, 1, 6)), nn.Parameter(torch.randn(1, 6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h, c = self.h.expand(1, len(x), 6).contiguous(), self.c[:, None].repeat(1, len(x), 1)
+        return self.recurrent(self.below(x), (h, c))[0]
+
+
+def test_first_states_may_be_learned():
+    torch.manual_seed(3)
+    net = Learned().double()
+    assert_close(taught(net, sequence(), same_as_weights(net)), backpropagated(net, sequence()))
+
+
 class GivenWeights(nn.Module):
     """Calls PyTorch's function with a matrix that is computed in the forward."""
 

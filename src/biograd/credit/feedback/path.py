@@ -7,7 +7,7 @@ exact derivative. What uses a taught weight in any other way is refused, so that
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import cache, partial
+from functools import partial
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from biograd.credit.calls import PRODUCTS, Call, parse_linear
-from biograd.credit.feedback.computed_weights import ComputedWeight, computed_weights
+from biograd.credit.feedback.computed import Computed, computed_in
 from biograd.credit.feedback.first_look import FirstLook
 from biograd.credit.feedback.fitting import READY, Feedback, fitting
 from biograd.credit.feedback.forms import Form, as_it_is, computed, formed, in_form, is_form
@@ -38,11 +38,9 @@ from biograd.credit.feedback.weight_uses import (
     takes_a_form,
 )
 from biograd.credit.feedback.weights import (
-    Role,
     embedding_weights,
     exact_names,
     exact_tensors,
-    role,
     taught_weights,
 )
 from biograd.credit.graph import (
@@ -75,24 +73,6 @@ class TaughtCall(NamedTuple):
     input_shape: torch.Size
     carries_error: bool
     form: Form
-
-
-class Computed(NamedTuple):
-    """A weight that a net computes, as a `FeedbackPath` takes it.
-
-    Attributes:
-        name: the weight's name.
-        weight: how it is computed.
-        role: what it is to errors; see `biograd.credit.feedback.weights.role`.
-        feedback: stands for it where it carries errors back, else None.
-        is_offset: whether it is known to be added to activations.
-    """
-
-    name: str
-    weight: ComputedWeight
-    role: Role
-    feedback: Feedback | None
-    is_offset: bool
 
 
 OnCall = Callable[[TaughtCall], None]
@@ -375,12 +355,14 @@ class FeedbackPath(TorchFunctionMode):
         if not carries or id(weight) in self._exact or self._is_made_of_exact(weight):
             return
         if weight in self._watched:
-            self._refuse(weight, name_of(func))
+            is_computed = self._watched[weight].steps is None
+            self._refuse(weight, name_of(func) + (_COMPUTED_IN_FORWARD if is_computed else ""))
             return
         raise UnsupportedNet(
             f"{name_of(func)} uses a weight of shape {tuple(weight.shape)} that is no taught parameter of the "
-            "net (computed from others, or a buffer): its parts named in exact=(…) would keep their "
-            "exact derivative; or use the rule bp"
+            "net (computed from others in the forward, or a buffer): its parts named in exact=(…) would keep their "
+            "exact derivative; or compute it in a parametrisation (torch.nn.utils.parametrize), which has a feedback "
+            "weight, or use the rule bp"
         )
 
     def _is_made_of_exact(self, weight: Tensor) -> bool:
@@ -502,13 +484,9 @@ def path_through(
     attention: Attention = "exact",
 ) -> FeedbackPath:
     """A feedback path for the weights of a net without wrappers that were found before; see `feedback_path`."""
-    computed = [
-        _as_computed(name, weight, weights, feedback, exact, offsets)
-        for name, weight in computed_weights(net).items()
-    ]
-    made = {one.name for one in computed}
+    made = computed_in(net, weights, feedback, exact, offsets)
     plain = {name: weight for name, weight in weights.items() if name not in made}
-    parts = dict(part for one in computed for part in _watched_parts(one))
+    parts = dict(part for one in made.values() for part in one.watched_parts())
     watched = {**parts, **plain, **embedding_weights(net, exact)}
     return FeedbackPath(
         {weight: fitting(name, weight, feedback) for name, weight in plain.items()},
@@ -517,31 +495,8 @@ def path_through(
         on_call=on_call,
         offsets=[weight for name, weight in watched.items() if name in offsets],
         attention=attention,
-        computed=computed,
+        computed=list(made.values()),
     )
-
-
-def _as_computed(
-    name: str,
-    weight: ComputedWeight,
-    weights: Mapping[str, Tensor],
-    feedback: Mapping[str, Feedback],
-    exact: Collection[str],
-    offsets: Collection[str],
-) -> Computed:
-    """A computed weight as a path takes it; with feedback where it is among the taught ``weights``."""
-    if name not in weights:
-        what = role(name, weight, exact)
-        return Computed(name, weight, "beside" if what == "carries" else what, None, False)
-    fitted = fitting(name, weights[name], feedback)
-    once = fitted if isinstance(fitted, READY) else cache(fitted)  # however often the weight is computed
-    return Computed(name, weight, "carries", once, name in offsets)
-
-
-def _watched_parts(one: Computed) -> Iterator[tuple[str, Tensor]]:
-    """The matrices that a weight is computed of, by name: used in another way, errors could pass them."""
-    if one.role in ("carries", "looked up"):
-        yield from ((name, part) for name, part in one.weight.parts.items() if part.dim() >= 2)
 
 
 def _summed_up(calls: Sequence[TaughtCall]) -> Iterator[TaughtCall]:
@@ -569,6 +524,10 @@ def _refusal(found: Mapping[str, str], constants: Mapping[str, str] | None = Non
     )
 
 
+_COMPUTED_IN_FORWARD = (
+    " in a form that the forward computes (in a parametrisation, torch.nn.utils.parametrize, it would have a feedback "
+    "weight)"
+)
 _DIFFERENTIATES = (
     "the net differentiates within its forward, where feedback weights would change the values; "
     "use the rule bp"
