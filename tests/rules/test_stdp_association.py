@@ -277,7 +277,9 @@ def test_nets_that_it_cannot_teach_are_refused_by_name(net, message):
         biograd.StdpAssociation(made, sample)
 
 
-@pytest.mark.parametrize("y", [torch.randn(16), torch.randn(16, 3), torch.zeros(16, 4, dtype=torch.int64)])
+@pytest.mark.parametrize(
+    "y", [torch.randn(16), torch.randn(16, 3), torch.randn(16, 4), torch.zeros(16, 4, dtype=torch.int64)]
+)
 def test_targets_that_are_no_classes_are_refused_and_nothing_is_taught(y):
     net, x, _, rule = trial("mlp")
     with pytest.raises(UserMistake, match="needs classes"):

@@ -39,6 +39,7 @@ class Terms(NamedTuple):
 PLAIN = Terms()
 _FUNCTIONS = (F.cross_entropy, F.nll_loss)
 _WEIGHTS = ("weight", "pos_weight")
+_TOLERANCE = 1e-3
 
 
 def terms_of(loss_fn: Callable[..., Any]) -> Terms:
@@ -94,6 +95,12 @@ def are_indices(y: Any, batch: int) -> bool:
 def are_labels_of(output: Tensor, y: Any) -> bool:
     """Whether targets are classes of an output ``(batch, classes, …)``, one for each example and place."""
     return are_indices(y, len(output)) and output.dim() > 1 and y.shape == output.shape[:1] + output.shape[2:]
+
+
+def are_distributions(y: Tensor) -> bool:
+    """Whether numbers ``(batch, classes, …)`` are shares that add up to 1; looking waits for the device."""
+    is_off = ((y.sum(1) - 1).abs() > _TOLERANCE).any() | (y < 0).any()
+    return not torch.logical_or(is_off, y.isnan().any())
 
 
 def is_ignored(y: Tensor, terms: Terms) -> Tensor | None:

@@ -15,6 +15,7 @@ from biograd.credit.chain.shapes import output_shapes
 from biograd.credit.full_precision import full_precision
 from biograd.credit.kinds import has_filters, neuron_axis, neurons
 from biograd.credit.loss_terms import (
+    are_distributions,
     are_indices,
     importance,
     require_honoured,
@@ -98,6 +99,7 @@ class StdpAssociation(LocalRule):
         super().__init__(net, sample, inside=inside, blocks=blocks)
         self.beta, self.teaching_scale, self.competition = beta, teaching_scale, competition
         *hidden, _ = chain = self.chain(net)
+        self._has_looked = False
         self._classes = classes = _classes(output_shapes(chain, sample)[-1])
         stream = RandomStream(seed)
         for index, block in enumerate(hidden):
@@ -115,6 +117,8 @@ class StdpAssociation(LocalRule):
     def aim(self, y: Tensor, batch: int, dtype: torch.dtype, loss_fn: Loss) -> Aim:
         """The labels as distributions over the classes, as sharp as a cross-entropy wants them.
 
+        The values of the first batch are looked at, which waits for the device.
+
         Raises:
             UserMistake: targets that are no classes, or a weighted loss that is no cross-entropy.
         """
@@ -123,11 +127,13 @@ class StdpAssociation(LocalRule):
         v = importance(y, batch, dtype, loss_fn)
         if y.shape == (batch,) and are_indices(y, batch):
             return Aim(y, targets(y, self._classes, dtype, terms), v)
-        if y.shape == (batch, self._classes) and y.is_floating_point():
+        is_soft = y.shape == (batch, self._classes) and y.is_floating_point()
+        if is_soft and (self._has_looked or are_distributions(y)):
+            self._has_looked = True
             return Aim(y, soft_targets(y, terms), v)
         raise UserMistake(
-            f"stdp-association needs classes, indices ({batch},) or distributions ({batch}, {self._classes}), and got "
-            f"{tuple(y.shape)} of {y.dtype}: for other targets use the rule bp or dfa"
+            f"stdp-association needs classes, indices ({batch},) or distributions ({batch}, {self._classes}) that add "
+            f"up to 1, and got {tuple(y.shape)} of {y.dtype}: for other targets use the rule bp or dfa"
         )
 
     def drive_signal(self, moment: Moment) -> Tensor:

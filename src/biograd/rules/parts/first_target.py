@@ -11,6 +11,7 @@ from biograd.credit.chain.places import Axis
 from biograd.credit.loss_terms import (
     PLAIN,
     Terms,
+    are_distributions,
     are_indices,
     are_labels_of,
     is_ignored,
@@ -32,8 +33,6 @@ Step = Annotated[
         "accumulated or in several processes, then take longer steps than the whole"
     ),
 ]
-
-_TOLERANCE = 1e-3
 
 
 def step_against(gradient: Tensor, alpha: float, step: Step, counted: Tensor | None = None) -> Tensor:
@@ -117,15 +116,10 @@ def class_distributions(y: Tensor, output: Tensor, terms: Terms = PLAIN, *, chec
         )
     if are_labels_of(output, y):
         return targets(y, output.shape[1], output.dtype, terms)
-    if y.shape == output.shape and y.is_floating_point() and not (check and _is_no_distribution(y)):
+    if y.shape == output.shape and y.is_floating_point() and (not check or are_distributions(y)):
         return soft_targets(y.to(output.dtype), terms)
     raise UserMistake(
         f"the rule needs classes to aim at, indices {tuple(output.shape[:1] + output.shape[2:])} or distributions "
         f"{tuple(output.shape)} that add up to 1, and got {tuple(y.shape)} of {y.dtype}: for other targets use "
         "the rule dtp"
     )
-
-
-def _is_no_distribution(y: Tensor) -> bool:
-    is_off = ((y.sum(1) - 1).abs() > _TOLERANCE).any() | (y < 0).any()
-    return bool(torch.logical_or(is_off, y.isnan().any()))
