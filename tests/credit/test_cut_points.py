@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 import biograd
 from biograd import UnsupportedNet, UserMistake, rules
@@ -73,6 +73,8 @@ def test_a_net_that_is_no_chain_is_refused_with_cut_points_that_would_do():
 def test_cut_points_need_a_sample_and_go_without_inside():
     with pytest.raises(UserMistake, match=r"give it, create\(…, sample=x\[:1\]\)"):
         rules.create("dfa", Tokens(), blocks=CUTS)
+    with pytest.raises(UserMistake, match=r"one tensor, and got a dict with tensors \(1, 4, 5\)"):
+        rules.create("dfa", Tokens(), sample={"x": torch.zeros(1, 4, 5)}, blocks=CUTS)
     with pytest.raises(UserMistake, match=r"leave one of them out"):
         rules.create("dfa", Tokens(), sample=torch.zeros(1, 4, 5), blocks=CUTS, inside="exact")
 
@@ -126,14 +128,36 @@ ABC = ("a", "b", "c")
         (unnamed, r"weights outside the named modules: 'other.weight' \(linear\)"),
         (behind, r"weights outside the named modules: 'other.weight' \(linear\)"),
         (by_hand, r"weights outside the named modules: 'other.weight' \(matmul|'other.weight' \(__matmul__"),
-        (twice, "'b' is called 2 times"),
-        (never, "'b' is called never"),
+        (twice, "'b' is called 2 times .* name a module around its calls"),
+        (never, "'b' is called never .* leave it out"),
     ],
 )
 def test_a_net_that_goes_around_its_cut_points_is_refused_by_name(steps, said):
     net = Steps(steps, a=linear(), b=linear(), c=linear(), other=linear())
     with pytest.raises(UnsupportedNet, match=said):
         cut(net, *ABC)
+
+
+@pytest.mark.parametrize(
+    ("layer", "said"),
+    [
+        (nn.LSTM(4, 4, batch_first=True), r"'other' \(LSTM\)"),
+        (nn.GRUCell(4, 4), r"'other' \(GRUCell\)"),
+        (
+            nn.MultiheadAttention(4, 2),
+            r"'other.out_proj.weight' \(linear\)",
+        ),
+    ],
+)
+def test_recurrent_layers_and_attention_outside_the_named_modules_are_seen(layer, said):
+    def between(net, x):
+        h = net.a(x)
+        made = net.other(h, h, h) if isinstance(layer, nn.MultiheadAttention) else net.other(h)
+        return net.b(made if isinstance(made, Tensor) else made[0])
+
+    net = Steps(between, a=linear(), b=linear(), other=layer)
+    with pytest.raises(UnsupportedNet, match=f"weights outside the named modules: {said};"):
+        cut(net, "a", "b")
 
 
 def test_a_parameter_that_two_blocks_reach_is_refused_by_name():

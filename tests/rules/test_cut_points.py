@@ -246,6 +246,12 @@ def test_a_local_rule_refuses_weights_that_no_layer_of_their_own_uses():
         UnsupportedNet, match=r"'layer.self_attn.*is no layer that a local rule can teach by itself"
     ):
         rules.create("stdp-association", net, sample=torch.zeros(1, 5, 4), blocks=("layer", "head"))
+    reader = Steps(lambda m, x: m.lstm(x)[0][:, -1], lstm=nn.LSTM(4, 4, batch_first=True))
+    net = Steps(lambda m, x: m.head(m.reader(x)), reader=reader, head=nn.Linear(4, 3))
+    with pytest.raises(
+        UnsupportedNet, match=r"'reader.lstm' \(LSTM\) in the block 'reader' is no layer that a local"
+    ):
+        rules.create("stdp-association", net, sample=torch.zeros(1, 5, 4), blocks=("reader", "head"))
 
 
 def test_a_local_rule_at_cut_points_gives_the_signal_at_the_input():

@@ -176,9 +176,11 @@ def _require_calls(seen: Seen, named: Mapping[str, nn.Module]) -> None:
         calls = seen.calls.get(name, 0)
         if calls != 1:
             often = "never" if calls == 0 else f"{calls} times"
+            instead = (
+                "leave it out of blocks" if calls == 0 else "name a module around its calls in its place"
+            )
             raise UnsupportedNet(
-                f"{name!r} is called {often} when the net runs, and a named module must be called once: leave it out "
-                "of blocks"
+                f"{name!r} is called {often} when the net runs, and a named module must be called once: {instead}"
             )
 
 

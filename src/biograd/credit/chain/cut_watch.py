@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from biograd.credit.kinds import Opaque, nearest_kind, nearest_weight
+from biograd.credit.feedback.unrolled import UNROLLED
+from biograd.credit.kinds import Opaque, WrittenOut, nearest_kind, nearest_weight
 from biograd.credit.products import factors, is_product
 from biograd.credit.structures import only_tensor, outlined, require_tensor_from, with_only_tensor
 from biograd.errors import UnsupportedNet
@@ -87,9 +88,10 @@ def watched_run(
 
 
 def has_weights(module: nn.Module) -> bool:
-    """Whether a module is a layer that multiplies by weights of its own."""
+    """Whether a module is a layer that multiplies by weights of its own, a recurrent one too."""
     kind = nearest_kind(module)
-    return nearest_weight(module) is not None or (kind is not None and isinstance(kind.feedback, Opaque))
+    hides_products = kind is not None and isinstance(kind.feedback, Opaque | WrittenOut)
+    return nearest_weight(module) is not None or hides_products
 
 
 class _Watch:
@@ -176,6 +178,9 @@ class _Products(TorchFunctionMode):
     ) -> Any:
         """Let the function run, and see what went in."""
         kwargs = kwargs or {}
+        if self._watch.is_outside and func in UNROLLED:
+            with self:  # which sees its products
+                return UNROLLED[func](*args, **kwargs)
         if self._watch.is_outside and is_product(func):
             for factor in factors(func, args, kwargs):
                 if factor.dim() >= 2 and factor in self._names:

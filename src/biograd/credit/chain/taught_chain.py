@@ -12,6 +12,7 @@ from biograd.credit.chain.cut_plan import layers_inside, look
 from biograd.credit.chain.cut_points import named_modules
 from biograd.credit.chain.insides import learns, refuse_hidden_backpropagation, refuse_repeated_use
 from biograd.credit.chain.named_chain import NamedChain
+from biograd.credit.structures import require_tensor_for
 from biograd.credit.wrappers import refuse_sharded, unwrap
 from biograd.errors import UnsupportedNet, UserMistake
 
@@ -108,10 +109,11 @@ class TaughtCuts:
     def __init__(self, net: nn.Module, names: Sequence[str], sample: Tensor | None, reading: Reading) -> None:
         net = _without_wrappers(net)
         refuse_sharded(net.parameters())
-        if not isinstance(sample, Tensor):
+        if sample is None:
             raise UserMistake(
                 "named cut points are found by running the net on one input: give it, create(…, sample=x[:1])"
             )
+        require_tensor_for("a rule that teaches block by block", sample)
         named = named_modules(net, names)
         if reading == "layer by layer":
             named = layers_inside(net, named, sample)
