@@ -142,7 +142,7 @@ def test_what_holds_itself_is_known():
 def test_other_processes_know_it_by_the_same_until_its_source_changes(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(
-        "from biograd.identity import digest\n\nWORDS = {'one', 'two', 'three', 'four'}\n\n"
+        "from biograd.identity import digest\n\nWORDS = set('abcdefghijkl')\n\n"
         "class Mine:\n    def forward(self, x):\n        return len(WORDS) * x\n\n"
         "print(digest([Mine(), Mine, WORDS, lambda x: x]))\n"
     )

@@ -180,6 +180,9 @@ ready = load("iris")
 def by_seed(seed, *, shift: float = 0.0):
     return X + seed + shift, Y
 
+def by_place(_, __, number):
+    return X + number, Y
+
 def of_nothing():
     return TensorDataset(X, Y)
 
@@ -204,7 +207,7 @@ def test_a_file_names_a_function_a_class_or_an_instance(tmp_path):
 
     for name in ("tensors", "whole", "of_nothing", "Mine"):
         assert first(name) == [0, 1]
-    assert first("by_seed", seed=5) == [5, 6]
+    assert first("by_seed", seed=5) == first("by_place", seed=5) == [5, 6]
     assert first("by_seed", shift="0.5") == first("Mine", shift="0.5") == [0.5, 1.5]
     assert len(data.load(f"{tmp_path / 'own.py'}:whole", test_fraction="0.5").test) == 6
     assert data.load(f"{tmp_path / 'own.py'}:ready").name == "iris"

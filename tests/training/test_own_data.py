@@ -33,6 +33,11 @@ def test_a_run_goes_on_from_another_folder_to_the_same_bits(own, tmp_path, monke
     assert bits(tmp_path / "stopped") == bits(tmp_path / "whole")
 
 
+def test_a_path_that_is_left_out_is_asked_for(make_config):
+    with pytest.raises(UserMistake, match="say which, folder:PATH"):
+        make_config(data="folder:")
+
+
 def test_a_run_on_a_file_that_has_changed_is_refused(own, tmp_path, stop_after):
     stop_after(7)
     with pytest.raises(KeyboardInterrupt):
