@@ -62,7 +62,7 @@ def test_cells_stand_between_other_separators(write, separator):
         (TABLE, {}, "needs the setting 'target'"),
         (TABLE, {"target": "kinds"}, "target: it has no column 'kinds'; its columns: height, colour, zip"),
         (TABLE, {"target": "kind", "texts": "x"}, "texts: it has no column 'x'"),
-        (TABLE, {"target": "kind", "inputs": "kind"}, "no column is left to predict 'kind' from"),
+        (TABLE, {"target": "kind", "inputs": "kind"}, "no column is left to predict kind from"),
         (TABLE, {"target": "kind", "part": "id"}, "column 'id' holds 'a1' in line 2, expected train or test"),
         (
             TABLE,

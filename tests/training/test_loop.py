@@ -6,7 +6,17 @@ import torch
 
 from biograd import records
 from biograd.errors import RunFailed, UnsupportedNet, UserMistake
-from biograd.training import Ranks, build, evaluation, loop, resume, seeding, stopwatch, train, trainer
+from biograd.training import (
+    Ranks,
+    build,
+    derive,
+    evaluation,
+    loop,
+    resume,
+    stopwatch,
+    train,
+    trainer,
+)
 from biograd.training.observers import diagnostics
 
 FILES = {".lock", "checkpoint.safetensors", "config.json", "environment.json", "metrics.jsonl", "result.json"}
@@ -416,5 +426,5 @@ def test_a_rules_seed_derives_from_the_runs_unless_it_is_set(make_config):
         return torch.cat([tensor.flatten() for tensor in rule.buffers()])
 
     assert not torch.equal(drawn(rule="fa"), drawn(rule="fa", seed=1))
-    derived = {"name": "fa", "seed": seeding.derive(0, "rule")}
+    derived = {"name": "fa", "seed": derive(0, "rule")}
     assert torch.equal(drawn(rule="fa"), drawn(rule=derived))

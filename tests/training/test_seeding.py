@@ -1,8 +1,9 @@
 import pytest
 import torch
 
+from biograd.data.seeded import derive
 from biograd.training import seeding
-from biograd.training.seeding import derive, settled
+from biograd.training.seeding import settled
 
 
 def process_state():

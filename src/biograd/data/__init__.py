@@ -15,6 +15,7 @@ from biograd.data.batches import Batches, cut
 from biograd.data.card import Card
 from biograd.data.dataset import DataSet, Preprocessing, Split
 from biograd.data.files import check_directory, data_directory, find_folder, held_bytes, missing_files
+from biograd.data.seeded import derive
 from biograd.data.tasks import Classes, Labels, Regression, Task, Tokens
 from biograd.errors import DataUnavailable, UserMistake
 from biograd.registry import Registry
@@ -43,6 +44,7 @@ __all__ = [
     "cached",
     "carve_validation",
     "cut",
+    "derive",
     "describe",
     "load",
     "names",

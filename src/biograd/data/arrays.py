@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from biograd.data.dataset import DataSet, Split
-from biograd.data.own import CropPadding, TestFraction, as_classes, as_inputs, made
+from biograd.data.dataset import DataSet
+from biograd.data.own import CropPadding, TestFraction, made
 from biograd.errors import UserMistake, listed, unreadable
+from biograd.tasks import Kind
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -25,6 +26,8 @@ def arrays(
     inputs: str = "x",
     targets: str = "y",
     axes: Axes = "as-they-are",
+    task: Kind = "classes",
+    indices: bool = False,
     test_fraction: TestFraction = None,
     normalize: bool = True,
     crop_padding: CropPadding = 0,
@@ -34,7 +37,7 @@ def arrays(
 
     They are called ``x_train``, ``y_train``, ``x_test`` and ``y_test``, or ``x`` and ``y``. Inputs (n, …) are bytes,
     which are scaled to [0, 1], or any numbers, as float32; the axis after the first is the channel, or the feature.
-    Targets (n,) are whole numbers or texts, and the values that occur are the classes.
+    Targets (n,) are whole numbers or texts, and the values that occur are the classes; of other tasks they are numbers.
     Nothing in the file is run: arrays of Python objects are refused.
 
     Args:
@@ -46,6 +49,8 @@ def arrays(
             for ``test``, or else for ``images`` alone.
         targets: the same of the targets.
         axes: of one example as it is stored: ``hw`` for images without a channel, ``hwc`` for channels last.
+        task: what a target is: a class, numbers (regression), 0 or 1 for each of several labels, a class a token.
+        indices: inputs are whole numbers, of words say, and stay as they are.
         test_fraction: of the examples that is the test part, where there is no other; none stands for a fifth.
         normalize: to mean 0 and deviation 1 on the training part, channel by channel.
         crop_padding: train on crops from images padded by so many black pixels on every side.
@@ -57,14 +62,13 @@ def arrays(
     y = [_flat(part) for part in _parts(stored, targets, where)]
     if len(x) != len(y):
         raise UserMistake(f"{where} has {len(x)} parts of inputs and {len(y)} of targets: {_held(stored)}")
-    labels, task = as_classes(y, where)
-    train, *test = [Split(as_inputs(one, where), label) for one, label in zip(x, labels, strict=True)]
     return made(
         Path(path).stem,
-        train,
-        test[0] if test else None,
-        task,
+        x,
+        y,
         seed=seed,
+        task=task,
+        indices=indices,
         test_fraction=test_fraction,
         normalize=normalize,
         crop_padding=crop_padding,

@@ -2,13 +2,18 @@
 
 import difflib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from biograd.data.tasks import Classes, Task
 from biograd.errors import UserMistake, brief
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
+
+    from biograd.data.tensor_batches import TensorBatches
+
+Part = Literal["train", "validation", "test"]
 
 
 @dataclass(frozen=True)
@@ -105,6 +110,94 @@ class DataSet:
     def outputs(self) -> int:
         """How many numbers a net answers, for an example or for a token of it."""
         return self.task.outputs
+
+    def parts(self, *, seed: int = 0, validation_fraction: float = 0.1) -> "dict[Part, Split]":
+        """What a run trains on, selects on and is tested on, by name; no validation part where its fraction is 0.
+
+        Args:
+            seed: of the run.
+            validation_fraction: of the training part, in [0, 1), that is held out.
+
+        Raises:
+            UserMistake: the fraction is out of range, or leaves a part empty.
+        """
+        from biograd.data.seeded import derive
+        from biograd.data.splits import carve_validation
+
+        if validation_fraction == 0:
+            return {"train": self.train, "test": self.test}
+        of_run = derive(seed, "validation")
+        rest, held_out = carve_validation(self.train, self.task, validation_fraction, of_run)
+        return {"train": rest, "validation": held_out, "test": self.test}
+
+    def batches(
+        self,
+        part: "Part",
+        batch_size: int = 100,
+        *,
+        seed: int = 0,
+        validation_fraction: float = 0.1,
+        device: "str | torch.device" = "cpu",
+    ) -> "TensorBatches":
+        """The batches of a part, as a run of this seed has them: normalised, and to train on shuffled and augmented.
+
+        Args:
+            part: ``train``, in a new order every epoch, ``validation`` or ``test``, in order.
+            batch_size: examples a batch.
+            seed: of the run.
+            validation_fraction: as for `parts`; 0 trains on the whole training part.
+            device: where they are made.
+
+        Raises:
+            UserMistake: there is no such part, or a number is out of range.
+
+        Example:
+            >>> from biograd import data
+            >>> batches = data.load("iris").batches("train", 32)
+            >>> [tuple(x.shape) for x, y in batches.epoch(0)]
+            [(32, 4), (32, 4), (26, 4)]
+        """
+        from biograd.data.seeded import derive
+        from biograd.data.tensor_batches import TensorBatches
+
+        return TensorBatches(
+            self._part(part, seed, validation_fraction),
+            self.preprocessing,
+            self.task,
+            batch_size=batch_size,
+            seed=derive(seed, "order"),
+            device=device,
+            train=part == "train",
+        )
+
+    def tensors(
+        self,
+        part: "Part",
+        *,
+        seed: int = 0,
+        validation_fraction: float = 0.1,
+        device: "str | torch.device" = "cpu",
+    ) -> "tuple[Tensor, Tensor]":
+        """All inputs of a part, normalised, in order and not augmented, and all targets; otherwise as `batches`."""
+        from biograd.data.tensor_batches import TensorBatches
+
+        split = self._part(part, seed, validation_fraction)
+        whole = TensorBatches(
+            split,
+            self.preprocessing,
+            self.task,
+            batch_size=len(split),
+            seed=seed,
+            device=device,
+            train=False,
+        )
+        return next(whole.epoch(0))
+
+    def _part(self, part: "Part", seed: int, validation_fraction: float) -> Split:
+        parts = self.parts(seed=seed, validation_fraction=validation_fraction)
+        if part not in parts:
+            raise UserMistake(f"{self.name} has no part {brief(part)}: its parts are {', '.join(parts)}")
+        return parts[part]
 
     def one_vs_rest(self, cls: str | int) -> "DataSet":
         """The task of telling one class (target 1) from all others (target 0), on the same examples.

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Gt
 
-from biograd.data.dataset import DataSet, Split
-from biograd.data.own import CropPadding, TestFraction, as_classes, made
+from biograd.data.dataset import DataSet
+from biograd.data.own import CropPadding, TestFraction, made
 from biograd.errors import UserMistake, unreadable
 
 if TYPE_CHECKING:
@@ -52,18 +52,12 @@ def folder(
         crop_padding: train on crops from images padded by so many black pixels on every side.
         flip: train on mirror images, half of the time.
     """
-    import torch
-
     root = Path(path).expanduser()
     parts = [_files(part) for part in _parts(root)]
-    labels, task = as_classes([_labels(part) for part in parts], str(root))
-    images = [torch.from_numpy(_decoded([file for file, _ in part], size, grey)) for part in parts]
-    train, *test = [Split(x, y) for x, y in zip(images, labels, strict=True)]
     return made(
         root.name,
-        train,
-        test[0] if test else None,
-        task,
+        [_decoded([file for file, _ in part], size, grey) for part in parts],
+        [_labels(part) for part in parts],
         seed=seed,
         test_fraction=test_fraction,
         normalize=normalize,

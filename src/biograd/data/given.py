@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from biograd.data.dataset import DataSet, Split
+from biograd.data.dataset import DataSet
 from biograd.data.examples import Examples, are_examples, gathered
-from biograd.data.own import CropPadding, TestFraction, as_classes, as_inputs, made
+from biograd.data.own import CropPadding, TestFraction, made
 from biograd.errors import UserMistake
+from biograd.tasks import Kind
 
 NAMES = ("directory", "download", "seed")
 """What a loader is given, by position."""
@@ -46,6 +47,8 @@ def _of_examples(found: Any) -> Callable[..., DataSet]:
         *,
         inputs: str | None = None,
         targets: str | None = None,
+        task: Kind = "classes",
+        indices: bool = False,
         test_fraction: TestFraction = None,
         normalize: bool = True,
         crop_padding: CropPadding = 0,
@@ -59,6 +62,8 @@ def _of_examples(found: Any) -> Callable[..., DataSet]:
             seed: draws the test part where there is none.
             inputs: where examples are mappings or columns, which one holds the inputs.
             targets: the same of the targets.
+            task: what a target is: a class, numbers (regression), 0 or 1 for each of several labels, a class a token.
+            indices: inputs are whole numbers, of words say, and stay as they are.
             test_fraction: of the examples that is the test part, where there is no other; none stands for a fifth.
             normalize: to mean 0 and deviation 1 on the training part, channel by channel.
             crop_padding: train on crops from images padded by so many black pixels on every side.
@@ -66,15 +71,14 @@ def _of_examples(found: Any) -> Callable[..., DataSet]:
         """
         examples = gathered(found, inputs=inputs, targets=targets)
         parts = [part for part in (examples.train, examples.test) if part is not None]
-        labels, task = as_classes([part.targets for part in parts], "own data", examples.classes)
-        x = [as_inputs(part.inputs, "own data") for part in parts]
-        train, *test = map(Split, x, labels)
         return made(
             "own data",
-            train,
-            test[0] if test else None,
-            task,
+            [part.inputs for part in parts],
+            [part.targets for part in parts],
             seed=seed,
+            task=task,
+            names=examples.classes if task in ("classes", "tokens") else None,
+            indices=indices,
             test_fraction=test_fraction,
             normalize=normalize,
             crop_padding=crop_padding,

@@ -1,12 +1,14 @@
 """Sets of a user's own examples: what all of them have in common, whatever they are read from."""
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Ge, Gt, Lt
 
 from biograd.data.dataset import DataSet, Preprocessing, Split
-from biograd.data.tasks import Classes, Task
+from biograd.data.tasks import Classes, Labels, Regression, Task, Tokens
 from biograd.errors import UserMistake
+from biograd.tasks import Kind
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -20,11 +22,13 @@ SHARE_OF_TEST = 0.2
 
 def made(
     name: str,
-    train: Split,
-    test: Split | None,
-    task: Task,
+    inputs: "Sequence[ndarray]",
+    targets: "Sequence[ndarray]",
     *,
     seed: int,
+    task: Kind = "classes",
+    names: tuple[str, ...] | None = None,
+    indices: bool = False,
     test_fraction: float | None = None,
     normalize: bool = True,
     crop_padding: int = 0,
@@ -34,11 +38,13 @@ def made(
 
     Args:
         name: what messages and tables call it.
-        train: the training part, or all there is.
-        test: the test part, None where it is to be carved.
-        task: what their targets are.
-        seed: draws the test part that is carved.
-        test_fraction: of ``train`` that is the test part; None for a fifth where there is no other.
+        inputs: (n, …) of the training and the test part, or of all there is.
+        targets: the same of the targets.
+        seed: draws the test part where there is none.
+        task: what the targets are; see `biograd.data.Task`.
+        names: of the outputs; of classes, None for those that occur, in order.
+        indices: inputs are whole numbers that stay as they are.
+        test_fraction: of the examples that is the test part; None for a fifth where there is no other.
         normalize: to mean 0 and deviation 1 on the training part, channel by channel; else bytes are in [0, 1].
         crop_padding: see `biograd.data.Preprocessing`.
         flip: see there.
@@ -47,61 +53,89 @@ def made(
         UserMistake: a fraction is given beside a test part, or the set is none; see `DataSet`.
     """
     from biograd.data.splits import carve_validation
-    from biograd.data.statistics import standardisation
 
-    if test is None:
-        fraction = SHARE_OF_TEST if test_fraction is None else test_fraction
-        train, test = carve_validation(train, task, fraction, seed)
-    elif test_fraction is not None:
+    y, task_of = _as_targets(targets, task, name, names)
+    train, *tests = [Split(_as_inputs(x, name, indices), one) for x, one in zip(inputs, y, strict=True)]
+    if tests and test_fraction is not None:
         raise UserMistake(
             f"it has a test part of its own: test_fraction = {test_fraction} would carve another"
         )
+    if tests:
+        test = tests[0]
+    else:
+        share = SHARE_OF_TEST if test_fraction is None else test_fraction
+        train, test = carve_validation(train, task_of(train.targets), share, seed)
+    preprocessing = _preprocessing(train, indices, normalize, crop_padding, flip)
+    return DataSet(name, train, test, task_of(train.targets), preprocessing)
+
+
+def _preprocessing(
+    train: Split, indices: bool, normalize: bool, crop_padding: int, flip: bool
+) -> Preprocessing | None:
+    from biograd.data.statistics import standardisation
+
+    if indices and (crop_padding or flip):
+        raise UserMistake("its inputs are indices, and no images that could be cropped or mirrored")
+    if indices:
+        return None
     found = standardisation(train) if normalize else Preprocessing((0.0,), (1.0,))
-    preparation = Preprocessing(found.mean, found.std, crop_padding=crop_padding, flip=flip)
-    return DataSet(name, train, test, task, preparation)
+    return Preprocessing(found.mean, found.std, crop_padding=crop_padding, flip=flip)
 
 
-def as_inputs(values: "ndarray", where: str) -> "Tensor":
-    """Bytes as they are, other numbers as float32.
-
-    Raises:
-        UserMistake: they are no numbers.
-    """
+def _as_inputs(values: "ndarray", where: str, indices: bool) -> "Tensor":
+    """Bytes as they are, and so whole numbers that are indices; other numbers as float32."""
     import numpy as np
     import torch
 
-    if values.dtype.kind not in "buif":
-        raise UserMistake(f"{where}: inputs are {values.dtype}, expected numbers")
-    return torch.from_numpy(
-        np.ascontiguousarray(values, np.uint8 if values.dtype == np.uint8 else np.float32)
-    )
+    if values.dtype.kind not in ("bui" if indices else "buif"):
+        raise UserMistake(f"{where}: inputs are {values.dtype}, expected {'whole ' * indices}numbers")
+    kind = np.int64 if indices else np.uint8 if values.dtype == np.uint8 else np.float32
+    return torch.from_numpy(np.ascontiguousarray(values, kind))
 
 
-def as_classes(
-    parts: "list[ndarray]", where: str, names: tuple[str, ...] | None = None
-) -> "tuple[list[Tensor], Classes]":
-    """Labels of each part, whole numbers or texts, as indices of classes.
+def _as_targets(
+    parts: "Sequence[ndarray]", task: Kind, where: str, names: tuple[str, ...] | None
+) -> "tuple[list[Tensor], Callable[[Tensor], Task]]":
+    """Targets as tensors, and the task of which they are, given those of the training part."""
+    if task in ("classes", "tokens"):
+        found, classes = _as_classes(parts, 1 if task == "classes" else 2, where, names)
+        made = Classes(classes) if task == "classes" else Tokens(classes)
+        return found, lambda train: made
+    numbers = [_as_numbers(part, where) for part in parts]
+    titles = names or tuple(str(place) for place in range(numbers[0].shape[1]))
+    if task == "labels":
+        return numbers, lambda train: Labels(titles)
+    return numbers, lambda train: Regression.standardised(titles, train)
 
-    Args:
-        parts: the labels, (n,) each.
-        where: what messages call them.
-        names: of the classes, where labels are their indices; None for those that occur, in order.
 
-    Raises:
-        UserMistake: they are no labels, or not one an example.
-    """
+def _as_classes(
+    parts: "Sequence[ndarray]", axes: int, where: str, names: tuple[str, ...] | None
+) -> "tuple[list[Tensor], tuple[str, ...]]":
+    """Labels, whole numbers or texts, as indices of classes: of those with these names, or of those that occur."""
     import numpy as np
     import torch
 
     for labels in parts:
-        if labels.dtype.kind not in ("bui" if names else "buiU") or labels.ndim != 1:
+        if labels.dtype.kind not in ("bui" if names else "buiU") or labels.ndim != axes:
             raise UserMistake(
-                f"{where}: targets are {labels.shape} {labels.dtype}, expected a class for each example, a whole "
-                "number or text"
+                f"{where}: targets are {labels.shape} {labels.dtype}, expected a class for each "
+                f"{'example' if axes == 1 else 'token'}, a whole number or text; the setting task names other kinds"
             )
     if names is not None:
-        return [torch.from_numpy(labels.astype(np.int64)) for labels in parts], Classes(names)
-    found, indices = np.unique(np.concatenate(parts), return_inverse=True)
-    ends = np.cumsum([len(labels) for labels in parts])[:-1]
-    by_part = [torch.from_numpy(part.astype(np.int64)) for part in np.split(indices.reshape(-1), ends)]
-    return by_part, Classes(tuple(str(name) for name in found))
+        return [torch.from_numpy(labels.astype(np.int64)) for labels in parts], names
+    found, places = np.unique(np.concatenate([part.reshape(-1) for part in parts]), return_inverse=True)
+    ends = np.cumsum([part.size for part in parts])[:-1]
+    split = [one.reshape(part.shape) for one, part in zip(np.split(places, ends), parts, strict=True)]
+    return [torch.from_numpy(part.astype(np.int64)) for part in split], tuple(str(name) for name in found)
+
+
+def _as_numbers(targets: "ndarray", where: str) -> "Tensor":
+    """(n, outputs) float32."""
+    import numpy as np
+    import torch
+
+    if targets.dtype.kind not in "buif" or targets.ndim not in (1, 2):
+        raise UserMistake(
+            f"{where}: targets are {targets.shape} {targets.dtype}, expected numbers, (n,) or (n, outputs)"
+        )
+    return torch.from_numpy(targets.reshape(len(targets), -1).astype(np.float32))

@@ -4,10 +4,12 @@ import csv
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
-from biograd.data.dataset import DataSet, Split
-from biograd.data.own import TestFraction, as_classes, made
+from annotated_types import MinLen
+
+from biograd.data.dataset import DataSet
+from biograd.data.own import TestFraction, made
 from biograd.errors import UserMistake, brief, listed, unreadable
 
 if TYPE_CHECKING:
@@ -33,7 +35,8 @@ def table(
     download: bool,
     seed: int,
     *,
-    target: str,
+    target: Annotated[tuple[str, ...], MinLen(1)],
+    task: Literal["classes", "regression", "labels"] = "classes",
     inputs: tuple[str, ...] = (),
     without: tuple[str, ...] = (),
     texts: tuple[str, ...] = (),
@@ -52,7 +55,9 @@ def table(
         directory: not used.
         download: not used.
         seed: draws the test part where no column says which it is.
-        target: the column that is to be predicted; what occurs in it are the classes.
+        target: the column that is to be predicted, or several of numbers.
+        task: what stands in it: classes, which are those that occur, numbers (regression), or in each of several
+            columns 1 for those that have a label, and else 0.
         inputs: the columns to predict it from; empty for all others.
         without: columns to leave out.
         texts: columns of inputs that are read as texts although numbers stand there.
@@ -62,21 +67,28 @@ def table(
         normalize: to mean 0 and deviation 1 on the training part, column by column.
     """
     import numpy as np
-    import torch
 
     file = Path(path).expanduser()
     columns = _read(file, separator)
     chosen = _chosen(columns, target, inputs, without, part)
     _refuse_unknown(columns, texts, "texts")
-    numbers = [_as_numbers(name, columns[name], name in texts) for name in chosen]
-    x = torch.from_numpy(np.concatenate(numbers, axis=1))
-    (y,), task = as_classes([_as_labels(target, columns[target])], file.name)
-    whole = Split(x, y)
-    if part is None:
-        train, test = whole, None
-    else:
-        train, test = _parted(whole, part, columns[part])
-    return made(file.stem, train, test, task, seed=seed, test_fraction=test_fraction, normalize=normalize)
+    x = np.concatenate([_as_numbers(name, columns[name], name in texts) for name in chosen], axis=1)
+    y = (
+        _as_labels(_only(target), columns[_only(target)])
+        if task == "classes"
+        else _as_targets(columns, target)
+    )
+    rows = [slice(None)] if part is None else _parted(part, columns[part])
+    return made(
+        file.stem,
+        [x[of_part] for of_part in rows],
+        [y[of_part] for of_part in rows],
+        seed=seed,
+        task=task,
+        names=None if task == "classes" else target,
+        test_fraction=test_fraction,
+        normalize=normalize,
+    )
 
 
 def _read(file: Path, separator: str) -> Columns:
@@ -111,21 +123,21 @@ def _read(file: Path, separator: str) -> Columns:
 
 
 def _chosen(
-    columns: Columns, target: str, inputs: Sequence[str], without: Sequence[str], part: str | None
+    columns: Columns, target: Sequence[str], inputs: Sequence[str], without: Sequence[str], part: str | None
 ) -> list[str]:
     """The columns of inputs."""
     named = {
-        "target": (target,),
+        "target": target,
         "inputs": inputs,
         "without": without,
         "part": () if part is None else (part,),
     }
     for setting, names in named.items():
         _refuse_unknown(columns, names, setting)
-    left = [name for name in inputs or columns if name not in (target, part, *without)]
+    left = [name for name in inputs or columns if name not in (*target, part, *without)]
     if not left:
         raise UserMistake(
-            f"no column is left to predict {target!r} from: its columns are {listed(list(columns))}"
+            f"no column is left to predict {', '.join(target)} from: its columns are {listed(list(columns))}"
         )
     return left
 
@@ -180,18 +192,40 @@ def _as_labels(name: str, cells: Sequence[Cell]) -> "ndarray":
     return np.array([int(text) for text in texts] if are_whole else texts)
 
 
-def _parted(whole: Split, name: str, cells: Sequence[Cell]) -> tuple[Split, Split]:
-    """The rows of the training and of the test part."""
-    import torch
+def _as_targets(columns: Columns, names: Sequence[str]) -> "ndarray":
+    """Columns of numbers, (n, targets)."""
+    import numpy as np
+
+    for name in names:
+        _refuse_empty(name, columns[name])
+        if odd := [cell for cell in columns[name] if _number(cell.text) is None]:
+            raise UserMistake(
+                f"column {name!r} holds {brief(odd[0].text)} in line {odd[0].line}, expected numbers to predict; "
+                "classes are --data.task classes"
+            )
+    return np.array([[_number(cell.text) for cell in columns[name]] for name in names], np.float32).T
+
+
+def _only(target: Sequence[str]) -> str:
+    if len(target) != 1:
+        raise UserMistake(
+            f"the class is in one column, and target names {len(target)}: numbers are --data.task regression, and "
+            "columns of 0 or 1 --data.task labels"
+        )
+    return target[0]
+
+
+def _parted(name: str, cells: Sequence[Cell]) -> "list[ndarray]":
+    """Which rows are of the training and which of the test part."""
+    import numpy as np
 
     for cell in cells:
         if cell.text not in ("train", "test"):
             raise UserMistake(
                 f"column {name!r} holds {brief(cell.text)} in line {cell.line}, expected train or test of each row"
             )
-    is_test = torch.tensor([cell.text == "test" for cell in cells])
-    train, test = (Split(whole.inputs[rows], whole.targets[rows]) for rows in (~is_test, is_test))
-    return train, test
+    is_test = np.array([cell.text == "test" for cell in cells])
+    return [~is_test, is_test]
 
 
 def _refuse_empty(name: str, cells: Sequence[Cell]) -> None:

@@ -1,5 +1,6 @@
 """Training: one loop for every rule, from a checked configuration to records that a kill cannot corrupt."""
 
+from biograd.data.seeded import derive
 from biograd.training.checkpoint import load_weights
 from biograd.training.compare import compare, grid, labels, train_all
 from biograd.training.config import Choice, RunConfig
@@ -7,7 +8,6 @@ from biograd.training.distributed import GradientSum, Ranks, joined
 from biograd.training.loop import resume, train
 from biograd.training.observers import Observer, StatefulObserver
 from biograd.training.run_setup import RunSetup, build
-from biograd.training.seeding import derive
 
 __all__ = [
     "Choice",

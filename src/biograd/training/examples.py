@@ -4,9 +4,9 @@ from hashlib import sha256
 
 from biograd import data
 from biograd.data import DataSet
+from biograd.data.seeded import derive
 from biograd.training import user_code
 from biograd.training.config import RunConfig
-from biograd.training.seeding import derive
 
 
 def load_data(config: RunConfig) -> DataSet:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from biograd import records
+from biograd.data.seeded import derive
 from biograd.errors import CheckpointError, RunFailed, UserMistake
 from biograd.records import EpochRow, Result
 from biograd.tasks import measured
@@ -16,7 +17,7 @@ from biograd.training.config import RunConfig
 from biograd.training.distributed import Ranks, is_first, joined
 from biograd.training.observers import Observer, RunEnded, of_run
 from biograd.training.run_setup import RunSetup, build, find_device
-from biograd.training.seeding import derive, settled
+from biograd.training.seeding import settled
 from biograd.training.tally import Scores
 from biograd.training.trainer import Diverged, Trainer
 

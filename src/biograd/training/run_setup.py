@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from biograd import data, nets, penalties, rules
+from biograd import nets, penalties, rules
 from biograd.credit.chain.lesson import output_error
 from biograd.credit.isolation import isolated
 from biograd.data import Batches, DataSet, Task, TensorBatches
+from biograd.data.seeded import derive
 from biograd.errors import NotFinite, UserMistake
 from biograd.penalties.base import Penalty
 from biograd.rules.base import Rule
@@ -22,7 +23,6 @@ from biograd.training.config import RunConfig
 from biograd.training.config_layers import SHARED
 from biograd.training.losses import Loss
 from biograd.training.schedules import Schedule
-from biograd.training.seeding import derive
 from biograd.training.tally import Scores
 
 EVALUATION_BATCH = 256
@@ -303,34 +303,20 @@ def _batches(
     config: RunConfig, dataset: DataSet, device: torch.device
 ) -> tuple[Batches, Batches | None, Batches | None]:
     """Training, validation and test batches; those that only measure go in order, unaugmented."""
-    seed, fraction = derive(config.seed, "validation"), config.validation_fraction
-    rest, held_out = (
-        data.carve_validation(dataset.train, dataset.task, fraction, seed)
-        if fraction
-        else (dataset.train, None)
-    )
-    order = derive(config.seed, "order")
-    training = TensorBatches(
-        rest,
-        dataset.preprocessing,
-        dataset.task,
-        batch_size=config.batch_size,
-        seed=order,
-        device=device,
-        train=True,
-    )
-    measured = [
-        TensorBatches(
+    parts = dataset.parts(seed=config.seed, validation_fraction=config.validation_fraction)
+    if not config.read_test:
+        del parts["test"]
+    sizes = {"train": config.batch_size}
+    found = {
+        part: TensorBatches(
             split,
             dataset.preprocessing,
             dataset.task,
-            batch_size=max(config.batch_size, EVALUATION_BATCH),
-            seed=order,
+            batch_size=sizes.get(part, max(config.batch_size, EVALUATION_BATCH)),
+            seed=derive(config.seed, "order"),
             device=device,
-            train=False,
+            train=part == "train",
         )
-        if split is not None
-        else None
-        for split in (held_out, dataset.test if config.read_test else None)
-    ]
-    return training, measured[0], measured[1]
+        for part, split in parts.items()
+    }
+    return found["train"], found.get("validation"), found.get("test")

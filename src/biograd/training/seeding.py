@@ -1,27 +1,12 @@
 """Where a run's random numbers come from, and what of the process they depend on."""
 
 import contextlib
-import hashlib
 import os
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
-
-
-def derive(seed: int, purpose: str) -> int:
-    """A seed of its own for each purpose, below 2**31.
-
-    Without it a net and its fixed feedback would be drawn from one stream and be correlated: weight
-    transport by seed.
-
-    Example:
-        >>> derive(0, "net") == derive(0, "net"), derive(0, "net") == derive(0, "rule")
-        (True, False)
-    """
-    digest = hashlib.sha256(f"{seed}:{purpose}".encode()).digest()
-    return int.from_bytes(digest[:4], "big") >> 1
 
 
 @contextlib.contextmanager
