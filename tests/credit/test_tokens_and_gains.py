@@ -130,6 +130,26 @@ def test_tokens_places_and_gains_of_the_input_are_taught_at_every_batch_size_and
         torch.testing.assert_close(net.gain.grad, (error[:, 1:] * x[:count]).sum((0, 1), keepdim=True))
 
 
+INPUTS: dict[str, Use] = {
+    "places": lambda net, x: net.head(x + net.place[0, :5]),
+    "a token": lambda net, x: net.head(torch.cat([net.place[0, :1], x])),
+    "a gain": lambda net, x: net.head(x[:1] * net.gain[0]),
+}
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_what_one_sequence_is_given_before_the_first_layer_makes_no_weight_at_later_calls_either(name):
+    class First(AtTheInput):
+        def forward(self, x):
+            return INPUTS[name](self, x)
+
+    torch.manual_seed(0)
+    net, x = First(), torch.randn(5, 4)
+    rule = biograd.FeedbackAlignment(net)
+    for _ in range(2):
+        rule.assign_credit(net, x, torch.zeros_like(net(x)), F.mse_loss)
+
+
 REFUSED: dict[str, tuple[Use, str]] = {
     "a token as a weight": (
         lambda net, x: F.scaled_dot_product_attention(net.token.expand(len(x), -1, -1), x, x),
