@@ -31,3 +31,22 @@ def test_a_text_is_learned_character_by_character(biograd, folder):
     assert (ended.code, ended.row["status"]) == (0, "done")
     assert 0 < ended.row["test_bits_per_token"] < 2.2  # letters one by one have 2.7
     assert ended.row["test_accuracy"] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            "--net gpt --data iris",
+            "net 'gpt' looks tokens up, and an example of iris is (4,) numbers: take a text",
+        ),
+        (
+            "--net mlp --data unicode-names",
+            "an example of unicode-names is (64,) tokens, to be looked up: take gpt",
+        ),
+        ("--net vit --data unicode-names", "vit takes images (channels, height, width)"),
+        ("--net gpt --data digits", "gpt takes sequences of tokens, (tokens,); got (1, 8, 8)"),
+    ],
+)
+def test_a_net_and_data_that_do_not_fit_are_refused_in_a_line(biograd, words, said):
+    assert said in biograd(f"train --rule bp {words}").mistake

@@ -400,7 +400,7 @@ def test_diagnostics_are_measured_every_so_many_steps_and_change_nothing(make_co
     rows = records.read_lines(tmp_path / "measured" / "diagnostics.jsonl")
     assert sorted({(row["step"], row["epoch"]) for row in rows}) == [(0, 1), (5, 1), (10, 2)]
     assert {"gradient_angle", "feedback_angle", "norm_ratio", "seconds"} <= {row["quantity"] for row in rows}
-    assert {row["layer"] for row in rows} == {"1.weight", "5.weight", None}
+    assert {row["layer"] for row in rows} == {"1.weight", "5.weight", "1", "5", None}
     assert not (tmp_path / "plain" / "diagnostics.jsonl").exists()
     assert bits(tmp_path / "plain")[1] == bits(tmp_path / "measured")[1]
 

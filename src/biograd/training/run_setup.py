@@ -237,7 +237,25 @@ def make_net(config: RunConfig, dataset: DataSet) -> nn.Module:
     with user_code.blamed("net", name):
         net = nets.create(name, dataset.input_shape, dataset.outputs, seed=seed, **config.net.settings)
     user_code.require_trainable(name, net)
+    if name in nets.REGISTRY.built_in():
+        _require_inputs_of(name, net, dataset)
     return net.to(torch.float64 if config.precision == "float64" else torch.float32)
+
+
+def _require_inputs_of(name: str, net: nn.Module, dataset: DataSet) -> None:
+    """Refuse a net that looks tokens up for other examples, and one that does not for tokens."""
+    looks_up = any(isinstance(module, nn.Embedding) for module in net.modules())
+    has_tokens = dataset.train.inputs.dtype == torch.int64
+    if looks_up and not has_tokens:
+        raise UserMistake(
+            f"net {name!r} looks tokens up, and an example of {dataset.name} is {dataset.input_shape} numbers: take a "
+            "text (--data text:FILE), or another net"
+        )
+    if has_tokens and not looks_up:
+        raise UserMistake(
+            f"net {name!r} takes numbers, and an example of {dataset.name} is {dataset.input_shape} tokens, to be "
+            "looked up: take gpt, or a net of your own that begins with nn.Embedding"
+        )
 
 
 def make_rule(config: RunConfig, net: nn.Module, sample: Tensor) -> Rule:
