@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from biograd.credit.eager import eagerly
-from biograd.credit.feedback.computed_weights import computed_weights
+from biograd.credit.feedback.computed_weights import ComputedWeight, computed_weights
 from biograd.credit.feedback.data_parallel import average_beside
 from biograd.credit.feedback.path import Feedback, FeedbackPath, OnCall, TaughtCall, path_through
 from biograd.credit.feedback.patterns import Attention
@@ -57,6 +57,7 @@ class FeedbackRule(Rule):
         self._has_looked, self._offsets = False, frozenset[str]()
         self._shapes = {name: tuple(w.shape) for name, w in taught_weights(unwrap(net), self._exact).items()}
         self._known = {name for name, _ in unwrap(net).named_parameters()}
+        self._has_computed = bool(computed_weights(unwrap(net)))
 
     @property
     def names(self) -> list[str]:
@@ -105,7 +106,14 @@ class FeedbackRule(Rule):
             if _is_compiled(net):  # a compiler can take matrices in, not see them made
                 feedback = {name: _seen(feedback[name], weight) for name, weight in weights.items()}
         with path_through(
-            unwrap(net), weights, feedback, self._exact, on_call, self._offsets, self._attention
+            unwrap(net),
+            weights,
+            feedback,
+            self._exact,
+            on_call,
+            self._offsets,
+            self._attention,
+            self._computed(net),
         ) as path:
             yield path
 
@@ -147,7 +155,7 @@ class FeedbackRule(Rule):
         """
         parameters = dict(unwrap(net).named_parameters())
         refuse_sharded(parameters.values())
-        computed = computed_weights(unwrap(net))
+        computed = self._computed(net)
         taught = {name: computed[name].now() for name in self._shapes if name in computed}
         weights = {**parameters, **taught}
         for name, shape in self._shapes.items():
@@ -163,6 +171,10 @@ class FeedbackRule(Rule):
                 f"the rule was made for another net, without {unknown!r}; make the rule for the net it teaches"
             )
         return {name: weights[name] for name in self._shapes}
+
+    def _computed(self, net: nn.Module) -> dict[str, ComputedWeight]:
+        """The weights that the net computes; a net that began to since has other parameters, and is refused."""
+        return computed_weights(unwrap(net)) if self._has_computed else {}
 
 
 def _detached(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -81,7 +81,7 @@ class KolenPollack(FeedbackRule):
         super().__init__(net, exact=exact, attention=attention)
         start = draw_beside(self.weights(net), scale, distribution, RandomStream(seed))
         self.B = WeightTable(start, learned=True)
-        self._computed = [name for name in computed_weights(unwrap(net)) if name in start]
+        self._beside_computed = [name for name in computed_weights(unwrap(net)) if name in start]
 
     def feedback(self, weights: Mapping[str, Tensor]) -> Mapping[str, Following]:
         """B as it is now, which every product with W teaches what it teaches W."""
@@ -104,7 +104,7 @@ class KolenPollack(FeedbackRule):
         matrices = [g for g in optimizer.param_groups if any(p.dim() > 1 for p in g["params"])]
         return [
             *(warning for group in matrices for warning in _warnings(kind, group, steps)),
-            *_warnings_of_computed(self._computed),
+            *_warnings_of_computed(self._beside_computed),
         ]
 
 

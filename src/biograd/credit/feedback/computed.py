@@ -4,9 +4,9 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from typing import NamedTuple
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from biograd.credit.feedback.computed_weights import ComputedWeight, computed_weights
+from biograd.credit.feedback.computed_weights import ComputedWeight
 from biograd.credit.feedback.fitting import READY, Feedback, fitting
 from biograd.credit.feedback.weights import Role, role
 
@@ -34,19 +34,19 @@ class Computed(NamedTuple):
             yield from ((name, part) for name, part in self.weight.parts.items() if part.dim() >= 2)
 
 
-def computed_in(
-    net: nn.Module,
+def as_taught(
+    computed: Mapping[str, ComputedWeight],
     weights: Mapping[str, Tensor],
     feedback: Mapping[str, Feedback],
     exact: Collection[str],
     offsets: Collection[str],
 ) -> dict[str, Computed]:
-    """The weights that a net computes, by name, with feedback where they are among the taught ``weights``."""
+    """Computed weights by name, with feedback where they are among the taught ``weights``."""
     return {
         name: _taught(name, weight, fitting(name, weights[name], feedback), name in offsets)
         if name in weights
         else _untaught(name, weight, role(name, weight, exact))
-        for name, weight in computed_weights(net).items()
+        for name, weight in computed.items()
     }
 
 

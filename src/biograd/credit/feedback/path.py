@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from biograd.credit.calls import PRODUCTS, Call, parse_linear
-from biograd.credit.feedback.computed import Computed, computed_in
+from biograd.credit.feedback.computed import Computed, as_taught
+from biograd.credit.feedback.computed_weights import ComputedWeight, computed_weights
 from biograd.credit.feedback.first_look import FirstLook
 from biograd.credit.feedback.fitting import READY, Feedback, fitting
 from biograd.credit.feedback.forms import Form, as_it_is, computed, formed, in_form, is_form
@@ -482,9 +483,11 @@ def path_through(
     on_call: OnCall | None = None,
     offsets: Collection[str] = (),
     attention: Attention = "exact",
+    computed: Mapping[str, ComputedWeight] | None = None,
 ) -> FeedbackPath:
     """A feedback path for the weights of a net without wrappers that were found before; see `feedback_path`."""
-    made = computed_in(net, weights, feedback, exact, offsets)
+    found = computed_weights(net) if computed is None else computed
+    made = as_taught(found, weights, feedback, exact, offsets)
     plain = {name: weight for name, weight in weights.items() if name not in made}
     parts = dict(part for one in made.values() for part in one.watched_parts())
     watched = {**parts, **plain, **embedding_weights(net, exact)}
