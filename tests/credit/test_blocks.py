@@ -161,7 +161,9 @@ def test_what_is_no_chain_is_refused(name):
 
 @pytest.mark.parametrize("rule", ["dfa", "dtp", "stdp-association", "pepita", "gait-prop"])
 def test_a_rule_refuses_what_is_no_chain_with_the_rules_that_would_do(rule):
-    with pytest.raises(UnsupportedNet, match=r"must be a chain.*bp, fa, usf, brsf, frsf, kp, wm, frozen$") as caught:
+    with pytest.raises(
+        UnsupportedNet, match=r"must be a chain.*bp, fa, usf, brsf, frsf, kp, wm, frozen$"
+    ) as caught:
         biograd.rules.create(rule, linear())
     assert "\n" not in str(caught.value)
 
