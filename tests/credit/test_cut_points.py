@@ -348,3 +348,15 @@ def test_a_batch_without_examples_is_refused():
     rule = biograd.rules.create("dfa", net, sample=x[:1], blocks=CUTS)
     with pytest.raises(UserMistake, match=r"the batch has no examples"):
         rule.assign_credit(net, x[:0], y[:0], F.cross_entropy)
+
+
+def test_a_chain_of_units_gets_a_proposal_that_works():
+    net, x = biograd.nets.create("resnet20", (1, 8, 8), 3, seed=0), torch.randn(2, 1, 8, 8)
+    with pytest.raises(
+        UnsupportedNet, match=r"or name cut points, blocks=\[.*\] \(--rule.blocks (\S+)\)"
+    ) as caught:
+        rules.create("dfa", net)
+    flag = str(caught.value).split("--rule.blocks ")[1].split(")")[0]
+    rule = rules.create("dfa", net, sample=x[:1], blocks=tuple(flag.split(",")))
+    rule.assign_credit(net, x, torch.tensor([0, 2]), F.cross_entropy)
+    assert all(parameter.grad is not None for parameter in net.parameters())

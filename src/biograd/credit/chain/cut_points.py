@@ -8,7 +8,7 @@ from torch import nn
 
 from biograd.errors import UnsupportedNet, listed
 
-MOST_PROPOSED = 6
+MOST_PROPOSED = 12
 """How many cut points a proposal lists; a net of more wide-spread parts gets the first of them."""
 
 

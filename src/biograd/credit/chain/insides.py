@@ -14,6 +14,10 @@ from biograd.credit.products import ProductsWithWeights
 from biograd.errors import UnsupportedNet, listed
 
 
+class HiddenBackpropagation(UnsupportedNet):
+    """Blocks of a chain have several weight layers, and may not."""
+
+
 def refuse_hidden_backpropagation(chain: Sequence[Block], *, exact_inside: bool) -> None:
     """Refuse blocks with several weight layers, but hidden ones that are frozen: nothing learns there.
 
@@ -22,7 +26,7 @@ def refuse_hidden_backpropagation(chain: Sequence[Block], *, exact_inside: bool)
         exact_inside: whether hidden ones may have several, as the user said.
 
     Raises:
-        UnsupportedNet: there are such; all are named, with what is in them and what would do.
+        HiddenBackpropagation: there are such; all are named, with what is in them and what would do.
     """
     found = {
         block: layers
@@ -107,10 +111,10 @@ def _may_repeat(block: Block) -> bool:
     )
 
 
-def _refusal(said: dict[Block, str], last: Block) -> UnsupportedNet:
+def _refusal(said: dict[Block, str], last: Block) -> HiddenBackpropagation:
     """What is raised for blocks of which something was found."""
     blocks = "several blocks: " if len(said) > 1 else "the block "
-    return UnsupportedNet(
+    return HiddenBackpropagation(
         f"{blocks}{listed(list(said.values()), 3)}; errors would be backpropagated inside: "
         f"{_ways_out(list(said), last)}"
     )

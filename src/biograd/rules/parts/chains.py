@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from biograd.credit.chain.blocks import is_chain, is_plain_sequential
 from biograd.credit.chain.cut_points import proposal
+from biograd.credit.chain.insides import HiddenBackpropagation
 from biograd.credit.chain.taught_chain import Reading, TaughtBlocks, TaughtChain, TaughtCuts
 from biograd.credit.wrappers import unwrap
 from biograd.errors import UnsupportedNet, UserMistake
@@ -52,13 +53,21 @@ def blocks_for_a_rule(
     with suggesting_rules_for_any_net():
         if not blocks:
             _require_chain(net)
-            return TaughtChain(net, exact_inside=inside == "exact")
+            return _taught_chain(net, inside)
         if inside is not None:
             raise UserMistake(
                 "inside='exact' is for chains, and blocks= names cut points, between which errors pass exactly anyway: "
                 "leave one of them out"
             )
         return TaughtCuts(net, blocks, sample, reading)
+
+
+def _taught_chain(net: nn.Module, inside: Inside) -> TaughtChain:
+    try:
+        return TaughtChain(net, exact_inside=inside == "exact")
+    except HiddenBackpropagation as error:
+        instead = proposal(unwrap(net))
+        raise UnsupportedNet(f"{error}{f'; or {instead}' if instead else ''}") from None
 
 
 def _require_chain(net: nn.Module) -> None:
