@@ -9,6 +9,8 @@ from torch import nn
 
 from biograd import nets, rules
 from biograd.credit.chain.blocks import blocks
+from biograd.credit.chain.insides import weight_layers
+from biograd.credit.chain.taught_chain import TaughtCuts
 from biograd.errors import UserMistake
 from biograd.settings import describe
 
@@ -87,6 +89,14 @@ def test_it_is_a_chain_that_is_cut_into_all_its_parameters(name):
     assert any(isinstance(child, nn.Sequential) for child in net) == (name in NESTED)
     in_blocks = [p for block in blocks(net) for p in block.parameters()]
     assert [id(p) for p in in_blocks] == [id(p) for p in net.parameters()]
+
+
+@pytest.mark.parametrize("name", sorted(NESTED))
+def test_at_its_own_cut_points_each_block_has_one_matrix(name):
+    net = made(name)
+    chain = TaughtCuts(net, nets.cut_points(name), batch(name)[0], "freely").of(net)
+    matrices = [weights for block in chain for weights in [weight_layers(block)]]
+    assert [len(weights) for weights in matrices] == [1] * (2 + 4 * 4)
 
 
 @pytest.mark.parametrize("name", ["mlp", "lenet", "convnet", "resnet20", "bartunov-mnist-lc", "square"])

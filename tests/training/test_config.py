@@ -6,7 +6,7 @@ from typing import ClassVar
 import pytest
 import torch
 
-from biograd import Backpropagation, rules
+from biograd import Backpropagation, nets, rules
 from biograd.errors import UserMistake
 from biograd.training import Choice, RunConfig
 
@@ -325,3 +325,17 @@ def test_a_file_in_the_settings_of_a_strategy_is_found_from_any_folder_too(tmp_p
     config = RunConfig.from_sources({"rule": rule, **TASK})
     settings = {"decoder": f"{tmp_path / 'mine.py'}:decoder"}
     assert config.rule.settings["way"] == {"name": "own", "settings": settings}
+
+
+@pytest.mark.parametrize("net", ["vit", "gpt"])
+def test_a_net_of_several_matrices_a_part_is_cut_at_each_under_rules_for_blocks_that_are_told_nothing_else(
+    net,
+):
+    def settings(**flags):
+        return RunConfig.from_sources({"data": "digits", "net": net, **flags}).rule.settings
+
+    assert settings(rule={"name": "dfa", "scale": 2}) == {"scale": 2.0, "blocks": nets.cut_points(net)}
+    assert settings(rule={"name": "dfa", "inside": "exact"}) == {"inside": "exact"}
+    assert settings(rule={"name": "shallow", "blocks": "embed,head"}) == {"blocks": ("embed", "head")}
+    assert settings(rule="fa") == {}
+    assert RunConfig.from_sources({"data": "digits", "net": "mlp", "rule": "dfa"}).rule.settings == {}

@@ -46,6 +46,22 @@ REGISTRY = Registry(
 )
 
 
+_AT_MATRICES = ("embed", "layers.*.*.qkv", "layers.*.*.out", "layers.*.*.up", "layers.*.*.down", "head")
+_CUT_POINTS = {"vit": _AT_MATRICES, "gpt": _AT_MATRICES}
+
+
+def cut_points(name: str) -> tuple[str, ...]:
+    """Where a net whose parts hold several matrices can be cut so that each block holds one; empty for other nets.
+
+    A run cuts there under rules that teach block by block, unless it is told otherwise.
+
+    Example:
+        >>> cut_points("gpt")[:2], cut_points("mlp")
+        (('embed', 'layers.*.*.qkv'), ())
+    """
+    return _CUT_POINTS.get(name, ())
+
+
 def names() -> list[str]:
     """The short names of every net, third-party ones included."""
     return REGISTRY.names()

@@ -23,7 +23,7 @@ from pydantic import (
 
 from biograd import data, handed, nets, penalties, records, rules, user_files
 from biograd.errors import UserMistake, brief
-from biograd.settings import in_words, spelled, validate
+from biograd.settings import describe, in_words, spelled, validate
 from biograd.tasks import AUTO
 from biograd.training import config_layers, losses, observers, optimizers, schedules
 from biograd.training.objects import OBJECTS, named
@@ -179,6 +179,9 @@ class RunConfig(BaseModel):
     ) -> "RunConfig":
         """Put a configuration together: defaults < the rule's ``default_training`` < file < its table < flags.
 
+        A net of ours whose parts hold several matrices is cut at each (`biograd.nets.cut_points`) under a rule that
+        teaches block by block, where neither ``rule.blocks`` nor ``rule.inside`` is given.
+
         Flags win key by key. Where a source names another rule, data set, net, optimiser, schedule or
         penalty than the sources below it, their settings for the first are dropped.
 
@@ -200,7 +203,8 @@ class RunConfig(BaseModel):
         given = functools.reduce(config_layers.merged, layers.values())
         try:
             of_rule = _brought_by_rule(given.get("rule", {}).get("name"), known)
-            return cls(**functools.reduce(config_layers.merged, [_defaults(), of_rule, *layers.values()]))
+            sources = [_defaults(), of_rule, *layers.values(), _cut_by_net(given)]
+            return cls(**functools.reduce(config_layers.merged, sources))
         except UserMistake as error:
             key = error.key if isinstance(error, _WrongValue) else "rule"
             holders = [place for place, layer in layers.items() if layer.get(key, {}) != {}]
@@ -409,6 +413,16 @@ def _brought_by_rule(name: Any, known: list[str]) -> dict[str, Any]:
         return {}
     settings = rules.declared(name)["default_training"]
     return config_layers.layer(settings, f"the default training of rule {name!r}", known)
+
+
+def _cut_by_net(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The layer of a net's own cut points, for a rule that teaches block by block and is told of no other blocks."""
+    rule, net = given.get("rule", {}), given.get("net", {}).get("name")
+    points = nets.cut_points(net) if isinstance(net, str) else ()
+    if not points or not isinstance(rule.get("name"), str) or {"blocks", "inside"} & rule.keys():
+        return {}
+    settings = {setting.name for setting in describe(rules.REGISTRY.find(rule["name"]))}
+    return {"rule": {"blocks": list(points)}} if "blocks" in settings else {}
 
 
 def _defaults() -> dict[str, Any]:
