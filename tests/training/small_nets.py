@@ -73,3 +73,30 @@ class Checkpointed(nn.Module):
 
     def forward(self, x):
         return checkpoint(self.body, x.flatten(1), use_reentrant=False)
+
+
+class InADict(nn.Module):
+    """What `plain` gives, within a dict of dicts, beside the number of another head."""
+
+    def __init__(self, input_shape, outputs):
+        super().__init__()
+        self.net = plain(input_shape, outputs)
+        self.value = nn.Linear(outputs, 1)
+
+    def forward(self, x):
+        policy = self.net(x)
+        return {"heads": {"policy": policy}, "value": self.value(policy)}
+
+
+in_a_dict = InADict
+
+
+class OfTwoParts(nn.Sequential):
+    """`plain`, which takes an example whole or as two arguments."""
+
+    def forward(self, left, right=None):
+        return super().forward(left if right is None else torch.cat([left, right], 1))
+
+
+def of_two_parts(input_shape, outputs):
+    return OfTwoParts(*plain(input_shape, outputs))

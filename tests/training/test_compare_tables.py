@@ -149,6 +149,7 @@ def test_what_all_share_is_the_same_in_every_table(key, file, tmp_path):
     other = {
         "data": "'digits'", "net": "'lenet'", "loss": "'squared-error'", "epochs": 2, "batch_size": 7,
         "one_vs_rest": 1, "validation_fraction": 0.5, "read_test": "false",
+        "answers": "'logits'",
     }[key]  # fmt: skip
     text = f"data = 'iris'\nnet = 'mlp'\n[rules.bp]\n[rules.mine]\nrule = 'fa'\n{key} = {other}\n"
     with pytest.raises(

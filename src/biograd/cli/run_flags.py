@@ -54,6 +54,9 @@ TASK = (
     Flag("rule", "RULE", "learning rule", f"a name of `biograd rules` {_FILE}"),
     Flag("data", "DATA", "data set", f"a name of `biograd data`, files as folder:PATH, {_FILE}"),
     Flag("net", "NET", "net", f"a name of `biograd nets` {_FILE}"),
+    Flag(
+        "answers", "PART", "of a net that gives several tensors: a key, an attribute or a place, heads.policy"
+    ),
     Flag("one-vs-rest", "CLASS", "make it binary: this class, by name or index, against the rest"),
     Flag(
         "data-dir",

@@ -213,8 +213,7 @@ def _are_of_the_same_examples(output: Any, y: Any) -> bool:
 def _errors(output: Any, y: Any, loss_fn: Callable[..., Tensor]) -> list[Tensor]:
     """The loss's derivatives by the tensors of the output that it reads."""
     with isolated(loss_fn, devices_of=output):
-        found = output_errors(map_tensors(Tensor.clone, output), y, loss_fn)[1]
-        return [error for error in found if error is not None]
+        return [error for _, error in output_errors(map_tensors(Tensor.clone, output), y, loss_fn)[1]]
 
 
 def _is_sum(errors: list[Tensor], output: Any, y: Any, loss_fn: Callable[..., Tensor]) -> bool:

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from biograd.credit.chain.lesson import output_errors
-from biograd.credit.structures import tensors_in
 from biograd.credit.weighting import Weighting
 
 
@@ -42,11 +41,8 @@ def loss_roots(output: Any, y: Any, loss_fn: Callable[..., Tensor], weighting: W
         return LossRoots(
             loss, [loss], [None if weighting.is_one else weighting.of_all(torch.ones_like(loss))]
         )
-    loss, errors, penalty = output_errors(output, y, loss_fn)
-    given = [tensor for tensor in tensors_in(output) if tensor.is_floating_point() or tensor.is_complex()]
-    pairs = [
-        (o, weighting.of(e)) for o, e in zip(given, errors, strict=True) if e is not None and o.requires_grad
-    ]
+    loss, read, penalty = output_errors(output, y, loss_fn)
+    pairs = [(tensor, weighting.of(error)) for tensor, error in read if tensor.requires_grad]
     if penalty is not None:
         pairs.append((penalty, weighting.of_all(torch.ones_like(loss))))
     return LossRoots(loss, [tensor for tensor, _ in pairs], [derivative for _, derivative in pairs])

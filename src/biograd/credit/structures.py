@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from biograd.errors import UnsupportedNet, UserMistake
+from biograd.errors import UnsupportedNet, UserMistake, brief, listed
 
 SEQUENCES = (list, tuple)
 """What holds tensors one behind another, among arguments and results."""
@@ -95,6 +95,29 @@ def gradients_at(x: Any) -> Any:
 
 def _gradient_at(tensor: Tensor) -> Tensor | None:
     return torch.zeros_like(tensor) if tensor.requires_grad and tensor.grad is None else tensor.grad
+
+
+def part_of(value: Any, path: str) -> Any:
+    """What lies in a structure at a place.
+
+    Args:
+        value: the structure.
+        path: keys, fields or numbers, with a dot between one level and the next.
+
+    Raises:
+        UserMistake: nothing lies there.
+
+    Example:
+        >>> part_of({"heads": (1, 2)}, "heads.1")
+        2
+    """
+    for step in path.split("."):
+        named = _named_parts(value)
+        if step not in named:
+            there = f"it has {listed([repr(name) for name in named])}" if named else "it has no parts"
+            raise UserMistake(f"{brief(path)} names no part of {outlined(value)} at {brief(step)}: {there}")
+        value = named[step]
+    return value
 
 
 def batch_size(x: Any) -> int | None:
@@ -197,6 +220,15 @@ def _parts(value: Any) -> Iterable[Any]:
     if isinstance(value, Inputs):
         return (value.args, value.kwargs)
     return (getattr(value, name) for name in _field_names(value)) if _is_record(value) else ()
+
+
+def _named_parts(value: Any) -> dict[str, Any]:
+    """What a structure holds, one level down, by the names that `part_of` knows it by."""
+    if isinstance(value, SEQUENCES):
+        named = zip(getattr(value, "_fields", ()), value, strict=False)
+        return {str(place): part for place, part in enumerate(value)} | dict(named)
+    fields = {name: getattr(value, name) for name in _field_names(value)} if _is_record(value) else {}
+    return fields | ({str(key): part for key, part in value.items()} if isinstance(value, Mapping) else {})
 
 
 def _sequence_like(value: Any, parts: list[Any]) -> Any:

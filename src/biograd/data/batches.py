@@ -1,7 +1,7 @@
 """What training asks of data: batches by number, of which a process loads its own part and no more."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,7 +25,7 @@ class Batches(Protocol):
 
     def epoch(
         self, epoch: int, start: int = 0, *, rank: int = 0, size: int = 1
-    ) -> "Iterator[tuple[Tensor, Tensor]]":
+    ) -> "Iterator[tuple[Any, Tensor]]":
         """The batches of an epoch from number ``start`` on, of each the part of one of several processes.
 
         The examples of a batch are cut by `cut` before they are loaded, so that a process reads, decodes and
@@ -38,12 +38,13 @@ class Batches(Protocol):
             size: how many there are.
 
         Yields:
-            Inputs (part, …) and targets (part, …) as the loss takes them, both on the device and in memory of their
+            Inputs (part, …), or a structure of tensors or `biograd.Inputs`, as the net takes them, and targets
+            (part, …) as the loss takes them, both on the device and in memory of their
             own. A part may be empty.
         """
         ...
 
-    def sample(self) -> "Tensor":
+    def sample(self) -> Any:
         """The first example, not augmented, as a batch of one."""
         ...
 

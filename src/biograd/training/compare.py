@@ -23,7 +23,17 @@ from biograd.training.objects import named
 from biograd.training.run_setup import RunSetup, build
 from biograd.user_files import told
 
-BUDGET = ("data", "net", "loss", "epochs", "batch_size", "one_vs_rest", "validation_fraction", "read_test")
+BUDGET = (
+    "data",
+    "net",
+    "loss",
+    "answers",
+    "epochs",
+    "batch_size",
+    "one_vs_rest",
+    "validation_fraction",
+    "read_test",
+)
 """What all runs of a comparison must have in common."""
 
 

@@ -1,5 +1,7 @@
 """Loss and metrics of a net on data that teaches it nothing."""
 
+from typing import Any
+
 import torch
 
 from biograd.data import Batches
@@ -35,7 +37,7 @@ def evaluate(setup: RunSetup, batches: Batches, ranks: Ranks) -> Scores:
     return Scores(loss, metrics | {name: value for one in whole for name, value in one.values(ranks).items()})
 
 
-def _judge(setup: RunSetup, x: torch.Tensor, y: torch.Tensor) -> Credit:
+def _judge(setup: RunSetup, x: Any, y: torch.Tensor) -> Credit:
     with setup.autocast():
         output = setup.rule.predict(setup.net, x)
-        return Credit(setup.loss_fn(output, y), output)
+        return Credit(setup.loss_fn(output, y), setup.answer(output))

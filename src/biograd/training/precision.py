@@ -1,17 +1,23 @@
 """What a run's precision means for its inputs and its forward passes."""
 
 import contextlib
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from biograd.credit.structures import map_tensors
+
 Precision = Literal["float32", "float64", "bfloat16"]
 
 
-def cast(x: Tensor, precision: Precision) -> Tensor:
+def cast(x: Any, precision: Precision) -> Any:
     """A batch, inputs or targets, in the precision of the net; indices stay what they are."""
-    return x.double() if precision == "float64" and x.is_floating_point() else x
+    return map_tensors(_doubled, x) if precision == "float64" else x
+
+
+def _doubled(x: Tensor) -> Tensor:
+    return x.double() if x.is_floating_point() else x
 
 
 def autocast(precision: Precision, device: torch.device) -> contextlib.AbstractContextManager[object]:

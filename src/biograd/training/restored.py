@@ -15,6 +15,7 @@ from biograd.data import DataSet, Split, TensorBatches
 from biograd.errors import CheckpointError, UserMistake
 from biograd.rules.base import Rule
 from biograd.training import checkpoint, examples, folder, precision, versions
+from biograd.training.answers import answer
 from biograd.training.checkpoint_schema import Weights
 from biograd.training.config import RunConfig
 from biograd.training.run_setup import find_device, make_net, make_rule
@@ -51,7 +52,7 @@ class Restored:
         In float32, or float64 where the run trained in that.
         """
         with self.autocast():
-            output = self.rule.predict(self.net, self.inputs(x))
+            output = answer(self.rule.predict(self.net, self.inputs(x)), self.config.answers)
         return output.float() if output.dtype.itemsize < 4 else output
 
     def inputs(self, x: Tensor) -> Tensor:

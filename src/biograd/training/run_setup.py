@@ -5,13 +5,15 @@ import copy
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from biograd import nets, penalties, rules
-from biograd.credit.chain.lesson import output_error
+from biograd.credit.chain.lesson import output_errors
 from biograd.credit.isolation import isolated
+from biograd.credit.structures import called
 from biograd.data import Batches, DataSet, Task, TensorBatches
 from biograd.data.seeded import derive
 from biograd.errors import NotFinite, UserMistake
@@ -19,6 +21,7 @@ from biograd.penalties.base import Penalty
 from biograd.rules.base import Rule
 from biograd.tasks import measured
 from biograd.training import examples, losses, optimizers, precision, schedules, user_code
+from biograd.training.answers import OfAnswer, answer
 from biograd.training.config import RunConfig
 from biograd.training.config_layers import SHARED
 from biograd.training.losses import Loss
@@ -86,13 +89,17 @@ class RunSetup:
         """That of each of the `optimizers`."""
         return [schedule for schedule in (self.schedule, self.feedback_schedule) if schedule is not None]
 
-    def inputs(self, x: Tensor) -> Tensor:
+    def inputs(self, x: Any) -> Any:
         """A batch in the precision of the net."""
         return precision.cast(x, self.config.precision)
 
     def targets(self, y: Tensor) -> Tensor:
         """The targets of a batch, numbers in the precision of the net."""
         return precision.cast(y, self.config.precision)
+
+    def answer(self, output: Any) -> Tensor:
+        """The tensor of the net's output that metrics judge."""
+        return answer(output, self.config.answers)
 
     def metrics(self, part: str, scores: Scores | None) -> dict[str, float | None]:
         """The scores of a part of the data without their loss, as records call them; None where there are none."""
@@ -166,8 +173,12 @@ def _rehearse(setup: RunSetup) -> None:
     """
     net, name = setup.net, setup.config.rule.name
     *_, (x, y) = setup.training.epoch(0, start=len(setup.training) - 1)
-    x, y = setup.inputs(x[:2]), setup.targets(y[:2])
-    if any(user_code.is_users_own(one.name) for one in (setup.config.net, setup.config.loss)):
+    if isinstance(x, Tensor):
+        x, y = x[:2], y[:2]
+    x, y = setup.inputs(x), setup.targets(y)
+    if setup.config.net.name not in nets.REGISTRY.built_in() or user_code.is_users_own(
+        setup.config.loss.name
+    ):
         _rehearse_net(setup, x, y)
     with isolated(net, devices_of=x), setup.autocast(), user_code.blamed("rule", name, user_code.CHECK):
         rule = copy.deepcopy(setup.rule)
@@ -178,21 +189,21 @@ def _rehearse(setup: RunSetup) -> None:
                     credit = rule.assign_credit(net, x, y, setup.loss_fn)
             except NotFinite:
                 return  # the run itself records how it ends
-            user_code.require_credit(name, credit, net, rule, setup.task, y)
+            user_code.require_credit(name, credit, net, rule, setup.task, y, setup.answer)
         with user_code.blamed("penalty", setup.config.penalty.name):
             copy.deepcopy(setup.penalty).add_gradient(net)
 
 
-def _rehearse_net(setup: RunSetup, x: Tensor, y: Tensor) -> None:
+def _rehearse_net(setup: RunSetup, x: Any, y: Tensor) -> None:
     """Run a user's own net or loss without the rule, so that what goes wrong is known to be theirs."""
     net, loss = setup.config.net.name, setup.config.loss.name
     with isolated(setup.net, setup.loss_fn, devices_of=x), user_code.blamed("net", net), _enough_examples():
         with setup.autocast():
-            output = setup.net(x)
-            user_code.require_output(f"net {net!r} gives", output, setup.task, y)
+            output = called(setup.net, x)
+            user_code.require_output(f"net {net!r} gives", setup.answer(output), setup.task, y)
             with user_code.blamed("loss", loss):
-                error = output_error(output, y, setup.loss_fn)[1]
-        output.backward(error)
+                read = output_errors(output, y, setup.loss_fn)[1]
+        torch.autograd.backward([tensor for tensor, _ in read], [error for _, error in read])
 
 
 @contextlib.contextmanager
@@ -258,7 +269,7 @@ def _require_inputs_of(name: str, net: nn.Module, dataset: DataSet) -> None:
         )
 
 
-def make_rule(config: RunConfig, net: nn.Module, sample: Tensor) -> Rule:
+def make_rule(config: RunConfig, net: nn.Module, sample: Any) -> Rule:
     """The rule of a configuration for its net.
 
     A rule that draws random numbers gets a seed derived from the run's, unless it was given one.
@@ -273,9 +284,11 @@ def make_rule(config: RunConfig, net: nn.Module, sample: Tensor) -> Rule:
 
 
 def make_loss(config: RunConfig, task: Task, device: torch.device) -> Loss:
-    """The loss of a configuration for a task."""
+    """The loss of a configuration for a task; one of the user's own reads all that the net gives."""
     with user_code.blamed("loss", config.loss.name):
         loss = losses.create(config.loss.name, task, **config.loss.settings)
+    if config.answers is not None and losses.resolved(config.loss.name, task) in losses.REGISTRY.built_in():
+        return OfAnswer(loss, config.answers)
     return loss.to(device) if isinstance(loss, nn.Module) else loss
 
 

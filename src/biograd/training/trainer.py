@@ -220,7 +220,7 @@ class Trainer:
                     self._step(x, y)
                 self._after_step()
 
-    def _step(self, x: Tensor, y: Tensor) -> None:
+    def _step(self, x: Any, y: Tensor) -> None:
         """One gradient estimate of the rule, of this process's part of the batch, and one step of each optimiser."""
         share = len(y) / self.setup.training.examples(self.position.batch)
         for optimizer in self.setup.optimizers:
@@ -234,12 +234,12 @@ class Trainer:
         for optimizer in self.setup.optimizers:
             optimizer.step()
 
-    def _teach(self, x: Tensor, y: Tensor, share: float) -> None:
+    def _teach(self, x: Any, y: Tensor, share: float) -> None:
         setup = self.setup
         scaled = {} if self.ranks.size == 1 else {"weight": share}
         with setup.autocast():
             credit = setup.rule.assign_credit(setup.net, x, y, setup.loss_fn, **scaled)
-        self._tally.add(credit, y)
+        self._tally.add(credit._replace(output=setup.answer(credit.output)), y)
 
     def _after_step(self) -> None:
         position = self.position
@@ -311,6 +311,6 @@ class Trainer:
             )
 
 
-def _without_end(batches: Batches) -> Iterator[tuple[Tensor, Tensor]]:
+def _without_end(batches: Batches) -> Iterator[tuple[Any, Tensor]]:
     """The batches of one epoch after another."""
     return itertools.chain.from_iterable(batches.epoch(number) for number in itertools.count())

@@ -143,7 +143,9 @@ def require_output(whose: str, output: Any, task: Task, y: Tensor) -> None:
         )
 
 
-def require_credit(name: str, credit: Any, net: nn.Module, rule: Rule, task: Task, y: Tensor) -> None:
+def require_credit(
+    name: str, credit: Any, net: nn.Module, rule: Rule, task: Task, y: Tensor, answer: Callable[[Any], Tensor]
+) -> None:
     """Refuse what a user's own rule gave back, or that it taught nothing: neither the net nor itself.
 
     Raises:
@@ -151,15 +153,15 @@ def require_credit(name: str, credit: Any, net: nn.Module, rule: Rule, task: Tas
     """
     if not is_users_own(name):
         return
-    if not isinstance(credit, Credit) or not all(isinstance(value, Tensor) for value in credit):
+    if not isinstance(credit, Credit) or not isinstance(credit.loss, Tensor):
         got = "None" if credit is None else f"a {type(credit).__name__}"
         raise UserMistake(
-            f"rule {name!r}: assign_credit must return Credit(loss, output), two tensors; got {got}; {CHECK}"
+            f"rule {name!r}: assign_credit must return Credit(loss, output), tensors; got {got}; {CHECK}"
         )
     if credit.loss.numel() != 1:
         shape = tuple(credit.loss.shape)
         raise UserMistake(f"rule {name!r}: the loss in Credit has shape {shape}, expected a scalar; {CHECK}")
-    require_output(f"rule {name!r}: the output in Credit is", credit.output, task, y)
+    require_output(f"rule {name!r}: the output in Credit is", answer(credit.output), task, y)
     if all(p.grad is None for p in [*net.parameters(), *rule.parameters()]):
         raise UserMistake(
             f"rule {name!r}: assign_credit filled .grad of no parameter, neither the net's nor its own; {CHECK}"

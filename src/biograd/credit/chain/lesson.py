@@ -178,33 +178,33 @@ def output_error(output: Tensor, y: Tensor, loss_fn: Callable) -> tuple[Tensor, 
         UnsupportedNet: the output is no single tensor.
     """
     require_tensor_from("the net", output)
-    loss, (error,), penalty = output_errors(output, y, loss_fn)
-    return loss, torch.zeros_like(output) if error is None else error, penalty
+    loss, read, penalty = output_errors(output, y, loss_fn)
+    return loss, read[0][1] if read else torch.zeros_like(output), penalty
 
 
 def output_errors(
     output: Any, y: Any, loss_fn: Callable
-) -> tuple[Tensor, list[Tensor | None], Tensor | None]:
-    """`output_error` of an output of any structure: a derivative for each of its floating-point tensors, in order.
-
-    Where the loss does not read a tensor it is None.
-    """
+) -> tuple[Tensor, list[tuple[Tensor, Tensor]], Tensor | None]:
+    """`output_error` of an output of any structure: the tensors in it that the loss reads, each with its derivative."""
+    given: list[Tensor] = []
     leaves: list[Tensor] = []
     with torch.enable_grad():
-        loss = loss_fn(map_tensors(lambda tensor: _leaf(tensor, leaves), output), y)
+        loss = loss_fn(map_tensors(lambda tensor: _leaf(tensor, given, leaves), output), y)
         _require_differentiable(loss)
         known = {id(leaf) for leaf in leaves}
         reaches_further = any(
             id(read) not in known for node in nodes_below(loss) for read in leaves_read(node)
         )
         errors = torch.autograd.grad(loss, leaves, retain_graph=reaches_further, allow_unused=True)
-    return loss.detach(), list(errors), loss if reaches_further else None
+    read = [(tensor, error) for tensor, error in zip(given, errors, strict=True) if error is not None]
+    return loss.detach(), read, loss if reaches_further else None
 
 
-def _leaf(tensor: Tensor, leaves: list[Tensor]) -> Tensor:
-    """A tensor without its graph; of floating-point numbers a leaf, of which note is taken."""
+def _leaf(tensor: Tensor, given: list[Tensor], leaves: list[Tensor]) -> Tensor:
+    """A tensor without its graph; of floating-point numbers a leaf, and note is taken of both."""
     leaf = tensor.detach()
     if tensor.is_floating_point() or tensor.is_complex():
+        given.append(tensor)
         leaves.append(leaf.requires_grad_())
     return leaf
 
