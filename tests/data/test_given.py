@@ -189,6 +189,9 @@ def of_nothing():
 def of_others(path):
     return X, Y
 
+def ready_made(seed):
+    return load("iris", seed=seed)
+
 class Mine(Dataset):
     def __init__(self, width=2, *, shift: float = 0.0):
         self.x = X[:, :width] + shift
@@ -208,10 +211,19 @@ def test_a_file_names_a_function_a_class_or_an_instance(tmp_path):
     for name in ("tensors", "whole", "of_nothing", "Mine"):
         assert first(name) == [0, 1]
     assert first("by_seed", seed=5) == first("by_place", seed=5) == [5, 6]
+    numbers = data.load(f"{tmp_path / 'own.py'}:by_seed", task="regression", test_fraction="0.5", shift="1")
+    assert (numbers.task.kind, len(numbers.test)) == ("regression", 6)
+    assert data.load(f"{tmp_path / 'own.py'}:ready_made").name == "iris"
+    with pytest.raises(
+        UserMistake, match="it gives a DataSet, whose examples are as they are: leave out flip"
+    ):
+        data.load(f"{tmp_path / 'own.py'}:ready_made", flip=True)
     assert first("by_seed", shift="0.5") == first("Mine", shift="0.5") == [0.5, 1.5]
     assert len(data.load(f"{tmp_path / 'own.py'}:whole", test_fraction="0.5").test) == 6
     assert data.load(f"{tmp_path / 'own.py'}:ready").name == "iris"
     with pytest.raises(UserMistake, match=r"it takes \(path\), expected \(directory, download, seed"):
         first("of_others")
-    with pytest.raises(UserMistake, match="has no setting 'width'; its settings: shift"):
+    with pytest.raises(
+        UserMistake, match=r"has no setting 'width'; its settings: inputs, targets, .*, shift"
+    ):
         first("Mine", width=1)

@@ -51,7 +51,7 @@ def test_tokens_have_a_class_each_and_indices_stay_whole():
         (
             "classes",
             X[:, 0],
-            r"\(20,\) float64, expected a class for each example, .*; the setting task names other",
+            r"\(20,\) float64, expected a class for each example, .*; numbers are task = regression",
         ),
         ("tokens", np.arange(20), r"\(20,\) int64, expected a class for each token"),
         (

@@ -89,7 +89,7 @@ def names() -> list[str]:
 
 
 def load(
-    name: str,
+    name: Any,
     *,
     directory: str | Path | None = None,
     download: bool = True,
@@ -99,8 +99,9 @@ def load(
     """Load a data set by its short name, from the folder that holds it or from its official source.
 
     Args:
-        name: one of `names()`; files of your own, as ``arrays:FILE.npz``; or ``path/to/file.py:Name``: a callable
-            ``Name(directory, download, seed, *, …) -> DataSet``.
+        name: one of `names()`; files of your own, as ``arrays:FILE.npz``; ``path/to/file.py:Name``; or what such a
+            name may stand for: a callable ``Name(directory, download, seed, *, …) -> DataSet``, or examples, in the
+            forms that `biograd.data.examples.gathered` reads.
         directory: where official files are looked for and put; None means ``$BIOGRAD_DATA``, and the
             user's cache folder where that is not set.
         download: fetch what is missing; False looks in the folder only.
@@ -117,23 +118,24 @@ def load(
         torch.Size([100, 4])
     """
     loader = REGISTRY.find(name)
-    checked = validate(loader, settings, f"data {name!r}")
+    called = f"data {name!r}" if isinstance(name, str) else f"data of type {type(name).__name__}"
+    checked = validate(loader, settings, called)
     if directory is not None:
         check_directory(Path(directory).expanduser(), "the data directory")
-    loaded = _loaded(name, lambda: loader(directory, download, seed, **checked))
+    loaded = _loaded(called, lambda: loader(directory, download, seed, **checked))
     if not isinstance(loaded, DataSet):
-        raise UserMistake(f"data {name!r} gave a {type(loaded).__name__}, expected a biograd.data.DataSet")
+        raise UserMistake(f"{called} gave a {type(loaded).__name__}, expected a biograd.data.DataSet")
     return loaded
 
 
-def _loaded(name: str, load: Callable[[], Any]) -> Any:
+def _loaded(called: str, load: Callable[[], Any]) -> Any:
     """What a loader gives; of what it made that cannot be trained on, the line says whose it is."""
     try:
         return load()
     except DataUnavailable:  # names its folder
         raise
     except UserMistake as mistake:
-        raise UserMistake(f"data {name!r}: {mistake}", mistake.lines) from None
+        raise UserMistake(f"{called}: {mistake}", mistake.lines) from None
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,20 @@
 """Data of a user's own: what is given as a data set, as a loader like the others."""
 
-import functools
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from biograd.data.dataset import DataSet
 from biograd.data.examples import Examples, are_examples, gathered
-from biograd.data.own import CropPadding, TestFraction, made
+from biograd.data.own import CropPadding, Flip, Indices, Normalize, TargetKind, TestFraction, made
 from biograd.errors import UserMistake
-from biograd.tasks import Kind
+from biograd.settings import Meaning, annotations
 
 NAMES = ("directory", "download", "seed")
 """What a loader is given, by position."""
+
+Column = Annotated[str | None, Meaning("where examples are mappings or columns, which one holds them")]
 
 
 def loader(found: Any) -> Any:
@@ -45,30 +46,17 @@ def _of_examples(found: Any) -> Callable[..., DataSet]:
         download: bool,
         seed: int,
         *,
-        inputs: str | None = None,
-        targets: str | None = None,
-        task: Kind = "classes",
-        indices: bool = False,
+        inputs: Column = None,
+        targets: Column = None,
+        task: TargetKind = "classes",
+        indices: Indices = False,
         test_fraction: TestFraction = None,
-        normalize: bool = True,
+        normalize: Normalize = True,
         crop_padding: CropPadding = 0,
-        flip: bool = False,
+        flip: Flip = False,
     ) -> DataSet:
-        """Examples of your own.
-
-        Args:
-            directory: not used.
-            download: not used.
-            seed: draws the test part where there is none.
-            inputs: where examples are mappings or columns, which one holds the inputs.
-            targets: the same of the targets.
-            task: what a target is: a class, numbers (regression), 0 or 1 for each of several labels, a class a token.
-            indices: inputs are whole numbers, of words say, and stay as they are.
-            test_fraction: of the examples that is the test part, where there is no other; none stands for a fifth.
-            normalize: to mean 0 and deviation 1 on the training part, channel by channel.
-            crop_padding: train on crops from images padded by so many black pixels on every side.
-            flip: train on mirror images, half of the time.
-        """
+        """Examples of your own; where there is no test part it is drawn by seed."""
+        del directory, download
         examples = gathered(found, inputs=inputs, targets=targets)
         parts = [part for part in (examples.train, examples.test) if part is not None]
         return made(
@@ -89,17 +77,41 @@ def _of_examples(found: Any) -> Callable[..., DataSet]:
 
 
 def _calling(make: Callable[..., Any]) -> Callable[..., Any]:
-    """A loader that calls a user's own class or function, and makes a set of the examples that it gives."""
+    """A loader that calls a user's own class or function, and makes a set of the examples that it gives.
 
-    @functools.wraps(make.__init__ if inspect.isclass(make) else make)
+    Its settings are those of both, unless it says that it gives a `DataSet`.
+    """
+    says = annotations(make)
+    own, of_examples = _by_name(make), _by_name(_of_examples(()))
+
     def called(directory: str | Path | None, download: bool, seed: int, **settings: Any) -> Any:
-        found = _called(make, dict(zip(NAMES, (directory, download, seed), strict=True)), settings)
-        return _of_examples(found)(directory, download, seed) if are_examples(found) else found
+        places: tuple[Any, ...] = (directory, download, seed)
+        others = {name: value for name, value in settings.items() if name not in own}
+        found = _called(make, places, {name: value for name, value in settings.items() if name in own})
+        if are_examples(found):
+            return _of_examples(found)(*places, **others)
+        if others:
+            raise UserMistake(
+                f"it gives a {type(found).__name__}, whose examples are as they are: leave out {', '.join(others)}"
+            )
+        return found
 
+    first = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in NAMES]
+    settings = own if says.get("return") is DataSet else {**of_examples, **own}
+    signature = inspect.Signature([*first, *settings.values()])
+    called.__signature__ = signature  # pyright: ignore[reportFunctionMemberAccess]
+    called.__annotations__ = {**annotations(_of_examples(())), **says}
+    called.__doc__, called.__module__, called.__qualname__ = make.__doc__, make.__module__, make.__qualname__
     return called
 
 
-def _called(make: Callable[..., Any], given: dict[str, Any], settings: dict[str, Any]) -> Any:
+def _by_name(make: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """The parameters that are given by name, and are settings."""
+    found = inspect.signature(make).parameters
+    return {name: parameter for name, parameter in found.items() if parameter.kind is parameter.KEYWORD_ONLY}
+
+
+def _called(make: Callable[..., Any], places: tuple[Any, ...], settings: dict[str, Any]) -> Any:
     """What it gives: called with all by position where it needs as many, else with those that it names.
 
     Raises:
@@ -108,8 +120,9 @@ def _called(make: Callable[..., Any], given: dict[str, Any], settings: dict[str,
     parameters = inspect.signature(make).parameters.values()
     by_position = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
     needed = [one.name for one in by_position if one.default is one.empty]
-    if len(needed) == len(given) or any(one.kind is one.VAR_POSITIONAL for one in parameters):
-        return make(*given.values(), **settings)
+    if len(needed) == len(NAMES) or any(one.kind is one.VAR_POSITIONAL for one in parameters):
+        return make(*places, **settings)
+    given = dict(zip(NAMES, places, strict=True))
     if not set(needed) <= set(given):
         raise UserMistake(
             f"it takes {inspect.signature(make)}, expected (directory, download, seed, *, settings), or those of them "

@@ -8,14 +8,29 @@ from annotated_types import Ge, Gt, Lt
 from biograd.data.dataset import DataSet, Preprocessing, Split
 from biograd.data.tasks import Classes, Labels, Regression, Task, Tokens
 from biograd.errors import UserMistake
+from biograd.settings import Meaning
 from biograd.tasks import Kind
 
 if TYPE_CHECKING:
     from numpy import ndarray
     from torch import Tensor
 
-TestFraction = Annotated[float, Gt(0), Lt(1)] | None
-CropPadding = Annotated[int, Ge(0)]
+TargetKind = Annotated[
+    Kind,
+    Meaning(
+        "what a target is: a class, numbers (regression), 0 or 1 for each of several labels, a class a token"
+    ),
+]
+Indices = Annotated[bool, Meaning("inputs are whole numbers, of words say, and stay as they are")]
+TestFraction = Annotated[
+    Annotated[float, Gt(0), Lt(1)] | None,
+    Meaning("of the examples that is the test part, where there is no other; none stands for a fifth"),
+]
+Normalize = Annotated[bool, Meaning("to mean 0 and deviation 1 on the training part, channel by channel")]
+CropPadding = Annotated[
+    int, Ge(0), Meaning("train on crops from images padded by so many black pixels on every side")
+]
+Flip = Annotated[bool, Meaning("train on mirror images, half of the time")]
 
 SHARE_OF_TEST = 0.2
 
@@ -119,7 +134,8 @@ def _as_classes(
         if labels.dtype.kind not in ("bui" if names else "buiU") or labels.ndim != axes:
             raise UserMistake(
                 f"{where}: targets are {labels.shape} {labels.dtype}, expected a class for each "
-                f"{'example' if axes == 1 else 'token'}, a whole number or text; the setting task names other kinds"
+                f"{'example' if axes == 1 else 'token'}, a whole number or text; numbers are task = regression, "
+                "and so for labels and tokens"
             )
     if names is not None:
         return [torch.from_numpy(labels.astype(np.int64)) for labels in parts], names
