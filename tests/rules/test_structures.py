@@ -5,6 +5,7 @@ import re
 
 import pytest
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 
@@ -153,6 +154,50 @@ def test_a_prediction_is_what_the_net_gives():
     net = heads("dict with whole numbers")
     rule = rules.create("fa", net)
     assert same(rule.predict(net, TAKEN["inputs"](X)), net(X))
+
+
+class Reader(nn.Module):
+    """Reads packed sequences, and gives its state beside its answers."""
+
+    def __init__(self):
+        super().__init__()
+        self.cells, self.answers = nn.LSTM(3, 5), nn.Linear(5, 2)
+
+    def forward(self, x):
+        read, (h, c) = self.cells(x)
+        return {"answers": self.answers(h[-1]), "state": (h, c), "read": read}
+
+
+@pytest.mark.parametrize("name", ["bp", "fa"])
+def test_packed_sequences_are_examples_that_may_weigh_differently(name):
+    torch.manual_seed(0)
+    net, y = Reader().double(), torch.tensor([0, 1, 0])
+    x = nn.utils.rnn.pack_sequence([torch.randn(size, 3, dtype=torch.float64) for size in (4, 3, 1)])
+    rule, taught = rules.create(name, net), []
+    for weight in (None, *torch.eye(3, dtype=torch.float64)):
+        net.zero_grad()
+        output = rule.assign_credit(
+            net, x, y, lambda o, y: F.cross_entropy(o["answers"], y), weight=weight
+        ).output
+        taught.append(gradients(net))
+    summed = {key: sum(one[key] for one in taught[1:]) for key in taught[0]}
+    torch.testing.assert_close(summed, taught[0], rtol=1e-12, atol=1e-14)
+    assert type(output["read"]) is nn.utils.rnn.PackedSequence
+    assert not any(tensor.requires_grad for tensor in tensors_in(output))
+
+
+@pytest.mark.parametrize("name", ["bp", "kp"])
+def test_wrappers_pass_structures_on(name):
+    expected, find = taught(name, heads("tuple"), X, GIVEN["tuple"][1])[0], GIVEN["tuple"][1]
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        net = heads("tuple")
+        wrapped, rule = nn.parallel.DistributedDataParallel(net), rules.create(name, net)
+        output = rule.assign_credit(wrapped, TAKEN["inputs"](X), Y, loss_of(find)).output
+    finally:
+        dist.destroy_process_group()
+    assert same(output, net(X))
+    torch.testing.assert_close(gradients(net, rule), expected, rtol=0, atol=0)
 
 
 class FromADict(nn.Module):
