@@ -242,7 +242,7 @@ def test_the_line_is_the_mean_of_the_finished_runs_and_the_others_are_drawn_apar
     (task,) = table_of(tmp_path).tasks
     ((cell, style),) = task.drawn()
     axes = Figure().subplots()
-    figures._plot_cell(axes, cell, style, "train_loss", 1.0)
+    figures._plot_cell(axes, cell, style, "train_loss")
     mean, stopped, end = axes.get_lines()
     runs = [run for run in cell.runs if run.folder in finished]
     losses = [[row["train_loss"] for row in run.metrics] for run in runs]
@@ -281,7 +281,7 @@ def test_without_validation_the_training_accuracy_is_drawn(make_run, tmp_path):
 def test_without_a_test_accuracy_the_validation_accuracy_is_drawn_and_named(make_run, tmp_path):
     file = make_run(tmp_path / "a", "fa") / "result.json"
     write_json(file, read_json(file) | {"test_accuracy": None})
-    (drawing,) = figures.accuracy_by_rule(table_of(tmp_path))
+    (drawing,) = figures.metric_by_rule(table_of(tmp_path))
     assert drawing.name == "validation-accuracy-mnist-mlp"
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from biograd.records.growth import growth
 from biograd.records.run import OWN, REFERENCE, Run
 from biograd.records.schema import number
+from biograd.tasks import Kind
 
 NOT_PART_OF_A_CELL = ("seed", "label", "data_dir", "track", "checkpoint_every", "checkpoint_seconds")
 """What may differ between the runs of a cell: the seed, and what cannot change what a run learns. The label is
@@ -100,6 +101,11 @@ class Cell:
     def test_accuracy(self) -> Spread:
         """Accuracy on the test set, a fraction."""
         return self.spread("test_accuracy")
+
+    @property
+    def kind(self) -> Kind:
+        """What its nets are to answer."""
+        return self.runs[0].kind
 
     @property
     def seconds(self) -> Spread:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 
 from biograd.records import Cell, Spread
+from biograd.tasks import Metric
 
 
 def name_of(cell: Cell) -> str:
@@ -26,6 +27,19 @@ def short(name: str) -> str:
     return name.rpartition(".py:")[2]
 
 
+def measured(spread: Spread, metric: Metric) -> str:
+    """A metric over seeds: a share in percent, another number to three digits or so.
+
+    Example:
+        >>> from biograd.tasks import metric_of
+        >>> measured(Spread(0.45179, 0.0123, 3), metric_of("test_r2"))
+        '0.452 ± 0.012'
+    """
+    if metric.is_share:
+        return percent(spread)
+    return _spell(spread, lambda value: f"{value:.{_decimals(spread)}f}")
+
+
 def percent(spread: Spread) -> str:
     """A fraction over seeds in percent; one seed shows no spread and says so.
 
@@ -45,9 +59,7 @@ def seconds_text(spread: Spread) -> str:
         >>> seconds_text(Spread(12340.0, None, 1))
         '12340 (1 seed)'
     """
-    mean = spread.mean or 0.0
-    decimals = 0 if mean >= 1000 else 1 if mean >= 100 else 2 if mean >= 1 else 3
-    return _spell(spread, lambda value: f"{value:.{decimals}f}")
+    return _spell(spread, lambda value: f"{value:.{_decimals(spread)}f}")
 
 
 def state_of(cell: Cell) -> str:
@@ -63,6 +75,11 @@ def state_of(cell: Cell) -> str:
         (cell.repeated, f"{cell.repeated} of {total} with a repeated seed"),
     ]
     return ", ".join(note for count, note in notes if count)
+
+
+def _decimals(spread: Spread) -> int:
+    size = abs(spread.mean or 0.0)
+    return 0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 1 else 3
 
 
 def _spell(spread: Spread, spell: Callable[[float], str]) -> str:

@@ -1,4 +1,4 @@
-"""The figures of a report: learning curves, accuracy and cost, over seeds."""
+"""The figures of a report: learning curves, accuracy (or what else rules are compared by) and cost, over seeds."""
 
 import math
 from collections.abc import Sequence
@@ -8,32 +8,34 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from biograd.records import Cell, Run, Spread, number
-from biograd.report.cells import percent, seconds_text, state_of
+from biograd.report.cells import measured, seconds_text, state_of
 from biograd.report.curves import OVER_SEEDS, Curve, band, curve, plot_band
 from biograd.report.drawing import WIDTH, Drawing, draw, label_of, legend, legend_height
 from biograd.report.table import Style, Table, Task
+from biograd.tasks import metric_of
 
 _STOPPED = "Dotted thin lines: single runs that diverged (×) or are unfinished (○)."
 
 
 def learning_curves(table: Table) -> list[Drawing]:
-    """Accuracy and training loss by epoch, a figure for each data set and net."""
+    """Accuracy (or another metric) and training loss by epoch, a figure for each data set and net."""
     drawings = []
     for task in table.tasks:
-        accuracy = _first_recorded(task, "validation_accuracy", "train_accuracy")
+        name = task.metric.name
+        metric = _first_recorded(task, f"validation_{name}", f"train_{name}")
         loss = _first_recorded(task, "train_loss")
-        quantities = [quantity for quantity in (accuracy, loss) if quantity]
+        quantities = [quantity for quantity in (metric, loss) if quantity]
         if quantities:
             drawings.append(_learning_curves(task, quantities))
     return drawings
 
 
-def accuracy_by_rule(table: Table) -> list[Drawing]:
-    """Final accuracy of every cell, a figure for each data set and net: mean, spread, and every seed."""
+def metric_by_rule(table: Table) -> list[Drawing]:
+    """Final accuracy (or another metric) of every cell, a figure a data set and net: mean, spread, and every seed."""
     return [
-        _accuracy(task, task.accuracy_shown)
+        _metric(task, task.entry_shown)
         for task in table.tasks
-        if any(cell.spread(task.accuracy_shown).n for cell in task.cells)
+        if any(cell.spread(task.entry_shown).n for cell in task.cells)
     ]
 
 
@@ -46,10 +48,9 @@ def _learning_curves(task: Task, quantities: list[str]) -> Drawing:
     def paint(figure: Figure) -> None:
         panels = figure.subplots(1, len(quantities), squeeze=False)[0]
         for axes, quantity in zip(panels, quantities, strict=True):
-            scale = 100.0 if quantity.endswith("accuracy") else 1.0
             for cell, style in task.drawn():
-                _plot_cell(axes, cell, style, quantity, scale)
-            axes.set_title(quantity.replace("_", " ") + (" (%)" if scale == 100 else ""))
+                _plot_cell(axes, cell, style, quantity)
+            axes.set_title(_titled(quantity))
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         legend(figure, task.cells, task.styles)
@@ -64,11 +65,13 @@ def _learning_curves(task: Task, quantities: list[str]) -> Drawing:
     )
 
 
-def _plot_cell(axes: Axes, cell: Cell, style: Style, quantity: str, scale: float) -> None:
+def _plot_cell(axes: Axes, cell: Cell, style: Style, quantity: str) -> None:
+    scale = _scale(quantity)
     curves = {id(run): curve(run.metrics, "epoch", quantity, scale) for run in cell.runs}
     done = [curves[id(run)] for run in cell.with_status("done") if curves[id(run)]]
     if done:
-        limits = (0.0, 100.0) if quantity.endswith("accuracy") else (0.0, math.inf)
+        metric = metric_of(quantity)
+        limits = (scale * metric.least, scale * metric.most) if metric else (0.0, math.inf)
         plot_band(axes, band(done), style, limits)
     for run in cell.runs:
         if run.status != "done" and curves[id(run)]:
@@ -83,21 +86,38 @@ def _plot_stopped(axes: Axes, run: Run, points: Curve, color: str) -> None:
     axes.plot(x[-1:], [points[x[-1]]], marker, color=color, markersize=4.5, markerfacecolor="none")
 
 
-def _accuracy(task: Task, quantity: str) -> Drawing:
+def _scale(quantity: str) -> float:
+    """Shares are drawn in percent."""
+    metric = metric_of(quantity)
+    return 100.0 if metric and metric.is_share else 1.0
+
+
+def _titled(quantity: str) -> str:
+    """What a figure calls an entry of a record: ``test accuracy (%)``."""
+    metric = metric_of(quantity)
+    if metric is None:
+        return quantity.replace("_", " ")
+    part = quantity.removesuffix(metric.name).replace("_", " ")
+    return f"{part}{metric.title}" + (" (%)" if metric.is_share else "")
+
+
+def _metric(task: Task, quantity: str) -> Drawing:
+    scale = _scale(quantity)
+
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
         for row, (cell, style) in enumerate(task.drawn()):
             spread, state = cell.spread(quantity), state_of(cell)
-            _plot_seeds(axes, row, _values(cell, quantity, 100.0), style)
-            _plot_mean(axes, row, spread, style)
-            _annotate(axes, row, percent(spread) + (f" ({state})" if state else ""))
-        axes.set_xlim(right=min(100.5, axes.get_xlim()[1]))
-        _list_cells(axes, task.cells, f"{quantity.replace('_', ' ')} (%)")
+            _plot_seeds(axes, row, _values(cell, quantity, scale), style)
+            _plot_mean(axes, row, spread, style, scale)
+            _annotate(axes, row, measured(spread, task.metric) + (f" ({state})" if state else ""))
+        axes.set_xlim(right=min(1.005 * scale * task.metric.most, axes.get_xlim()[1]))
+        _list_cells(axes, task.cells, _titled(quantity))
 
     caption = (
         "Large: mean over the seeds that finished, with ± one sample standard deviation; small: each seed."
     )
-    title = f"{quantity.replace('_', ' ').capitalize()}: {task.name}"
+    title = f"{task.part_shown.capitalize()} {task.metric.title}: {task.name}"
     return draw(f"{quantity}-{task.name}", title, caption, _list_size(task.cells), paint)
 
 
@@ -123,15 +143,15 @@ def _cost(task: Task) -> Drawing:
     )
 
 
-def _plot_mean(axes: Axes, row: int, spread: Spread, style: Style) -> None:
-    """The mean in percent as the rule's marker, with its spread where there is one."""
+def _plot_mean(axes: Axes, row: int, spread: Spread, style: Style, scale: float) -> None:
+    """The mean as the rule's marker, with its spread where there is one."""
     if spread.mean is not None:
         axes.plot(
-            100 * spread.mean, row, style["marker"], color=style["color"], markersize=6, markeredgewidth=0
+            scale * spread.mean, row, style["marker"], color=style["color"], markersize=6, markeredgewidth=0
         )
     if spread.mean is not None and spread.sd is not None:
         axes.errorbar(
-            100 * spread.mean, row, xerr=100 * spread.sd, color=style["color"], capsize=3, fmt="none"
+            scale * spread.mean, row, xerr=scale * spread.sd, color=style["color"], capsize=3, fmt="none"
         )
 
 

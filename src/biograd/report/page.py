@@ -119,7 +119,7 @@ def _sections(table: Table, attacked: Table) -> list[dict[str, Any]]:
         attacked: what is drawn under attack, which may be more.
     """
     groups = [
-        ("accuracy", "Accuracy", figures.accuracy_by_rule(table)),
+        ("accuracy", "Accuracy" if table.kinds == ["classes"] else "Metrics", figures.metric_by_rule(table)),
         ("curves", "Learning curves", figures.learning_curves(table)),
         ("alignment", "Alignment with backpropagation", alignment(table)),
         ("activity", "Activity of blocks", activity(table)),

@@ -10,6 +10,7 @@ from typing import Any
 from biograd.records import OWN, Cell, Run, search, summarize
 from biograd.report.cells import short
 from biograd.report.palette import BACKPROPAGATION, Drawn, Look, looks
+from biograd.tasks import KINDS, METRICS, Kind, Metric
 
 Style = dict[str, Any]
 """What matplotlib is told about a line."""
@@ -26,7 +27,7 @@ _DASHES = (
 
 @dataclass(frozen=True)
 class Task:
-    """What may be compared: the cells of one data set and net.
+    """What may be compared: the cells of one data set, task and net.
 
     Attributes:
         name: ``data · net``.
@@ -53,24 +54,39 @@ class Task:
         return zip(self.cells, self.styles, strict=True)
 
     @property
-    def accuracy_shown(self) -> str:
-        """The test accuracy, or the validation accuracy where no run has read the test set."""
-        return _accuracy_shown(self.cells)
+    def metric(self) -> Metric:
+        """What rules are compared by."""
+        return METRICS[self.cells[0].kind][0]
+
+    @property
+    def part_shown(self) -> str:
+        """The test part, or the validation part where no run has read the test set."""
+        return self._part_shown(self.cells)
+
+    @property
+    def entry_shown(self) -> str:
+        """The entry of the metric of that part: ``test_accuracy``."""
+        return f"{self.part_shown}_{self.metric.name}"
 
     def difference(self, cell: Cell) -> float | None:
-        """Mean accuracy above the reference's; None for the reference itself, or without the numbers.
+        """The mean metric above the reference's; None for the reference itself, or without the numbers.
 
         On the test set, or on validation data where neither has read that.
         """
         if self.reference is None:
             return None
-        ours, theirs = self._beside(cell, _accuracy_shown([cell, self.reference]))
+        part = self._part_shown([cell, self.reference])
+        ours, theirs = self._beside(cell, f"{part}_{self.metric.name}")
         return None if ours is None or theirs is None else ours - theirs
 
     def times_reference(self, cell: Cell) -> float | None:
         """Mean seconds as a multiple of the reference's; None for the reference itself, or without the numbers."""
         ours, theirs = self._beside(cell, "seconds")
         return ours / theirs if ours is not None and theirs else None
+
+    def _part_shown(self, cells: Iterable[Cell]) -> str:
+        is_tested = any(cell.spread(f"test_{self.metric.name}").n for cell in cells)
+        return "test" if is_tested else "validation"
 
     def _beside(self, cell: Cell, quantity: str) -> tuple[float | None, float | None]:
         if self.reference is None or self.reference is cell:
@@ -83,7 +99,7 @@ class Table:
     """All that a report shows of runs.
 
     Attributes:
-        tasks: by data set and net.
+        tasks: by data set, net and kind of task.
         look: of each rule, or of each label that runs were given, in the order of reports; the same in all figures.
         left_out: a line for each record that could not be read.
     """
@@ -113,6 +129,12 @@ class Table:
         return Table(_tasks(cells, self.look), self.look, self.left_out)
 
     @property
+    def kinds(self) -> list[Kind]:
+        """What is answered in any of the tasks, in one order."""
+        found = {cell.kind for cell in self.cells}
+        return [kind for kind in KINDS if kind in found]
+
+    @property
     def cells(self) -> list[Cell]:
         """Those of all tasks, in order."""
         return [cell for task in self.tasks for cell in task.cells]
@@ -121,10 +143,6 @@ class Table:
     def runs(self) -> list[Run]:
         """Those of all cells, in order."""
         return [run for cell in self.cells for run in cell.runs]
-
-
-def _accuracy_shown(cells: Iterable[Cell]) -> str:
-    return "test_accuracy" if any(cell.test_accuracy.n for cell in cells) else "validation_accuracy"
 
 
 def _drawn(cells: Iterable[Cell]) -> Iterator[Drawn]:
@@ -139,9 +157,9 @@ def _drawn(cells: Iterable[Cell]) -> Iterator[Drawn]:
 
 def _tasks(cells: Iterable[Cell], look: Mapping[str, Look]) -> tuple[Task, ...]:
     order = {name: place for place, name in enumerate(look)}
-    groups: dict[tuple[str, str], list[Cell]] = defaultdict(list)
+    groups: dict[tuple[str, str, str], list[Cell]] = defaultdict(list)
     for cell in sorted(cells, key=lambda cell: order[cell.rule]):
-        groups[cell.data, cell.net].append(cell)
+        groups[cell.data, cell.net, cell.kind].append(cell)
     return tuple(Task.of(groups[key], look) for key in sorted(groups))
 
 

@@ -2,14 +2,16 @@
 
 import csv as csv_format
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from biograd.printable import printable
 from biograd.records import GROWN, Cell, Spread
-from biograd.report.cells import brief_name_of, percent, seconds_text, short, state_of
+from biograd.report.cells import brief_name_of, measured, percent, seconds_text, short, state_of
 from biograd.report.table import Table, Task
+from biograd.tasks import METRICS, Metric
 
 if TYPE_CHECKING:
     import rich.table
@@ -38,24 +40,25 @@ class Column:
 def summary_columns(table: Table) -> list[Column]:
     """The summary, a row for each cell; columns in which no cell has anything are left out.
 
-    ``seeds`` counts those that finished, and says what did not, or was stopped early. Accuracies are in percent, mean ±
-    sample standard deviation over seeds, balanced accuracy (the mean over both sides) where one class is told from the
-    rest; ``growth`` names the block whose activity has grown most while a run lasted, where that is more than fiftyfold
-    and was measured; ``Δ bp`` is the difference of the means in percentage points, ``× bp`` the ratio of the mean
-    training seconds.
+    ``seeds`` counts those that finished, and says what did not, or was stopped early. Metrics are those of the tasks
+    (`biograd.tasks`), shares in percent, mean ± sample standard deviation over seeds; balanced accuracy (the mean over
+    both sides) where one class is told from the rest. ``growth`` names the block whose activity has grown most while a
+    run lasted, where that is more than fiftyfold and was measured; ``Δ bp`` is the difference of the means, of shares
+    in percentage points, ``× bp`` the ratio of the mean training seconds.
     Where no run has read the test set, balanced accuracy and differences are those of the validation part.
     """
     cells, placed = table.cells, [(task, cell) for task in table.tasks for cell in task.cells]
+    tested, validated = (_metric_columns(table, part) for part in ("test", "validation"))
     columns = [
         _column("rule", [_text(short(cell.rule)) for cell in cells]),
         _column("data", [_text(short(cell.data)) for cell in cells]),
         _column("net", [_text(short(cell.net)) for cell in cells]),
         _column("configuration", [_text(cell.label) for cell in cells]),
         _numbers("seeds", [_seeds(cell) for cell in cells]),
-        _numbers("test accuracy %", [_percent(cell.test_accuracy) for cell in cells]),
+        *tested,
         _numbers("balanced accuracy %", [_balanced(*one) for one in placed]),
         _numbers("Δ bp", [_difference(*one) for one in placed]),
-        _numbers("validation accuracy %", [_percent(cell.spread("validation_accuracy")) for cell in cells]),
+        *validated,
         _numbers("growth", [_growth(cell) for cell in cells]),
         _numbers("seconds", [_seconds(cell.seconds) for cell in cells]),
         _numbers("× bp", [_ratio(*one) for one in placed]),
@@ -66,8 +69,8 @@ def summary_columns(table: Table) -> list[Column]:
 def rich_table(table: Table, title: str | None = None) -> "ConsoleRenderable":
     """The summary for a terminal, in as many columns as fit; what all cells share is in the title.
 
-    A name holds its configuration. In a narrow terminal the validation accuracy is left out beside the test
-    accuracy, and what is still too wide is broken, never cut.
+    A name holds its configuration. In a narrow terminal the metric of the validation part is left out beside that of
+    the test part, and what is still too wide is broken, never cut.
 
     Args:
         table: what to summarize.
@@ -104,9 +107,9 @@ class _FirstThatFits:
 
 
 def _without_validation(columns: list[Column]) -> list[Column]:
-    if "test accuracy %" not in [column.title for column in columns]:
+    if not any(column.title.startswith("test ") for column in columns):
         return columns
-    return [column for column in columns if column.title != "validation accuracy %"]
+    return [column for column in columns if not column.title.startswith("validation ")]
 
 
 def terminal_table(
@@ -123,7 +126,7 @@ def terminal_table(
     )
     table.box, table.pad_edge, table.padding = box.SIMPLE_HEAD, False, (0, 1, 0, 0)
     for column in columns:
-        heading = Text(column.title.replace(" accuracy", "\naccuracy"))
+        heading = Text(re.sub("^(test|validation|balanced) ", r"\1\n", column.title))
         table.add_column(heading, justify="right" if column.numeric else "left", overflow="fold")
     for row in in_rows(columns):
         table.add_row(*(Text(printable(entry.text)) for entry in row))
@@ -138,16 +141,17 @@ def markdown(table: Table) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-_QUANTITIES = (
-    "test_accuracy",
-    "test_balanced_accuracy",
-    "test_loss",
-    "validation_accuracy",
-    "validation_loss",
-    "train_accuracy",
-    "train_loss",
-    "seconds",
-)
+def _quantities(table: Table) -> list[str]:
+    """Metrics and loss of every part, and seconds; of the validation part, metrics that stand for a whole task."""
+    metrics = [metric for kind in table.kinds for metric in METRICS[kind]]
+    leading = _leading(table)
+    of_part = {
+        "test": metrics,
+        "validation": [one for one in metrics if one.is_running or one in leading],
+        "train": [one for one in metrics if one.is_running],
+    }
+    named = [f"{part}_{name}" for part, of in of_part.items() for name in [*(one.name for one in of), "loss"]]
+    return [*named, "seconds"]
 
 
 def csv(table: Table) -> str:
@@ -156,7 +160,7 @@ def csv(table: Table) -> str:
     Columns of the test set are left out where every run was to leave it unread.
     """
     reads_test = any(run.config.get("read_test", True) for run in table.runs)
-    quantities = [one for one in _QUANTITIES if reads_test or not one.startswith("test_")]
+    quantities = [one for one in _quantities(table) if reads_test or not one.startswith("test_")]
     measures = [f"{quantity}_{measure}" for quantity in quantities for measure in ("mean", "sd", "n")]
     text = io.StringIO()
     writer = csv_format.writer(text, lineterminator="\n")
@@ -200,15 +204,34 @@ def _seeds(cell: Cell) -> Entry:
     return Entry(f"{count} ({state})" if state else str(count), count)
 
 
-def _percent(spread: Spread) -> Entry:
-    return Entry(percent(spread), spread.mean)
+def _metric_columns(table: Table, part: str) -> list[Column]:
+    """What is measured of a part of the data; balanced accuracy has a column of its own."""
+    metrics = [one for kind in table.kinds for one in METRICS[kind] if one.name != "balanced_accuracy"]
+    shown = metrics if part == "test" else [one for one in metrics if one in _leading(table)]
+    return [
+        _numbers(
+            f"{part} {metric.title}{' %' if metric.is_share else ''}",
+            [_measured(cell.spread(f"{part}_{metric.name}"), metric) for cell in table.cells],
+        )
+        for metric in shown
+    ]
+
+
+def _leading(table: Table) -> list[Metric]:
+    """What rules are compared by, for each kind of task."""
+    return [METRICS[kind][0] for kind in table.kinds]
+
+
+def _measured(spread: Spread, metric: Metric) -> Entry:
+    return Entry(measured(spread, metric), spread.mean)
 
 
 def _balanced(task: Task, cell: Cell) -> Entry:
     """Beside the accuracy shown, where one class is told from the rest and it would hide that it is rare."""
     if cell.one_vs_rest is None:
         return Entry(MISSING, None)
-    return _percent(cell.spread(task.accuracy_shown.replace("accuracy", "balanced_accuracy")))
+    spread = cell.spread(f"{task.part_shown}_balanced_accuracy")
+    return Entry(percent(spread), spread.mean)
 
 
 def _growth(cell: Cell) -> Entry:
@@ -223,9 +246,11 @@ def _seconds(spread: Spread) -> Entry:
 
 
 def _difference(task: Task, cell: Cell) -> Entry:
-    """Points of accuracy above or below backpropagation."""
+    """How much above or below backpropagation, a share in points."""
     more = task.difference(cell)
-    return Entry(MISSING, None) if more is None else Entry(f"{100 * more:+.2f}".replace("-", "−"), more)
+    if more is None:
+        return Entry(MISSING, None)
+    return Entry((f"{100 * more:+.2f}" if task.metric.is_share else f"{more:+.3f}").replace("-", "−"), more)
 
 
 def _ratio(task: Task, cell: Cell) -> Entry:

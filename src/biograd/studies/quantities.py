@@ -6,6 +6,7 @@ from typing import Protocol
 
 from biograd.records import Run, number
 from biograd.records.study import Unit
+from biograd.tasks import metric_of
 
 
 class Quantity(Protocol):
@@ -138,6 +139,6 @@ class Diagnostic:
 
 
 def _unit(entry: str) -> Unit:
-    if entry.endswith("accuracy"):
+    if (metric := metric_of(entry)) is not None and metric.is_share:
         return "fraction"
     return "seconds" if entry == "seconds" else "number"
