@@ -8,6 +8,7 @@ from sphinx.application import Sphinx
 import biograd
 from biograd import penalties, rules
 from biograd.cli.describe import row
+from biograd.tasks import KINDS
 
 project = "biograd"
 author = "the biograd developers"
@@ -66,7 +67,7 @@ class Rules(Directive):
     """``{rules}`` is the table of all rules, from what they declare."""
 
     def run(self) -> list[nodes.Node]:
-        head = ["rule", "family", "weights that carry errors", "waits for", "passes", "nets"]
+        head = ["rule", "family", "weights that carry errors", "waits for", "passes", "nets", "tasks"]
         lines = [_declared(name) for name in rules.REGISTRY.built_in()]
         return [_table([_text(one) for one in head], lines)]
 
@@ -76,7 +77,8 @@ def _declared(name: str) -> list[nodes.Node]:
     said = [str(declared[key]) for key in ("family", "error_weights", "waits_for", "forward_passes")]
     nets = ": ".join(filter(None, [declared["nets"], declared["needs"]]))
     link = nodes.reference("", name, internal=True, refuri=f"{name}.html")
-    return [link, *(_text(one) for one in said), _text(nets)]
+    tasks = "any" if declared["tasks"] == KINDS else ", ".join(declared["tasks"])
+    return [link, *(_text(one) for one in said), _text(nets), _text(tasks)]
 
 
 def _meaning(setting: dict) -> str:

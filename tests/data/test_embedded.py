@@ -20,10 +20,10 @@ def same(one, other):
 def test_a_set_is_what_its_card_says(name):
     card, loaded = data.describe(name).card, data.load(name)
     assert (len(loaded.train), len(loaded.test)) == (card.train, card.test)
-    assert (loaded.input_shape, loaded.outputs) == (card.shape, card.classes)
+    assert (loaded.input_shape, loaded.outputs) == (card.shape, card.outputs)
     assert loaded.train.inputs.dtype == torch.float32
     assert loaded.train.targets.dtype == torch.int64
-    assert sorted(loaded.test.targets.unique().tolist()) == list(range(card.classes))
+    assert sorted(loaded.test.targets.unique().tolist()) == list(range(card.outputs))
 
 
 @pytest.mark.parametrize("name", ["iris", "digits", "synthetic"])

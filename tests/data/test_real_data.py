@@ -35,7 +35,7 @@ def loaded(request):
 def test_sizes_are_those_of_the_card(loaded):
     card = data.describe(loaded.name).card
     assert (len(loaded.train), len(loaded.test)) == (card.train, card.test)
-    assert (loaded.input_shape, loaded.outputs) == (card.shape, card.classes)
+    assert (loaded.input_shape, loaded.outputs) == (card.shape, card.outputs)
     assert loaded.train.inputs.dtype == torch.uint8
 
 

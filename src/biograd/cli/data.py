@@ -95,7 +95,8 @@ def _facts(card: "Card") -> dict[str, Any]:
         "train": card.train,
         "test": card.test,
         "shape": list(card.shape),
-        "classes": card.classes,
+        "task": card.task,
+        "classes" if card.task == "classes" else "outputs": card.outputs,
         "licence": card.licence,
         "homepage": card.homepage,
     }

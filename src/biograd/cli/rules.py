@@ -7,6 +7,7 @@ from typing import Any
 from biograd.cli.exits import DONE
 from biograd.cli.output import columns, print_json
 from biograd.cli.parsing import add_command
+from biograd.tasks import KINDS
 
 
 def add_parser(subparsers: Any) -> None:
@@ -35,13 +36,14 @@ def run(arguments: argparse.Namespace) -> int:
         return DONE
     print(columns([_HEAD, *([name, *_words(_declared(name)), line] for name, line in summaries.items())]))
     print(
-        "\nweights: which of the net's own carry errors to hidden layers; waits for: what hidden layers need to learn."
+        "\nweights: which of the net's own carry errors to hidden layers; waits for: what hidden layers need to learn;"
+        f"\ntasks: what the targets may be, {', '.join(KINDS)}."
         "\nbiograd rules NAME shows the settings of one."
     )
     return DONE
 
 
-_HEAD = ["rule", "weights", "waits for", "nets", "what it is"]
+_HEAD = ["rule", "weights", "waits for", "nets", "tasks", "what it is"]
 
 
 def _declared(name: str) -> dict[str, Any]:
@@ -56,7 +58,9 @@ def _declared(name: str) -> dict[str, Any]:
 
 
 def _words(declared: dict[str, Any]) -> list[str]:
-    return [str(declared.get(key) or "?") for key in ("error_weights", "waits_for", "nets")]
+    said = [str(declared.get(key) or "?") for key in ("error_weights", "waits_for", "nets")]
+    tasks = declared.get("tasks")
+    return [*said, "?" if tasks is None else "any" if tasks == KINDS else ", ".join(tasks)]
 
 
 def _describe(name: str, as_json: bool) -> int:

@@ -55,6 +55,7 @@ REGISTRY = Registry(
     {
         "iris": "biograd.data.iris:iris",
         "digits": "biograd.data.digits:digits",
+        "diabetes": "biograd.data.diabetes:diabetes",
         "mnist": "biograd.data.mnist:mnist",
         "fashion-mnist": "biograd.data.fashion_mnist:fashion_mnist",
         "kmnist": "biograd.data.kmnist:kmnist",

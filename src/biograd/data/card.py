@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from biograd.tasks import Kind
+
 
 @dataclass(frozen=True)
 class Source:
@@ -31,14 +33,16 @@ class Source:
 class Card:
     """What a data set is: sizes, the shape of one example, licence and origin.
 
-    ``source`` is None for sets that come with the installation and need no file.
+    ``outputs`` counts the classes, or what else its ``task`` asks for. ``source`` is None for sets that come with the
+    installation and need no file.
     """
 
     title: str
     train: int
     test: int
     shape: tuple[int, ...]
-    classes: int
+    outputs: int
     licence: str
     homepage: str
     source: Source | None = None
+    task: Kind = "classes"

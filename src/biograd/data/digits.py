@@ -11,7 +11,7 @@ CARD = Card(
     train=1438,
     test=359,
     shape=(1, 8, 8),
-    classes=10,
+    outputs=10,
     licence="CC BY 4.0",
     homepage="https://archive.ics.uci.edu/dataset/80/optical+recognition+of+handwritten+digits",
 )

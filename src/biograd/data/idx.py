@@ -97,8 +97,8 @@ def _read_split(folder: Path, part: str, card: Card) -> Split:
     if images.shape != (len(labels), *expected) or labels.ndim != 1 or len(labels) == 0:
         found = f"{part} images of {images.shape} and labels of {labels.shape}"
         raise _broken(folder, f"it holds {found}, expected (n, {', '.join(map(str, expected))}) and (n,)")
-    if labels.max() >= card.classes:
-        raise _broken(folder, f"a {part} label is {labels.max()}, expected 0 to {card.classes - 1}")
+    if labels.max() >= card.outputs:
+        raise _broken(folder, f"a {part} label is {labels.max()}, expected 0 to {card.outputs - 1}")
     return Split(torch.from_numpy(images).unsqueeze(1), torch.from_numpy(labels).long())  # (n, 1, h, w)
 
 

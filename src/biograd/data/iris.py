@@ -11,7 +11,7 @@ CARD = Card(
     train=100,
     test=50,
     shape=(4,),
-    classes=3,
+    outputs=3,
     licence="CC BY 4.0",
     homepage="https://archive.ics.uci.edu/dataset/53/iris",
 )

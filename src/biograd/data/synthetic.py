@@ -17,7 +17,7 @@ CARD = Card(
     train=2000,
     test=1000,
     shape=(20,),
-    classes=10,
+    outputs=10,
     licence="made on the spot",
     homepage="",
 )

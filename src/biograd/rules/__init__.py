@@ -80,6 +80,7 @@ _DECLARED = (
     "nets",
     "takes_structures",
     "needs",
+    "tasks",
     "teaches_hidden_layers",
     "default_training",
 )

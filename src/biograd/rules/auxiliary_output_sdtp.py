@@ -30,6 +30,7 @@ from biograd.rules.parts.feedback_weights import Seed
 from biograd.rules.parts.first_target import ClassTargets
 from biograd.rules.parts.random_stream import RandomStream
 from biograd.settings import checked_settings
+from biograd.tasks import Kind
 
 
 class AuxiliaryOutputSDTP(BlockRule):
@@ -56,6 +57,7 @@ class AuxiliaryOutputSDTP(BlockRule):
     family: ClassVar[Family] = "target propagation"
     scales_with_loss: bool = False
     aims_at_labels: ClassVar[bool] = True
+    tasks: ClassVar[tuple[Kind, ...]] = ("classes",)
     error_weights: ClassVar[ErrorWeights] = "learned"
     forward_passes: ClassVar[int] = 2
     needs: ClassVar[str] = "classes; decoders: mirrored layers, or your own"

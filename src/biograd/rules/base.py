@@ -14,6 +14,7 @@ from biograd.credit.weighting import Weight
 from biograd.errors import UnsupportedNet, UserMistake
 from biograd.rules.examples import CHAINS, Examples
 from biograd.rules.parts.epoch import Epoch
+from biograd.tasks import KINDS, Kind
 
 Loss = Callable[[Any, Any], Tensor]
 """``loss_fn(output, y)`` gives a scalar, as the losses of ``torch.nn.functional`` do."""
@@ -74,6 +75,9 @@ class Rule(nn.Module, ABC):
 
     needs: ClassVar[str] = ""
     """What else the net must have, in a few words."""
+
+    tasks: ClassVar[tuple[Kind, ...]] = KINDS
+    """What the targets may be, of the kinds of `biograd.tasks`; a run of another task is refused."""
 
     teaches_hidden_layers: ClassVar[bool] = True
     """Whether layers below the output move at all."""

@@ -26,6 +26,7 @@ from biograd.rules.parts.chains import CutPoints, Inside
 from biograd.rules.parts.feedback_weights import Seed
 from biograd.rules.parts.random_stream import RandomStream
 from biograd.settings import checked_settings
+from biograd.tasks import Kind
 
 Goodness = Literal["sum", "mean"]
 Negatives = Literal["hard", "uniform"]
@@ -73,6 +74,7 @@ class ForwardForward(Blockwise):
     family: ClassVar[Family] = "local"
     scales_with_loss: bool = False
     aims_at_labels: ClassVar[bool] = True
+    tasks: ClassVar[tuple[Kind, ...]] = ("classes",)
     error_weights: ClassVar[ErrorWeights] = "none"
     waits_for: ClassVar[Awaited] = "label"
     forward_passes: ClassVar[int] = 3

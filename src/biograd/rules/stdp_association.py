@@ -31,6 +31,7 @@ from biograd.rules.parts.chains import CutPoints, Inside, suggesting_rules_for_a
 from biograd.rules.parts.feedback_weights import Seed
 from biograd.rules.parts.random_stream import RandomStream
 from biograd.settings import checked_settings
+from biograd.tasks import Kind
 
 GROUP_SIZE = 10
 """Neurons in a group where there are more than two classes, about, unless it is set."""
@@ -77,6 +78,7 @@ class StdpAssociation(LocalRule):
     waits_for: ClassVar[Awaited] = "label"
     scales_with_loss: bool = False
     aims_at_labels: ClassVar[bool] = True
+    tasks: ClassVar[tuple[Kind, ...]] = ("classes",)
     needs: ClassVar[str] = "classes; linear, convolutional or locally connected layers"
     examples: ClassVar[Examples] = replace(
         CHAINS, falls_to={"convolutional": 0.85, "locally-connected": 0.85}

@@ -127,6 +127,7 @@ def build(config: RunConfig, device: torch.device | None = None) -> RunSetup:
     device = device or find_device(config)
     whole = examples.load_data(config)
     dataset = examples.as_task(config, whole)
+    require_task(config, dataset)
     training, validation, test = _batches(config, dataset, device)
     net = make_net(config, dataset).to(device)
     rule = make_rule(config, net, precision.cast(training.sample(), config.precision)).to(device)
@@ -281,6 +282,21 @@ def make_rule(config: RunConfig, net: nn.Module, sample: Any) -> Rule:
         settings.setdefault("seed", derive(config.seed, "rule"))
     with user_code.blamed("rule", name, user_code.CHECK):
         return rules.create(name, net, sample=sample, **settings)
+
+
+def require_task(config: RunConfig, dataset: DataSet) -> None:
+    """Refuse a rule that declares that it teaches other tasks than that of the data.
+
+    Raises:
+        UserMistake: it does; the line names some that would do.
+    """
+    kind, taught = dataset.task.kind, rules.declared(config.rule.name)["tasks"]
+    if taught is not None and kind not in taught:
+        others = [name for name in rules.REGISTRY.built_in() if kind in rules.declared(name)["tasks"]]
+        raise UserMistake(
+            f"rule {config.rule.label!r} teaches {' and '.join(taught)} alone, and the task of {dataset.name} is "
+            f"{kind}: use another rule, such as {', '.join(others[:5])}"
+        )
 
 
 def make_loss(config: RunConfig, task: Task, device: torch.device) -> Loss:
