@@ -48,7 +48,7 @@ def test_the_help_states_the_default(flag):
         ("diagnostics_every", "0", "-1"),
         ("checkpoint_every", "0", "-1"),
         ("precision", "bfloat16", "float16"),
-        ("loss", "squared-error", "mse"),
+        ("loss", "squared-error", "squared"),
         ("schedule", "cosine", "linear"),
         ("optimizer", "adam-uncorrected", "shared"),
         ("feedback_optimizer", "shared", "none"),

@@ -7,7 +7,7 @@ from typing import Any
 
 from biograd.cli.parsing import Settings
 from biograd.errors import UserMistake, brief
-from biograd.tasks import LOSSES
+from biograd.tasks import AUTO, LOSSES
 
 SECTIONS = ("rule", "net", "data", "optimizer", "feedback_optimizer", "schedule", "loss", "penalty")
 """What takes a name, and settings of its own: ``--rule fa --rule.scale 0.5``."""
@@ -66,7 +66,13 @@ TASK = (
     ),
 )
 TRAINING = (
-    Flag("loss", "LOSS", "what is minimised", f"{', '.join(LOSSES)}, {_FILE}", "what is usual for the task"),
+    Flag(
+        "loss",
+        "LOSS",
+        "what is minimised",
+        f"{', '.join(LOSSES)}, {_FILE}; or {AUTO}: what is usual for the task of the data",
+        AUTO,
+    ),
     Flag(
         "penalty",
         "NAME",

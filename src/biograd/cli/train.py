@@ -18,6 +18,7 @@ settings of what is named, checked against their ranges (`biograd rules NAME` an
   --net.NAME VALUE         --net.widths 512,512 --net.activation relu
   --data.NAME VALUE        --data.examples 1000
   --optimizer.NAME VALUE   --optimizer.weight-decay 1e-2     as the class in torch.optim takes them
+  --loss.NAME VALUE        --loss huber --loss.delta 0.5
   --feedback-optimizer.NAME VALUE   --feedback-optimizer.lr 5e-3   the same; without a name, Adam's
   --schedule.NAME VALUE    cosine: minimum, interval; step: every, at, factor, interval
   --penalty.NAME VALUE     --penalty.strength 0.1

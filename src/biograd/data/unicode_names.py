@@ -13,7 +13,8 @@ CARD = Card(
     train=4988,
     test=554,
     shape=(64,),
-    classes=39,
+    outputs=39,
+    task="tokens",
     licence="Unicode-3.0",
     homepage="https://www.unicode.org/versions/Unicode3.2.0/",
 )

@@ -30,6 +30,10 @@ class Running(ABC):
         """Count one batch."""
 
     @abstractmethod
+    def could_be(self, sums: Tensor, examples: int) -> bool:
+        """Whether so many examples may add up to such sums."""
+
+    @abstractmethod
     def values(self, sums: Tensor, examples: int) -> Values:
         """The metrics of sums on the CPU in float64, added up over processes or not."""
 
@@ -49,6 +53,10 @@ class Correct(Running):
     def add(self, output: Tensor, y: Tensor) -> None:
         """Count one batch; ``output`` is ``(batch, classes)``."""
         self.sums += (output.argmax(1) == y).sum()
+
+    def could_be(self, sums: Tensor, examples: int) -> bool:
+        """Whether no more are right than there are."""
+        return 0 <= sums.item() <= examples
 
     def values(self, sums: Tensor, examples: int) -> Values:
         """The share of examples."""
@@ -75,6 +83,11 @@ class Errors(Running):
         """Count one batch; both are ``(batch, outputs)``."""
         t, error = y.to(self.sums.dtype), (output - y).to(self.sums.dtype)
         self.sums += torch.cat([part.sum(0) for part in (error.abs(), error.square(), t, t.square())])
+
+    def could_be(self, sums: Tensor, examples: int) -> bool:
+        """Whether sums of sizes and of squares are none below 0."""
+        errors, squares, _, total_squares = sums.view(4, -1)
+        return not any((one < 0).any() for one in (errors, squares, total_squares))
 
     def values(self, sums: Tensor, examples: int) -> Values:
         """``r2`` and ``mean_absolute_error``."""
@@ -104,6 +117,11 @@ class OfTokens(Running):
         found = torch.stack([nats, (o.argmax(1) == t).sum(), torch.full_like(nats, len(t))])
         self.sums += found.to(self.sums.dtype)
 
+    def could_be(self, sums: Tensor, examples: int) -> bool:
+        """Whether no more tokens are right than there are, and of each example one at least."""
+        _, correct, tokens = sums.tolist()
+        return 0 <= correct <= tokens and examples <= tokens
+
     def values(self, sums: Tensor, examples: int) -> Values:
         """``bits_per_token`` and ``token_accuracy``."""
         nats, correct, tokens = sums.tolist()
@@ -124,6 +142,10 @@ class Nothing(Running):
 
     def add(self, output: Tensor, y: Tensor) -> None:
         """Count nothing."""
+
+    def could_be(self, sums: Tensor, examples: int) -> bool:
+        """Always."""
+        return True
 
     def values(self, sums: Tensor, examples: int) -> Values:
         """None."""

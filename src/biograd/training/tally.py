@@ -47,6 +47,11 @@ class Tally:
         self.measure.sums.copy_(sums[1:-1])
         self.examples = int(sums[-1])
 
+    def could_be(self, sums: Tensor) -> bool:
+        """Whether numbers in the shape of `sums` are such that batches may add up to them; losses may have diverged."""
+        examples = sums[-1].item()
+        return 0 <= examples < 2**53 and self.measure.could_be(sums[1:-1], int(examples))
+
     def scores(self, sums: Tensor) -> Scores:
         """Means of what `sums` gave, added up over processes or not."""
         loss, *_, examples = sums.tolist()

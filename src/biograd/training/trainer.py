@@ -192,7 +192,7 @@ class Trainer:
                 f"{self.folder} was trained by {len(sums)} processes, not {self.ranks.size}: resume it with as "
                 "many (torchrun --nproc-per-node), so that it gets the same bits"
             )
-        checkpoint_schema.check_sums(sums, self._tally.sums())
+        checkpoint_schema.check_sums(sums, self._tally)
         here = {name: [value] * self.ranks.size for name, value in random_state(self.setup.device).items()}
         checkpoint_schema.require_alike(here, random, "random")
         return sums, random
