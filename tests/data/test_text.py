@@ -63,7 +63,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
 def test_names_of_characters_are_drawn_by_seed_into_parts_that_share_no_name():
     loaded = data.load("unicode-names", seed=3)
     card = data.describe("unicode-names").card
-    assert (len(loaded.train), len(loaded.test), loaded.outputs) == (card.train, card.test, card.classes)
+    assert (len(loaded.train), len(loaded.test), loaded.outputs) == (card.train, card.test, card.outputs)
     assert loaded.input_shape == card.shape
     train, test = (read(loaded, part.inputs).split("\n")[1:-1] for part in (loaded.train, loaded.test))
     assert not set(train) & set(test)
