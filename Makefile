@@ -22,6 +22,7 @@ docs: $(VENV)/.dev
 	rm -rf docs/generated docs/_build
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	! grep -rnE '(src=|<link[^>]* href=|@import |url\()["'\'']?(https?:)?//' docs/_build/html --include=*.html --include=*.css
+	@echo "the pages: $(CURDIR)/docs/_build/html/index.html"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

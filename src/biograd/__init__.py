@@ -4,7 +4,32 @@ Importing the package is cheap: PyTorch is loaded when the first name is used.
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # what is lazy below, for type checkers
+    from biograd import credit as credit
+    from biograd import data as data
+    from biograd import diagnostics as diagnostics
+    from biograd import errors as errors
+    from biograd import layers as layers
+    from biograd import nets as nets
+    from biograd import penalties as penalties
+    from biograd import records as records
+    from biograd import report as report
+    from biograd import robustness as robustness
+    from biograd import rules as rules
+    from biograd import studies as studies
+    from biograd import testing as testing
+    from biograd import theory as theory
+    from biograd import training as training
+    from biograd import user_files as user_files
+    from biograd.credit.structures import Inputs as Inputs
+    from biograd.errors import BiogradError as BiogradError
+    from biograd.errors import UnsupportedNet as UnsupportedNet
+    from biograd.errors import UserMistake as UserMistake
+    from biograd.penalties.base import Penalty as Penalty
+    from biograd.rules.base import Credit as Credit
+    from biograd.rules.base import Rule as Rule
 
 __version__ = "0.1.0"
 
