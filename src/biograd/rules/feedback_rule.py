@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from biograd.credit.eager import eagerly
 from biograd.credit.feedback.computed_weights import ComputedWeight, computed_weights
 from biograd.credit.feedback.data_parallel import average_beside
-from biograd.credit.feedback.path import Feedback, FeedbackPath, OnCall, TaughtCall, path_through
+from biograd.credit.feedback.fitting import Feedback
+from biograd.credit.feedback.path import FeedbackPath, path_through
 from biograd.credit.feedback.patterns import Attention
+from biograd.credit.feedback.taught_call import OnCall, TaughtCall
 from biograd.credit.feedback.weights import exact_names, taught_weights
 from biograd.credit.loss_roots import loss_roots
 from biograd.credit.operations import Following, Signed, signed

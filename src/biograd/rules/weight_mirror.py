@@ -9,7 +9,7 @@ import torch
 from annotated_types import Gt, Le
 from torch import Tensor, nn
 
-from biograd.credit.feedback.path import TaughtCall
+from biograd.credit.feedback.taught_call import TaughtCall
 from biograd.credit.operations import ColumnProduct, Linear, Operation, RowProduct
 from biograd.rules.base import ErrorWeights
 from biograd.rules.feedback_rule import FeedbackRule

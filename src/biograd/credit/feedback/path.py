@@ -8,7 +8,7 @@ exact derivative. What uses a taught weight in any other way is refused, so that
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +20,7 @@ from biograd.credit.feedback.computed import Computed, as_taught
 from biograd.credit.feedback.computed_weights import ComputedWeight, computed_weights
 from biograd.credit.feedback.first_look import FirstLook
 from biograd.credit.feedback.fitting import READY, Feedback, fitting
-from biograd.credit.feedback.forms import Form, as_it_is, computed, formed, in_form, is_form
+from biograd.credit.feedback.forms import in_form
 from biograd.credit.feedback.patterns import Attention, ConstantPatterns
 from biograd.credit.feedback.recomputation import (
     CHECKPOINTING,
@@ -28,15 +28,14 @@ from biograd.credit.feedback.recomputation import (
     refuse_second_forward,
     watchers_of_saved_tensors,
 )
+from biograd.credit.feedback.refusals import COMPUTED_IN_FORWARD, DIFFERENTIATES, refusal, unknown_weight
+from biograd.credit.feedback.taught_call import OnCall, TaughtCall, summed_up
 from biograd.credit.feedback.taught_product import is_taught, taught_product
 from biograd.credit.feedback.unrolled import UNROLLED, Under
+from biograd.credit.feedback.watched import WatchedWeights
 from biograd.credit.feedback.weight_uses import (
     differentiates,
-    is_gain,
-    is_harmless,
-    is_still_a_weight,
     name_of,
-    takes_a_form,
 )
 from biograd.credit.feedback.weights import (
     embedding_weights,
@@ -52,32 +51,10 @@ from biograd.credit.graph import (
     refuse_invisible,
 )
 from biograd.credit.kinds import PARSERS, WRITTEN_OUT, WrittenOutCall
-from biograd.credit.operations import Following, Operation, Signed
-from biograd.credit.structures import SEQUENCES, called, tensors_in
+from biograd.credit.operations import Following, Signed
+from biograd.credit.structures import called, tensors_in
 from biograd.credit.wrappers import unwrap
-from biograd.errors import UnsupportedNet, listed
-
-
-class TaughtCall(NamedTuple):
-    """One call of a taught weight, as an `OnCall` receives it.
-
-    Attributes:
-        name: the weight's name.
-        operation: what was done with it.
-        input_shape: shape of the input, with its batch dimension.
-        carries_error: whether an error travels on to the layer below; not so in the first layer.
-        form: what was used of the weight: all of it, or a part, or its transpose.
-    """
-
-    name: str
-    operation: Operation
-    input_shape: torch.Size
-    carries_error: bool
-    form: Form
-
-
-OnCall = Callable[[TaughtCall], None]
-"""A function of one `TaughtCall`."""
+from biograd.errors import UnsupportedNet
 
 
 class FeedbackPath(TorchFunctionMode):
@@ -111,14 +88,12 @@ class FeedbackPath(TorchFunctionMode):
         super().__init__()
         self._feedback = dict(feedback)
         self._exact = {id(tensor) for tensor in exact}
-        self._names = dict(names or {})
-        # What must not be used outside this path, weights and what was made of them, each to what it has of a weight.
-        self._watched = {weight: as_it_is(weight) for weight in (*self._feedback, *self._names)}
+        self._watched = WatchedWeights(self._feedback, names, offsets)
         self._on_call = on_call
-        self._offsets = dict.fromkeys(offsets)  # no set: a compiler takes none of tensors
         self._refused: dict[str, str] | None = None  # where it looks: name of a weight to what uses it
-        self._seen: set[Any] = set()  # nodes that use a weight and may, each of which was looked at
-        self._patterns = ConstantPatterns(self._watched.__contains__) if attention == "pattern" else None
+        self._patterns = (
+            ConstantPatterns(self._watched.forms.__contains__) if attention == "pattern" else None
+        )
         self._is_in_forward = self._is_checkpointed = self._may_run_again = False
         self._computed = tuple(computed)
         self._computing = 0  # how many weights are being computed now, one within another
@@ -142,19 +117,22 @@ class FeedbackPath(TorchFunctionMode):
             with Under(self):
                 return UNROLLED[func](*args, **kwargs)
         if self._is_in_forward and differentiates(func):
-            raise UnsupportedNet(_DIFFERENTIATES)
-        used = [*self._watched_among(args), *self._watched_among(tuple(kwargs.values()))]
-        call = PRODUCTS[func](self._is_weight_beside, *args, **kwargs) if used and func in PRODUCTS else None
+            raise UnsupportedNet(DIFFERENTIATES)
+        used = [*self._watched.among(args), *self._watched.among(kwargs.values())]
+        call = (
+            PRODUCTS[func](self._watched.is_weight_beside, *args, **kwargs)
+            if used and func in PRODUCTS
+            else None
+        )
         if call is not None:
             return self._teach(func, call, args, kwargs)
         below = _nodes_of((args, kwargs)) if used else ()
         result = func(*args, **kwargs)
         for tensor in used:
-            self._watch(func, tensor, args, kwargs, result)
-        if (
-            used and not torch.compiler.is_compiling()
-        ):  # a rule looks at a net before it lets a compiler trace it
-            self._seen.update(nodes_below((result, args[:1]), below))
+            if self._watched.follow(func, tensor, args, kwargs, result):
+                self._refuse(tensor, name_of(func))
+        if used:
+            self._watched.may_use((result, args[:1]), below)
         return result
 
     def __enter__(self) -> Self:
@@ -193,13 +171,13 @@ class FeedbackPath(TorchFunctionMode):
 
     def _look(self, net: nn.Module, x: Any) -> Any:
         self._refused = {}
-        with FirstLook(unwrap(net), x, self._exact, self._watched, self._offsets) as looked:
+        with FirstLook(unwrap(net), x, self._exact, self._watched.forms, self._watched.offsets) as looked:
             output = called(net, x)
         found = self._refused | {what: by for what, by in looked.found.items() if what not in self._refused}
         if not found:
             self.check(output)
         if found or looked.constants:
-            raise UnsupportedNet(_refusal(found, looked.constants))
+            raise UnsupportedNet(refusal(found, looked.constants))
         if self._patterns is not None:
             self._patterns.check()
         return output
@@ -207,8 +185,8 @@ class FeedbackPath(TorchFunctionMode):
     @property
     def offsets(self) -> set[str]:
         """Names of weights that are known to be added to activations."""
-        weights = {self._watched[tensor].weight for tensor in self._offsets}
-        return {self._names[weight] for weight in weights if weight in self._names}
+        weights = {self._watched.forms[tensor].weight for tensor in self._watched.offsets}
+        return {self._watched.names[weight] for weight in weights if weight in self._watched.names}
 
     def check(self, output: Any) -> None:
         """Refuse an output whose graph reaches a taught weight past the mode.
@@ -220,16 +198,16 @@ class FeedbackPath(TorchFunctionMode):
             UnsupportedNet: with the name of the function and of the weight.
         """
         found: dict[str, str] = {}
-        frozen = FrozenMemory(w for w in (*self._feedback, *self._names) if not w.requires_grad)
+        frozen = FrozenMemory(w for w in (*self._feedback, *self._watched.names) if not w.requires_grad)
         for node in nodes_below(output):
             name = node.name()
             refuse_invisible(name, bool(frozen))
             for weight in (*leaves_read(node), *frozen.saved_by(node)):
-                is_known = is_taught(node) or is_exact_by_nature(name) or node in self._seen
-                if weight in self._watched and not is_known:
-                    found.setdefault(self._name(weight), name)
+                is_known = is_taught(node) or is_exact_by_nature(name) or self._watched.may_be_used_by(node)
+                if weight in self._watched.forms and not is_known:
+                    found.setdefault(self._watched.name(weight), name)
         if found:
-            raise UnsupportedNet(_refusal(found))
+            raise UnsupportedNet(refusal(found))
 
     def backward(
         self,
@@ -272,18 +250,16 @@ class FeedbackPath(TorchFunctionMode):
         """A weight was computed: from here it is one like others."""
         self._computing -= 1
         self._made_weights[made] = None  # which keeps it, so that no other tensor has its identity
-        if not torch.compiler.is_compiling():
-            self._seen.update(nodes_below(made))
+        self._watched.may_use(made)
         if one.role == "exact":
             self._exact.add(id(made))
         elif one.role != "beside":
-            self._names[made], self._watched[made] = one.name, as_it_is(made)
-            self._offsets.update({made: None} if one.is_offset else {})
+            self._watched.add(made, one.name, is_offset=one.is_offset)
         if one.feedback is not None:
             self._feedback[made] = one.feedback
 
     def _teach(self, func: Any, call: Call, args: tuple[Any, ...], kwargs: Any) -> Any:
-        form = self._watched.get(call.weight)
+        form = self._watched.forms.get(call.weight)
         feedback = None if form is None or form.steps is None else self._feedback.get(form.weight)
         if not torch.is_grad_enabled():
             self._may_run_again |= feedback is not None
@@ -291,11 +267,11 @@ class FeedbackPath(TorchFunctionMode):
         if form is None or feedback is None:
             self._check_unknown(func, call)
             return func(*args, **kwargs)
-        if self._is_weight(call.x) and not self._is_given(call.x):
+        if self._watched.is_weight(call.x) and not self._watched.is_given(call.x):
             self._refuse(call.x, name_of(func))  # it makes another weight
         self._look_for_recomputing()
         if self._on_call is not None:
-            name = self._names[form.weight]
+            name = self._watched.names[form.weight]
             self._on_call(TaughtCall(name, call.operation, call.x.shape, call.x.requires_grad, form))
         matrix = feedback if isinstance(feedback, READY) else self._made(call, form.weight, feedback)
         output = taught_product(call.x, call.weight, call.bias, in_form(form, matrix), call.operation)
@@ -314,26 +290,12 @@ class FeedbackPath(TorchFunctionMode):
             result = call.run(self._product)
         finally:
             self._on_call = on_call
-        for summed_up in _summed_up(made):  # only where there is someone to tell
-            on_call(summed_up)  # pyright: ignore[reportOptionalCall]
+        for told in summed_up(made):  # only where there is someone to tell
+            on_call(told)  # pyright: ignore[reportOptionalCall]
         return result
 
     def _product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return self._teach(F.linear, parse_linear(x, weight, bias), (x, weight, bias), {})
-
-    def _is_weight(self, tensor: Any) -> bool:
-        """Whether it is a weight, or was made of one and not overwritten since."""
-        if tensor not in self._watched:
-            return False
-        # a compiler shows no graph, and comes after a first look
-        return torch.compiler.is_compiling() or tensor.grad_fn is None or tensor.grad_fn in self._seen
-
-    def _is_given(self, tensor: Tensor) -> bool:
-        """Whether it is what every example was given of a weight: activity where it meets another one."""
-        return self._watched[tensor].is_given
-
-    def _is_weight_beside(self, tensor: Tensor, other: Tensor) -> bool:
-        return self._is_weight(tensor) and not (self._is_given(tensor) and self._is_weight(other))
 
     def _made(self, call: Call, weight: Tensor, feedback: Callable[[], Tensor | Signed]) -> Tensor | Signed:
         """The matrix of a call; where no error travels further down, any tensor of its shape, as it is not read."""
@@ -355,73 +317,22 @@ class FeedbackPath(TorchFunctionMode):
         carries = call.x.requires_grad or weight.requires_grad
         if not carries or id(weight) in self._exact or self._is_made_of_exact(weight):
             return
-        if weight in self._watched:
-            is_computed = self._watched[weight].steps is None
-            self._refuse(weight, name_of(func) + (_COMPUTED_IN_FORWARD if is_computed else ""))
+        if weight in self._watched.forms:
+            is_computed = self._watched.forms[weight].steps is None
+            self._refuse(weight, name_of(func) + (COMPUTED_IN_FORWARD if is_computed else ""))
             return
-        raise UnsupportedNet(
-            f"{name_of(func)} uses a weight of shape {tuple(weight.shape)} that is no taught parameter of the "
-            "net (computed from others in the forward, or a buffer): its parts named in exact=(…) would keep their "
-            "exact derivative; or compute it in a parametrisation (torch.nn.utils.parametrize), which has a feedback "
-            "weight, or use the rule bp"
-        )
+        raise unknown_weight(name_of(func), tuple(weight.shape))
 
     def _is_made_of_exact(self, weight: Tensor) -> bool:
         leaves = [leaf for node in nodes_below(weight) for leaf in leaves_read(node)]
         return bool(leaves) and all(id(leaf) in self._exact for leaf in leaves)
 
-    def _watched_among(self, values: list[Any] | tuple[Any, ...]) -> Iterator[Tensor]:
-        for value in values:
-            if isinstance(value, Tensor):
-                if value in self._watched:
-                    yield value
-            elif isinstance(value, SEQUENCES):
-                yield from self._watched_among(value)
-
-    def _watch(self, func: Any, used: Tensor, args: tuple[Any, ...], kwargs: Any, result: Any) -> None:
-        """Refuse a function of a weight that errors would travel back through; watch what else it makes."""
-        if takes_a_form(func, used, args):
-            return
-        form = self._watched[used]
-        if is_form(func, used, args):
-            self._keep(formed(func, args, kwargs, form, result))
-            return
-        made = [tensor for tensor in tensors_in(result) if tensor is not used]
-        others = [t for t in tensors_in((args, kwargs)) if t not in self._watched and t.is_floating_point()]
-        if is_harmless(func, args, kwargs) or (form.is_vector and is_gain(func, others, result)):
-            made = made if self._makes_a_weight(func, used, others, result) else []
-        elif others and torch.is_grad_enabled() and any(tensor.requires_grad for tensor in made):
-            self._refuse(used, name_of(func))
-            made = [] if any(other.grad_fn is not None for other in others) else made
-        # numbers that carry no error are no weights
-        kept = [tensor for tensor in made if tensor.dim() >= 2 or tensor.requires_grad]
-        self._keep({tensor: computed(form, used, tensor) for tensor in kept})
-
-    def _makes_a_weight(self, func: Any, used: Tensor, others: list[Tensor], result: Any) -> bool:
-        """Whether a function of a weight that may use it makes another weight, not an activation."""
-        is_known = used in self._offsets or self._watched[used].weight in self._offsets
-        return not is_known and is_still_a_weight(func, used, others, result)
-
-    def _keep(self, forms: Mapping[Tensor, Form]) -> None:
-        """Watch what was made of a weight."""
-        self._watched.update(
-            (t, f) for t, f in forms.items() if t not in self._watched and t.is_floating_point()
-        )
-
     def _refuse(self, used: Tensor, function: str) -> None:
         """Raise for a use of a weight, or of what was made of one; where it looks, remember it and go on."""
-        name = self._name(self._watched[used].weight)
+        name = self._watched.name(used)
         if self._refused is None:
-            raise UnsupportedNet(_refusal({name: function}))
+            raise UnsupportedNet(refusal({name: function}))
         self._refused.setdefault(name, function)
-
-    def _name(self, weight: Tensor) -> str:
-        return self._names.get(weight, "a weight")
-
-
-def _nodes_of(values: Any) -> set[Any]:
-    """The nodes that made the tensors among values."""
-    return set() if torch.compiler.is_compiling() else {tensor.grad_fn for tensor in tensors_in(values)}
 
 
 @contextmanager
@@ -502,36 +413,6 @@ def path_through(
     )
 
 
-def _summed_up(calls: Sequence[TaughtCall]) -> Iterator[TaughtCall]:
-    """One call a weight, with all the inputs that it had."""
-    by_name: dict[str, list[TaughtCall]] = {}
-    for call in calls:
-        by_name.setdefault(call.name, []).append(call)
-    for name, made in by_name.items():
-        rows = sum(call.input_shape[:-1].numel() for call in made)
-        shape = torch.Size((rows, made[0].input_shape[-1]))
-        carries_error = any(call.carries_error for call in made)
-        yield TaughtCall(name, made[0].operation, shape, carries_error, made[0].form)
-
-
-def _refusal(found: Mapping[str, str], constants: Mapping[str, str] | None = None) -> str:
-    """What is said of weights, vectors and buffers by name, and of constants, each with the function that uses it."""
-    named = {repr(name): function for name, function in found.items()}
-    uses = [f"{what} is used by {function}" for what, function in {**named, **(constants or {})}.items()]
-    names = f"{next(iter(named))}," if len(named) == 1 else listed(list(named))
-    ways = [f"name {'it' if len(named) == 1 else 'them'} in exact=({names})"] if named else []
-    ways += ["make each constant a buffer of the net and name it in exact=(…)"] if constants else []
-    return (
-        f"{listed(uses)}, through which errors would travel back exactly; {' and '.join(ways)} to allow that, or use "
-        "the rule bp"
-    )
-
-
-_COMPUTED_IN_FORWARD = (
-    " in a form that the forward computes (in a parametrisation, torch.nn.utils.parametrize, it would have a feedback "
-    "weight)"
-)
-_DIFFERENTIATES = (
-    "the net differentiates within its forward, where feedback weights would change the values; "
-    "use the rule bp"
-)
+def _nodes_of(values: Any) -> set[Any]:
+    """The nodes that made the tensors among values."""
+    return set() if torch.compiler.is_compiling() else {tensor.grad_fn for tensor in tensors_in(values)}
