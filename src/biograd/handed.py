@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 from biograd.identity import digest
+from biograd.user_files import SEPARATOR
 
 SIGN = "object:"
 
@@ -44,8 +45,17 @@ def is_handed(name: str) -> bool:
 
 
 def label_of(name: str) -> str:
-    """What tables call an object, by its name."""
-    return name.removeprefix(SIGN).partition("@")[0]
+    """What tables call a rule, net or data set, by its name, behind which more may stand: ``digits 3 vs rest``.
+
+    Example:
+        >>> [label_of(name) for name in ("fa", "path/to/file.py:Net", "folder:path/to/cats", "object:Net@779d41d8201f")]
+        ['fa', 'Net', 'cats', 'Net']
+    """
+    if is_handed(name):
+        return re.sub(r"@[0-9a-f]+", "", name.removeprefix(SIGN), count=1)
+    if re.match(r"\w+:[^:]*/", name) and SEPARATOR not in name:  # of files: folder:/home/me/cats
+        return re.sub(r"\.\w+(?= |$)", "", name.rpartition("/")[2])
+    return name.rpartition(SEPARATOR)[2]
 
 
 def _called(given: Any) -> str:

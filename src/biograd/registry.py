@@ -87,7 +87,7 @@ class Registry:
         if is_handed(name):
             raise UserMistake(
                 f"{self.called(name)} was an object of a program, which knows it alone: go on there, with "
-                f'biograd.training.resume(…, objects={{"{self.kind.partition(" ")[0]}": …}})'
+                f'objects={{"{self.kind.partition(" ")[0]}": …}} for biograd.training.resume and the like'
             )
         if name in self._built_in:
             return self._imported(self._built_in[name])

@@ -11,6 +11,7 @@ import biograd
 from biograd import rules
 from biograd.errors import UserMistake
 from biograd.executor import Local
+from biograd.robustness import AttackSettings, measure_run
 from biograd.training import RunConfig, compare, grid, load_weights, resume, train
 from biograd.training.restored import restored
 
@@ -132,6 +133,19 @@ def test_a_finished_run_is_restored_with_its_objects(tmp_path):
     assert back.dataset.input_shape == (6,)
 
 
+def test_a_run_of_objects_is_attacked_and_the_source_of_transfer_is_found(tmp_path):
+    configs = grid(["bp", "fa"], 1, chosen(rule=None))
+    compare(configs, tmp_path / "all")
+    settings = AttackSettings(attacks=("transfer",), epsilons=(0.1,), examples=5)
+    with pytest.raises(UserMistake, match="was an object of a program"):
+        measure_run(tmp_path / "all/fa-seed0", settings, transfer_from=[tmp_path / "all"])
+    objects = {"net": Net, "data": DATA}
+    found = measure_run(
+        tmp_path / "all/fa-seed0", settings, transfer_from=[tmp_path / "all"], objects=objects
+    )
+    assert str(found["source"]) == "bp/seed0"
+
+
 def test_objects_go_to_other_processes_where_they_can(tmp_path):
     flags = chosen(rule=None, epochs=1)
     sent = pickle.loads(pickle.dumps(configured(epochs=1)))  # noqa: S301  our own
@@ -167,7 +181,7 @@ def test_the_command_line_says_where_a_run_of_objects_goes_on(tmp_path, stop_aft
     with pytest.raises(KeyboardInterrupt):
         train(configured(), tmp_path / "run")
     stop_after(None)
-    with pytest.raises(UserMistake, match=r"knows it alone: go on there, with biograd.training.resume"):
+    with pytest.raises(UserMistake, match=r"knows it alone: go on there, with objects="):
         resume(tmp_path / "run")
     with pytest.raises(UserMistake, match="objects has a key 'nett', expected some of rule, data, net"):
         resume(tmp_path / "run", objects={"nett": Net})

@@ -3,28 +3,19 @@
 import re
 from collections.abc import Callable
 
+from biograd.handed import label_of
 from biograd.records import Cell, Spread
 from biograd.tasks import Metric
 
 
 def name_of(cell: Cell) -> str:
     """The rule, and what tells the cell from others of that rule."""
-    return f"{short(cell.rule)} ({cell.label})" if cell.label else short(cell.rule)
+    return f"{label_of(cell.rule)} ({cell.label})" if cell.label else label_of(cell.rule)
 
 
 def brief_name_of(cell: Cell) -> str:
     """The name where space is short: ``fa (lr=0.1)`` for ``fa (optimizer.lr=0.1)``."""
     return re.sub(r"\b(rule|net|data|optimizer|schedule|penalty)\.", "", name_of(cell))
-
-
-def short(name: str) -> str:
-    """A name without the file that it comes from.
-
-    Example:
-        >>> short("/home/me/my_rule.py:MyRule"), short("fa")
-        ('MyRule', 'fa')
-    """
-    return name.rpartition(".py:")[2]
 
 
 def measured(spread: Spread, metric: Metric) -> str:

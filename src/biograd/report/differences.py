@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from biograd.handed import label_of
 from biograd.records import Cell, Run, flatten
-from biograd.report.cells import name_of, short
+from biograd.report.cells import name_of
 from biograd.report.table import Table
 
 # The table names these for every run, or they say nothing about what was computed.
@@ -111,7 +112,7 @@ def _values(cells: list[Cell], text_of: Mapping[int, str]) -> tuple[Value, ...]:
 def _holder(cells: list[Cell], cell: Cell, runs: list[Run]) -> str:
     """The cell's name, with the task if there are several, and the seeds unless all of its runs are meant."""
     several = len({(one.data, one.net) for one in cells}) > 1
-    name = f"{name_of(cell)} on {short(cell.data)} · {short(cell.net)}" if several else name_of(cell)
+    name = f"{name_of(cell)} on {label_of(cell.data)} · {label_of(cell.net)}" if several else name_of(cell)
     if len(runs) == len(cell.runs):
         return name
     return f"{name} seed {'+'.join(str(run.seed) for run in runs)}"

@@ -12,11 +12,12 @@ from typing import Any
 from markupsafe import Markup
 
 from biograd.errors import UserMistake
+from biograd.handed import label_of
 from biograd.records import Cell, Run, StudyOutcome, atomic_write, make_folder, read_study, search, unpacked
 from biograd.report import figures, study, tables
 from biograd.report.activity import activity
 from biograd.report.alignment import alignment
-from biograd.report.cells import name_of, short
+from biograd.report.cells import name_of
 from biograd.report.differences import configuration, environments, warnings
 from biograd.report.drawing import Drawing
 from biograd.report.layer_panels import measuring_cost
@@ -190,7 +191,7 @@ def _study(found: StudyOutcome, table: Table) -> dict[str, Any]:
         "rows": study.measured_columns(found["rows"]),
         "claims": study.claim_columns(found["claims"]) if found["claims"] else [],
         "caption": study.CAPTION,
-        "apart": sorted({short(cell.data) for cell in study.one_by_one(table.cells)}),
+        "apart": sorted({label_of(cell.data) for cell in study.one_by_one(table.cells)}),
     }
 
 
@@ -202,7 +203,7 @@ def _listed(directory: Path, table: Table, wanted: Callable[[Run], bool]) -> lis
 def _line(directory: Path, cell: Cell, run: Run) -> dict[str, Any]:
     return {
         "name": name_of(cell),
-        "task": f"{short(cell.data)} · {short(cell.net)}",
+        "task": f"{label_of(cell.data)} · {label_of(cell.net)}",
         "seed": run.seed,
         "status": run.status,
         "reason": _reason(run),

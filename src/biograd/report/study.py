@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from biograd.handed import label_of
 from biograd.records import Cell, ClaimRow, StudyOutcome, StudyRow
 from biograd.records.study import Caveat, Unit
-from biograd.report.cells import short
 from biograd.report.tables import MISSING, Column, Entry
 
 CAPTION = "of each seed the mean over the group's cells; then mean ± sample standard deviation over seeds"
@@ -25,7 +25,7 @@ def compared(cells: Iterable[Cell]) -> list[Cell]:
     cells = list(cells)
     nets: dict[Path, dict[str, None]] = defaultdict(dict)
     for cell in cells:
-        nets[_task_folder(cell)][short(cell.net)] = None
+        nets[_task_folder(cell)][label_of(cell.net)] = None
     names = {
         folder: ", ".join(sorted(found, key=lambda net: (len(net), net))) for folder, found in nets.items()
     }

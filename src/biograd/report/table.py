@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
+from biograd.handed import label_of
 from biograd.records import OWN, Cell, Run, search, summarize
-from biograd.report.cells import short
 from biograd.report.palette import BACKPROPAGATION, Drawn, Look, looks
 from biograd.tasks import KINDS, METRICS, Kind, Metric
 
@@ -45,7 +45,7 @@ class Task:
     @classmethod
     def of(cls, cells: Sequence[Cell], look: Mapping[str, Look]) -> "Task":
         """A task of its cells, in order."""
-        name = f"{short(cells[0].data)} · {short(cells[0].net)}"
+        name = f"{label_of(cells[0].data)} · {label_of(cells[0].net)}"
         references = [cell for cell in cells if cell.is_reference]
         return cls(name, tuple(cells), _styles(cells, look), references[0] if len(references) == 1 else None)
 

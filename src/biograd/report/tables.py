@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from biograd.handed import label_of
 from biograd.printable import printable
 from biograd.records import GROWN, Cell, Spread
-from biograd.report.cells import brief_name_of, measured, percent, seconds_text, short, state_of
+from biograd.report.cells import brief_name_of, measured, percent, seconds_text, state_of
 from biograd.report.table import Table, Task
 from biograd.tasks import METRICS, Metric
 
@@ -50,9 +51,9 @@ def summary_columns(table: Table) -> list[Column]:
     cells, placed = table.cells, [(task, cell) for task in table.tasks for cell in task.cells]
     tested, validated = (_metric_columns(table, part) for part in ("test", "validation"))
     columns = [
-        _column("rule", [_text(short(cell.rule)) for cell in cells]),
-        _column("data", [_text(short(cell.data)) for cell in cells]),
-        _column("net", [_text(short(cell.net)) for cell in cells]),
+        _column("rule", [_text(label_of(cell.rule)) for cell in cells]),
+        _column("data", [_text(label_of(cell.data)) for cell in cells]),
+        _column("net", [_text(label_of(cell.net)) for cell in cells]),
         _column("configuration", [_text(cell.label) for cell in cells]),
         _numbers("seeds", [_seeds(cell) for cell in cells]),
         *tested,

@@ -5,8 +5,9 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from biograd import records
 from biograd.errors import UserMistake
@@ -32,6 +33,7 @@ def measure_run(
     device: str | None = None,
     threads: int | None = None,
     data_dir: str | None = None,
+    objects: Mapping[str, Any] | None = None,
     progress: bool | None = None,
 ) -> Measurement:
     """Attack a finished run, and add what was measured to its folder as ``robustness.json``.
@@ -48,6 +50,7 @@ def measure_run(
         device: where to compute; None for where the run was trained.
         threads: within an operation; None for as many as the run was trained with.
         data_dir: where the data lies; None for where the run found it.
+        objects: rule, net or data of the run where they were objects; as for `biograd.training.resume`.
         progress: whether to draw a bar; None draws it when standard error is a terminal.
 
     Returns:
@@ -67,7 +70,7 @@ def measure_run(
     require_test(Run.load(path))
     others = [other for folder in transfer_from for other in records.find_runs(folder)]
     likely = candidates(Run.load(path), others) if "transfer" in settings.attacks else []
-    config = configuration(path, device=device, data_dir=data_dir)
+    config = configuration(path, device=device, data_dir=data_dir, objects=objects)
     place, start = find_device(config), time.perf_counter()
     with settled(
         seed=settings.seed,
@@ -75,7 +78,7 @@ def measure_run(
         deterministic=config.deterministic,
         device=place,
     ):
-        attacked = restored(path, device=str(place), data_dir=data_dir)
+        attacked = restored(path, device=str(place), data_dir=data_dir, objects=objects)
         source = find_source(attacked, likely)
         found = _measured(attacked, source, settings, progress)
         found["seconds"] = time.perf_counter() - start

@@ -38,7 +38,10 @@ def find_source(victim: Restored, runs: Sequence[Run]) -> Restored | None:
 
 def _opened(victim: Restored, runs: Sequence[Run]) -> Iterator[Restored]:
     for run in runs:
-        yield restored(run.folder, device=str(victim.device), data_dir=victim.config.data_dir)
+        names = victim.config.objects
+        shared = {key: name for key, name in names.items() if run.config[key]["name"] == name}
+        device, data_dir = str(victim.device), victim.config.data_dir
+        yield restored(run.folder, device=device, data_dir=data_dir, objects=shared)
 
 
 def _sees_the_same(source: Restored, victim: Restored) -> bool:

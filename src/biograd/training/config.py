@@ -49,11 +49,8 @@ class Choice(BaseModel):
 
     @property
     def label(self) -> str:
-        """The name as a table shows it: ``Name`` of ``path/to/file.py:Name``, ``cats`` of ``folder:path/to/cats``."""
-        if handed.is_handed(self.name):
-            return handed.label_of(self.name)
-        last = self.name.rpartition(":")[2]
-        return Path(last).stem if "/" in last else last
+        """The name as a table shows it; see `biograd.handed.label_of`."""
+        return handed.label_of(self.name)
 
     @property
     def files(self) -> list[str]:
