@@ -5,7 +5,17 @@ import math
 import pytest
 import torch
 
-from biograd.data import Classes, DataSet, Preprocessing, Split, TensorBatches, load
+from biograd.data import (
+    Classes,
+    DataSet,
+    Labels,
+    Preprocessing,
+    Regression,
+    Split,
+    TensorBatches,
+    Tokens,
+    load,
+)
 from biograd.errors import UserMistake
 
 PLAIN = Preprocessing((0.0,), (1.0,))
@@ -154,3 +164,65 @@ def test_the_lines_of_another_file_that_a_loader_asks_for_are_kept(tmp_path):
     with pytest.raises(UserMistake, match="cannot be imported: ZeroDivisionError") as caught:
         load(str(tmp_path / "outer.py:outer"))
     assert "    1 / 0" in caught.value.lines
+
+
+REGRESSION = Regression(("a", "b"), (0.0, 0.0), (1.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("task", "targets", "why"),
+    [
+        (REGRESSION, torch.zeros(3), r"2 numbers an example are targets \(n, 2\) torch.float32, got \(3,\)"),
+        (REGRESSION, torch.zeros(3, 2).double(), r"got \(3, 2\) torch.float64: use .float"),
+        (REGRESSION, torch.zeros(3, 1), r"got \(3, 1\)$"),
+        (
+            REGRESSION,
+            torch.tensor([[0, 0], [0, math.nan], [0, 0]]),
+            "a target of example 1 is nan, expected a finite",
+        ),
+        (
+            Labels(("a", "b")),
+            torch.tensor([[0, 1], [1, 0], [1, 2.0]]),
+            "example 2 is 2, expected 1 for a label",
+        ),
+        (Labels(("a", "b")), torch.zeros(3, 2).long(), r"got \(3, 2\) torch.int64: use .float"),
+        (
+            Tokens(("a", "b")),
+            torch.zeros(3).long(),
+            r"a class a token is a target \(n, tokens\) torch.int64, got \(3,\)",
+        ),
+        (
+            Tokens(("a", "b")),
+            torch.tensor([[0], [-100], [1]]),
+            "example 1 is -100, expected 0 to 1, one of its 2",
+        ),
+        (Tokens(("a", "b")), torch.zeros(3, 0).long(), "an example has no token"),
+        (("a", "b"), torch.zeros(3).long(), r"its task is a tuple, expected biograd.data.Classes\(names\)"),
+    ],
+)
+def test_targets_that_are_none_of_the_task_are_refused(task, targets, why):
+    part = Split(torch.zeros(3, 2), targets)
+    with pytest.raises(UserMistake, match=why):
+        DataSet("mine", part, part, task, PLAIN)
+
+
+def test_a_regression_has_a_mean_and_a_deviation_for_each_number():
+    for mean, std in (((0.0,), (1.0, 1.0)), ((0.0, 0.0), (1.0, 0.0)), ((math.nan, 0.0), (1.0, 1.0))):
+        with pytest.raises(UserMistake, match="a regression"):
+            Regression(("a", "b"), mean, std)
+
+
+def test_indices_are_handed_on_as_they_are_and_nothing_else_is():
+    indices = torch.arange(6).view(3, 2)
+    part = Split(indices, indices)
+    made = DataSet("text", part, part, Tokens(tuple("abcdef")), None)
+    batches = TensorBatches(part, None, made.task, batch_size=3, seed=0, device="cpu", train=False)
+    ((x, y),) = batches.epoch(0)
+    assert x.dtype == torch.int64
+    assert x.equal(indices)
+    assert y.equal(indices)
+    assert batches.sample().equal(indices[:1])
+    with pytest.raises(UserMistake, match="which are not normalised: give no preprocessing"):
+        DataSet("text", part, part, made.task, PLAIN)
+    with pytest.raises(UserMistake, match=r"inputs torch.float32 need a Preprocessing, mean and std"):
+        DataSet("mine", split(), split(), TASK, None)

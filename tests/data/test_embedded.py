@@ -26,7 +26,7 @@ def test_a_set_is_what_its_card_says(name):
     assert sorted(loaded.test.targets.unique().tolist()) == list(range(card.outputs))
 
 
-@pytest.mark.parametrize("name", ["iris", "digits", "synthetic"])
+@pytest.mark.parametrize("name", ["iris", "digits", "diabetes", "synthetic"])
 def test_a_set_is_a_function_of_the_seed(name):
     assert same(data.load(name, seed=3), data.load(name, seed=3))
     assert not same(data.load(name, seed=3), data.load(name, seed=4))
@@ -52,6 +52,27 @@ def test_every_iris_is_in_one_part_and_every_species_in_both():
     assert torch.bincount(loaded.train.targets).tolist() in ([33, 33, 34], [33, 34, 33], [34, 33, 33])
     both = torch.cat([loaded.train.inputs, loaded.test.inputs])
     assert both.mean(0).tolist() == pytest.approx([5.8433, 3.0573, 3.7580, 1.1993], abs=1e-3)  # UCI's own
+
+
+def test_of_diabetes_ten_measurements_foretell_a_number():
+    card, loaded = data.describe("diabetes").card, data.load("diabetes", seed=2)
+    assert (card.task, loaded.task.kind, loaded.outputs) == ("regression", "regression", card.outputs)
+    assert (len(loaded.train), len(loaded.test), loaded.input_shape) == (card.train, card.test, card.shape)
+    progression = torch.cat([loaded.train.targets, loaded.test.targets])
+    assert (progression.min(), progression.max()) == (25, 346)  # as Efron et al. draw it
+    prepared = loaded.task.prepared(loaded.train.targets)
+    torch.testing.assert_close(prepared.mean(0), torch.zeros(1), atol=1e-6, rtol=0)
+    torch.testing.assert_close(prepared.std(0, correction=0), torch.ones(1))
+
+
+@pytest.mark.parametrize(("kind", "task"), [("regression", data.Regression), ("labels", data.Labels)])
+def test_a_synthetic_set_may_ask_for_numbers_or_labels(kind, task):
+    loaded = data.load("synthetic", kind=kind, classes=3, examples=20, test_examples=10, noise=0)
+    assert isinstance(loaded.task, task)
+    assert loaded.train.targets.shape == (20, 3)
+    numbers = data.load("synthetic", kind="regression", classes=3, examples=20, test_examples=10, noise=0)
+    as_labels = (numbers.train.targets > 0).float()
+    assert loaded.train.targets.equal(as_labels if kind == "labels" else numbers.train.targets)
 
 
 def test_digits_are_images_in_the_unit_interval():

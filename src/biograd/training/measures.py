@@ -201,12 +201,12 @@ class AveragePrecision(Whole):
     """
 
     def __init__(self, task: Task, device: torch.device) -> None:
-        del task, device
-        self._kept: list[Tensor] = []
+        del device
+        self._kept = [torch.zeros(0, 2, task.outputs)]  # of few examples a process may get none
 
     def add(self, output: Tensor, y: Tensor) -> None:
         """Keep one batch; both are ``(batch, labels)``."""
-        self._kept.append(torch.stack([output.to(_KEPT_AS), y.to(_KEPT_AS)], 1).cpu())
+        self._kept.append(torch.stack([output.float(), y.float()], 1).cpu())
 
     def values(self, ranks: Ranks) -> Values:
         """``mean_average_precision``; None where no label is there, or an answer is not finite."""
@@ -219,8 +219,6 @@ class AveragePrecision(Whole):
         found = average_precision_score(t[:, shown].numpy(), answers[:, shown].numpy(), average="macro")
         return {"mean_average_precision": float(found)}
 
-
-_KEPT_AS = torch.float32
 
 RUNNING: dict[Kind, Callable[[Task, torch.device], Running]] = {
     "classes": Correct,
