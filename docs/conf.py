@@ -39,7 +39,7 @@ napoleon_use_rtype = False
 html_theme = "furo"
 html_title = "biograd"
 html_static_path = ["_static"]
-html_css_files = ["formulas.css"]
+html_css_files = ["pages.css"]
 html_math_renderer = "mathml"
 html_copy_source = False
 html_show_sphinx = html_show_copyright = False

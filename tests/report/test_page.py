@@ -123,6 +123,14 @@ def test_drawings_say_what_they_are_and_follow_a_dark_screen(page):
     assert not re.search(r"#[0-9a-f]{6}", styles, re.IGNORECASE)
 
 
+def test_letters_of_drawings_stay_readable_on_a_narrow_screen(page):
+    for drawing in page.all("svg"):
+        points = float(drawing["viewbox"].split()[2])
+        pixels = int(re.search(r"min-width: (\d+)px", drawing["style"])[1])
+        assert 8.5 * pixels / points >= 10
+    assert [one["tabindex"] for one in page.all("div") if one.get("class") == "drawing"] == ["0"] * 6
+
+
 def test_the_summary_can_be_sorted_by_every_column_from_the_keyboard(page):
     columns = [one for one in page.all("th") if "aria-sort" in one]
     assert len(columns) == len(page.all("button")) == 9

@@ -38,5 +38,11 @@ def _shown(value: object) -> object:
 
 
 def _inline(drawing: Drawing) -> Markup:
-    """The drawing as part of the page; the XML writer has escaped what it holds."""
-    return Markup(inline(drawing.svg, drawing.name, drawing.title))
+    """The drawing as part of the page, moved sideways where the screen is narrower than its letters are readable.
+
+    The XML writer has escaped what it holds.
+    """
+    svg = Markup(inline(drawing.svg, drawing.name, drawing.title))
+    return Markup('<div class="drawing" tabindex="0" role="region" aria-label="{}">{}</div>').format(
+        drawing.title, svg
+    )

@@ -18,7 +18,7 @@ def inline(svg: str, prefix: str, description: str) -> str:
 
     Every id and reference gets ``prefix``, so that several drawings can share a page; colours become
     variables of the style sheet, so that they follow a dark screen; comments and metadata are dropped;
-    the drawing takes the width it is given up to its own.
+    the drawing takes the width it is given, but for one that would make it too large, or its letters too small to read.
 
     Args:
         svg: a file as matplotlib writes it.
@@ -57,6 +57,6 @@ def _adapt(name: str, value: str, prefix: str) -> str:
 def _fit(root: ET.Element, description: str) -> None:
     width = float(root.attrib.pop("width", "0").removesuffix("pt"))
     root.attrib.pop("height", None)
-    root.set("style", f"max-width: {width * 1.75:.0f}px")
+    root.set("style", f"max-width: {width * 1.75:.0f}px; min-width: {width * 1.2:.0f}px")
     root.set("role", "img")
     root.set("aria-label", description)
