@@ -23,6 +23,7 @@ RUNNABLE = [
     "docs/diagnostics.md",
     "docs/penalties.md",
     "docs/robustness.md",
+    "docs/your-own.md",
 ]
 
 SURROUNDINGS = """
@@ -48,12 +49,24 @@ def python_blocks(page: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("page", RUNNABLE)
-def test_the_python_of_a_page_runs(page, tmp_path):
+def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
     blocks = python_blocks(ROOT / page)
     assert blocks
     program = tmp_path / "page.py"
     program.write_text("\n".join([SURROUNDINGS, *blocks]))
     runpy.run_path(str(program))
+
+
+def test_the_commands_for_what_is_your_own_run(biograd, tmp_path, monkeypatch):
+    commands = commands_of(ROOT / "docs" / "your-own.md")
+    assert len(commands) == 3
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    for line in commands:
+        ended = biograd(*shlex.split(line)[1:])
+        assert ended.code == 0, ended.err
 
 
 def test_what_a_page_imports_is_there():
@@ -78,14 +91,14 @@ def exists(module: str, name: str) -> bool:
 
 
 def test_a_command_of_a_page_has_flags_that_there_are():
-    commands = [
-        (page, line)
-        for page in PAGES
-        for line in re.findall(r"^(?: {4}|\$ )?(biograd [a-z].*)", page.read_text(), re.MULTILINE)
-    ]
+    commands = [(page, line) for page in PAGES for line in commands_of(page)]
     assert len(commands) > 5
     refused = {f"{name_of(page)}: {line}": reason for page, line in commands if (reason := refusal(line))}
     assert refused == {}
+
+
+def commands_of(page: Path) -> list[str]:
+    return re.findall(r"^(?: {4}|\$ )?(biograd [a-z].*)", page.read_text(), re.MULTILINE)
 
 
 def refusal(line: str) -> str | None:

@@ -38,6 +38,31 @@ def test_the_rule_in_one_file_is_found_by_its_path_and_its_settings_are_checked(
         rules.create(name, net, kept=2)
 
 
+def test_a_net_data_and_a_rule_of_ones_own_train_in_one_loop(capsys):
+    accuracy = run("your_own.py")
+    assert list(accuracy) == ["fa", "dfa", "node perturbation"]
+    assert min(accuracy.values()) > 0.9
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+def test_node_perturbation_is_backpropagation_on_average_over_the_noise():
+    own = load("your_own.py")
+    torch.manual_seed(0)
+    x = torch.randn(512, 2, dtype=torch.float64)
+    net = own["Net"]((2,), 3, width=4).double()
+    rule = own["NodePerturbation"](net, x[:1], blocks=("embed", "layers.*", "head"), noise=1e-5)
+
+    def gradients(rule, times):
+        net.zero_grad()
+        for _ in range(times):
+            rule.assign_credit(net, x, x.norm(dim=1).long().clamp(max=2), torch.nn.functional.cross_entropy)
+        return torch.cat([p.grad.flatten() / times for p in net.parameters()])
+
+    mean, exact = gradients(rule, 100), gradients(rules.create("bp", net), 1)
+    assert torch.nn.functional.cosine_similarity(mean, exact, dim=0) > 0.99
+    assert mean.norm() / exact.norm() == pytest.approx(1, abs=0.03)
+
+
 def test_tensorboard_gets_the_loss_and_the_angles(tmp_path, capsys):
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     angle = run("tensorboard_loop.py", str(tmp_path), epochs=1)

@@ -202,6 +202,15 @@ class Mine(Dataset):
 """
 
 
+def test_what_a_function_asks_for_by_name_is_no_setting():
+    def by_name(*, seed, shift: float = 0.0):
+        return X + seed + shift, Y
+
+    assert rows(data.load(by_name, seed=5, shift=1))[0][0].tolist() == [6, 7]
+    with pytest.raises(UserMistake, match=r"has no setting 'size'; its settings: inputs, .*, shift"):
+        data.load(by_name, size=3)
+
+
 def test_a_file_names_a_function_a_class_or_an_instance(tmp_path):
     (tmp_path / "own.py").write_text(OWN)
 

@@ -46,7 +46,12 @@ def test_what_needs_nothing_makes_a_net_from_the_seed():
     assert isinstance(nets.create(lambda: nn.Linear(3, 2), (9,), 9), nn.Linear)
 
 
+def told_by_name(*, outputs, width: int = 5):
+    return nn.Sequential(nn.Linear(3, width), nn.Linear(width, outputs))
+
+
 def test_what_is_told_of_the_task_makes_a_net_for_it():
+    assert nets.create(told_by_name, (3,), 4, width=6)[1].weight.shape == (4, 6)
     assert nets.create(told, (7,), 2, width=6)[0].weight.shape == (6, 7)
     assert nets.create(with_defaults, (7,), 4).weight.shape == (4, 7)
 

@@ -108,7 +108,7 @@ def _calling(make: Callable[..., Any]) -> Callable[..., Any]:
 def _by_name(make: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """The parameters that are given by name, and are settings."""
     found = inspect.signature(make).parameters
-    return {name: parameter for name, parameter in found.items() if parameter.kind is parameter.KEYWORD_ONLY}
+    return {name: one for name, one in found.items() if _is_by_name(one) and name not in NAMES}
 
 
 def _called(make: Callable[..., Any], places: tuple[Any, ...], settings: dict[str, Any]) -> Any:
@@ -118,14 +118,20 @@ def _called(make: Callable[..., Any], places: tuple[Any, ...], settings: dict[st
         UserMistake: it needs others.
     """
     parameters = inspect.signature(make).parameters.values()
+    given = dict(zip(NAMES, places, strict=True))
     by_position = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+    by_name = {one.name: given[one.name] for one in parameters if _is_by_name(one) and one.name in given}
     needed = [one.name for one in by_position if one.default is one.empty]
     if len(needed) == len(NAMES) or any(one.kind is one.VAR_POSITIONAL for one in parameters):
-        return make(*places, **settings)
-    given = dict(zip(NAMES, places, strict=True))
+        return make(*places, **by_name, **settings)
     if not set(needed) <= set(given):
         raise UserMistake(
             f"it takes {inspect.signature(make)}, expected (directory, download, seed, *, settings), or those of them "
             "that it names"
         )
-    return make(**{one.name: given[one.name] for one in by_position if one.name in given}, **settings)
+    by_name |= {one.name: given[one.name] for one in by_position if one.name in given}
+    return make(**by_name, **settings)
+
+
+def _is_by_name(parameter: inspect.Parameter) -> bool:
+    return parameter.kind is parameter.KEYWORD_ONLY

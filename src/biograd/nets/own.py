@@ -13,8 +13,9 @@ NAMES = ("input_shape", "outputs")
 def constructor(found: Any) -> Any:
     """What a user names or hands over as a net, as ``Name(input_shape, outputs, *, …)``.
 
-    Of a module every call makes a copy as it is. A class or function that has to be given nothing makes the net by
-    itself, whatever the task; what it could be given by position keeps its defaults. Anything else is as it is.
+    Of a module every call makes a copy as it is. A class or function that has to be given nothing by position makes the
+    net by itself, whatever the task, unless it asks for them by name; what it could be given by position keeps its
+    defaults. Anything else is as it is.
 
     Example:
         >>> import torch
@@ -40,10 +41,12 @@ def _copying(net: Any) -> Callable[..., Any]:
 def _by_itself(make: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(make.__init__ if inspect.isclass(make) else make)
     def made(input_shape: tuple[int, ...], outputs: int, **settings: Any) -> Any:
-        del input_shape, outputs
-        return make(**settings)
+        told = {"input_shape": input_shape, "outputs": outputs}
+        return make(**{name: value for name, value in told.items() if name in by_name}, **settings)
 
-    own = [one for one in inspect.signature(make).parameters.values() if one.kind is one.KEYWORD_ONLY]
+    parameters = inspect.signature(make).parameters.items()
+    by_name = {name: one for name, one in parameters if one.kind is one.KEYWORD_ONLY}
+    own = [one for name, one in by_name.items() if name not in NAMES]
     given = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in NAMES]
     made.__signature__ = inspect.Signature([*given, *own])  # pyright: ignore[reportAttributeAccessIssue]
     return made
