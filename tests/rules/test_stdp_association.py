@@ -277,6 +277,15 @@ def test_nets_that_it_cannot_teach_are_refused_by_name(net, message):
         biograd.StdpAssociation(made, sample)
 
 
+def test_what_lies_behind_the_drive_of_a_hidden_layer_is_said_to_stay_as_it_is():
+    net = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.LayerNorm(6), nn.Linear(6, 3))
+    x, y = torch.randn(5, 4), torch.tensor([0, 1, 2, 0, 1])
+    rule = biograd.StdpAssociation(net)
+    rule.assign_credit(net, x, y, nn.functional.cross_entropy)
+    assert rule.untaught(net, x) == {"3.weight", "3.bias"}
+    assert {name for name, p in net.named_parameters() if p.grad is None} == {"3.weight", "3.bias"}
+
+
 @pytest.mark.parametrize(
     "y", [torch.randn(16), torch.randn(16, 3), torch.randn(16, 4), torch.zeros(16, 4, dtype=torch.int64)]
 )

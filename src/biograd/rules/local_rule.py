@@ -1,7 +1,7 @@
 """Rules that teach each block during the forward pass, from what is at hand there, and then release its activations."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import ClassVar
@@ -20,6 +20,7 @@ from biograd.credit.loss_terms import by_example, importance
 from biograd.credit.side_effects import RandomState, random_state, without_side_effects
 from biograd.credit.structures import require_tensor_from
 from biograd.credit.weighting import Weight, Weighting
+from biograd.credit.wrappers import unwrap
 from biograd.rules.base import Credit, ErrorWeights, Family, Loss, Nets, Rule, no_path_to_input
 from biograd.rules.parts.chains import CutPoints, Inside, blocks_for_a_rule
 from biograd.rules.parts.epoch import Together, Turns
@@ -180,6 +181,12 @@ class LocalRule(Rule):
             with _in_full(moment, x, start) as precise, without_parameter_hooks(parameters):
                 ledger.add_gradients(parameters, self.block_gradients(precise, parameters))
 
+    def untaught(self, net: nn.Module, x: Tensor) -> set[str]:
+        """See `Rule.untaught`: what lies behind the drive of a hidden block, and at cut points between the blocks."""
+        *hidden, last = self.chain(net, x)
+        taught = {*last.parameters(), *(p for block in hidden for p in _of_drive(block))}
+        return {name for name, parameter in unwrap(net).named_parameters() if parameter not in taught}
+
     def chain(self, net: nn.Module, x: Tensor | None = None) -> list[Block]:
         """The blocks of a net; where a batch ``x`` is about to run through them, what they do with it is seen to.
 
@@ -188,6 +195,13 @@ class LocalRule(Rule):
                 times and may not.
         """
         return self._taught.of(net, x)
+
+
+def _of_drive(block: Block) -> Iterable[nn.Parameter]:
+    """The parameters that make a block's drive."""
+    if block.stretch is not None:
+        return block.parameters()
+    return [parameter for layer in block.driving for parameter in layer.parameters()]
 
 
 def _arrived(block: Block, x: Tensor, *, learns: bool) -> tuple[Tensor, Tensor, list[nn.Parameter]]:
