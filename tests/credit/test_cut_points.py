@@ -138,6 +138,18 @@ def test_a_net_that_goes_around_its_cut_points_is_refused_by_name(steps, said):
         cut(net, *ABC)
 
 
+def test_a_part_whose_output_nobody_uses_may_lie_outside_the_named_modules():
+    def beside(net, x):
+        h = net.a(x)
+        net.other(h)
+        return net.b(h)
+
+    net = Steps(beside, a=linear(), b=linear(), other=linear())
+    rule = rules.create("dfa", net, sample=torch.zeros(1, 4), blocks=("a", "b"))
+    rule.assign_credit(net, torch.randn(3, 4), torch.tensor([0, 1, 2]), F.cross_entropy)
+    assert [n for n, p in net.named_parameters() if p.grad is None] == ["other.weight", "other.bias"]
+
+
 @pytest.mark.parametrize(
     ("layer", "said"),
     [

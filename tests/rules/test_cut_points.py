@@ -210,6 +210,14 @@ def test_local_rules_reach_every_layer_with_weights_inside_named_modules():
     found = gradients(rule, net, x, y)
     taught = {name.rpartition(".")[0] for name in found}
     assert taught == {"embed", "layers.0.a", "layers.0.b", "layers.1.a", "layers.1.b", "head"}
+    norms = {
+        f"{name}.{kind}" for name in ("norm", "layers.0.norm", "layers.1.norm") for kind in ("weight", "bias")
+    }
+    assert (
+        rule.untaught(net, x)
+        == {"positions", *norms}
+        == {n for n, _ in net.named_parameters()} - found.keys()
+    )
     # each from its own input and drive alone: a plain program
     inputs = {}
     handles = [
@@ -252,6 +260,11 @@ def test_a_local_rule_refuses_weights_that_no_layer_of_their_own_uses():
         UnsupportedNet, match=r"'reader.lstm' \(LSTM\) in the block 'reader' is no layer that a local"
     ):
         rules.create("stdp-association", net, sample=torch.zeros(1, 5, 4), blocks=("reader", "head"))
+    by_hand = Steps(lambda m, x: torch.tanh(m.inner(x) @ m.W), inner=nn.Linear(4, 4))
+    by_hand.W = nn.Parameter(torch.randn(4, 4))
+    net = Steps(lambda m, x: m.head(m.body(x)), body=by_hand, head=nn.Linear(4, 3))
+    with pytest.raises(UnsupportedNet, match=r"weights outside the named modules: 'body.W' \(matmul\)"):
+        rules.create("stdp-association", net, sample=torch.zeros(1, 4), blocks=("body", "head"))
 
 
 def test_a_local_rule_at_cut_points_gives_the_signal_at_the_input():

@@ -80,8 +80,10 @@ def look(
             parameter.requires_grad_(parameter.is_floating_point())
         seen = watched_run(net, named, sample, layer_by_layer=layer_by_layer)
         _require_calls(seen, named)
-        _refuse_weights_outside(seen)
         leaves = [_leaves(root) for root in seen.roots]
+        # where inputs are cut too, roots do not show what leads to them
+        whole = watched_run(net, named, sample, layer_by_layer=False) if layer_by_layer else seen
+        _refuse_weights_outside(seen, net, set().union(*map(_leaves, whole.roots)))
         named_parameters = list(net.named_parameters())
         parameters = [
             {name: tuple(p.shape) for name, p in named_parameters if p in found} for found in leaves
@@ -184,10 +186,17 @@ def _require_calls(seen: Seen, named: Mapping[str, nn.Module]) -> None:
             )
 
 
-def _refuse_weights_outside(seen: Seen) -> None:
-    if not seen.outside:
+def _refuse_weights_outside(seen: Seen, net: nn.Module, used: set[Tensor]) -> None:
+    """Refuse weights that no named module holds; those of a part whose output nobody uses learn nothing anyway."""
+    parameters = dict(net.named_parameters())
+    outside = {
+        name: by
+        for name, by in seen.outside.items()
+        if not used.isdisjoint(p for key, p in parameters.items() if f"{key}.".startswith(f"{name}."))
+    }
+    if not outside:
         return
-    said = listed([f"{name!r} ({by})" for name, by in seen.outside.items()], 4)
+    said = listed([f"{name!r} ({by})" for name, by in outside.items()], 4)
     raise UnsupportedNet(
         f"weights outside the named modules: {said}; errors would be backpropagated there: name the modules that hold "
         "them in blocks too"
