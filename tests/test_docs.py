@@ -21,9 +21,13 @@ RUNNABLE = [
     "docs/index.md",
     "docs/adding-a-rule.md",
     "docs/diagnostics.md",
+    "docs/nets.md",
     "docs/penalties.md",
     "docs/robustness.md",
     "docs/your-own.md",
+    "docs/rules/dtp.md",
+    "docs/rules/forward-forward.md",
+    "docs/rules/index.md",
 ]
 
 SURROUNDINGS = """
