@@ -3,6 +3,8 @@
 import math
 
 import pytest
+import torch.nn.functional as F
+from torch import nn
 
 from biograd import records
 from biograd.errors import UserMistake
@@ -148,6 +150,15 @@ def test_a_loss_of_ones_own_is_a_function_or_a_class(name, settings, mine, of_ki
     assert (result["status"], result["loss"]) == ("done", name)
     files = records.read_json(tmp_path / "run" / "environment.json")["files"]
     assert [path.endswith("mine.py") for path in files] == [True]
+
+
+@pytest.mark.parametrize("loss", [nn.HuberLoss(delta=0.5), F.smooth_l1_loss, nn.L1Loss])
+def test_in_a_program_a_loss_is_an_object(loss, of_kind, tmp_path):
+    first, second = (RunConfig.from_sources(of_kind("regression", loss=loss)) for _ in range(2))
+    assert first.digest() == second.digest() != RunConfig.from_sources(of_kind("regression")).digest()
+    found = train(first, tmp_path / "run")
+    assert found["loss"] == getattr(loss, "__name__", "HuberLoss")
+    assert resume(tmp_path / "run", objects={"loss": loss})["train_loss"] == found["train_loss"]
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def measure_run(
         device: where to compute; None for where the run was trained.
         threads: within an operation; None for as many as the run was trained with.
         data_dir: where the data lies; None for where the run found it.
-        objects: rule, net or data of the run where they were objects; as for `biograd.training.resume`.
+        objects: rule, net, data or loss of the run where they were objects; as for `biograd.training.resume`.
         progress: whether to draw a bar; None draws it when standard error is a terminal.
 
     Returns:

@@ -229,7 +229,7 @@ class RunConfig(BaseModel):
         """The same, with the objects that its record names but cannot hold.
 
         Args:
-            objects: rule, data or net, as they were given when the run was configured.
+            objects: rule, data, net or loss, as they were given when the run was configured.
 
         Raises:
             UserMistake: one is another than the run's.

@@ -84,7 +84,7 @@ def resume(
         run: a folder that `train` made.
         progress: as for `train`.
         observers: those that were given to `train`, made again; where they have a state they get it back.
-        objects: the rule, data or net that the run was configured with, where they were objects and no names:
+        objects: the rule, data, net or loss that the run was configured with, where they were objects and no names:
             ``{"net": net}``.
 
     Returns:

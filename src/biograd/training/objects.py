@@ -1,4 +1,4 @@
-"""Rules, nets and data that a program gives as objects, in place of names."""
+"""Rules, nets, data and losses that a program gives as objects, in place of names."""
 
 import copy
 from collections.abc import Mapping
@@ -14,8 +14,14 @@ from biograd.errors import UserMistake
 from biograd.handed import hand
 from biograd.registry import Registry
 from biograd.rules.base import Rule
+from biograd.training import losses
 
-OBJECTS: dict[str, Registry] = {"rule": rules.REGISTRY, "data": data.REGISTRY, "net": nets.REGISTRY}
+OBJECTS: dict[str, Registry] = {
+    "rule": rules.REGISTRY,
+    "data": data.REGISTRY,
+    "net": nets.REGISTRY,
+    "loss": losses.REGISTRY,
+}
 """What may be given as an object."""
 
 COLUMNS = ("inputs", "targets")
