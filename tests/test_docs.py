@@ -63,10 +63,10 @@ def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
     runpy.run_path(str(program))
 
 
-def test_the_commands_for_what_is_your_own_run(biograd, tmp_path, monkeypatch):
+def test_the_commands_for_what_is_your_own_run(biograd, blank_figures, tmp_path, monkeypatch):
     commands = commands_of(ROOT / "docs" / "your-own.md")
     assert len(commands) == 3
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    (tmp_path / "your_own.py").symlink_to(ROOT / "examples" / "your_own.py")
     monkeypatch.chdir(tmp_path)
     for line in commands:
         ended = biograd(*shlex.split(line)[1:])
