@@ -22,7 +22,7 @@ class Encoder(nn.Module):
         return self.head(self.encoder(self.embed(x)).mean(1))
 
 
-class Attention(nn.Module):
+class TransformerLayer(nn.Module):
     """Self-attention and a perceptron, each on a skip, as vision transformers have them."""
 
     def __init__(self, width: int, heads: int) -> None:
@@ -48,7 +48,7 @@ class VisionTransformer(nn.Module):
             nn.Parameter(torch.randn(1, 1, 8) / 10),
             nn.Parameter(torch.randn(1, 5, 8) / 10),
         )
-        self.layers = nn.ModuleList(Attention(8, heads=2) for _ in range(2))
+        self.layers = nn.ModuleList(TransformerLayer(8, heads=2) for _ in range(2))
         self.norm, self.head = nn.LayerNorm(8), nn.Linear(8, 3)
 
     def forward(self, x: Tensor) -> Tensor:
