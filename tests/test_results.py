@@ -73,7 +73,9 @@ def test_the_page_of_recorded_runs_gives_their_accuracies(name):
         assert row in section
 
 
-@pytest.mark.parametrize("name", [name for name in RECORDED if (ROOT / "results" / f"{name}.toml").exists()])
+@pytest.mark.parametrize(
+    "name", [name for name in [*RECORDED, "gpt-names"] if (ROOT / "results" / f"{name}.toml").exists()]
+)
 def test_the_command_of_recorded_runs_finds_them_finished(name):
     recorded = {(run.label, run.seed): run for run in find_runs(packed(name))}
     seeds = {seed for _, seed in recorded}
