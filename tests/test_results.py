@@ -28,6 +28,7 @@ RECORDED = {
     "mnist-softhebb-cnn": 2,
     "kp-decay": 8,
     "vit-digits": 13,
+    "vit-cifar10": 12,
     "cifar10-gait-deep": 5,
     "cifar10-gait-shallow": 5,
 }
