@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from biograd import UnsupportedNet, rules
-from tests.credit.cut_nets import CUTS, Steps, Tokens, task
+from tests.credit.cut_nets import CUTS, Steps, Tokens, linear, task
 from tests.rules.small import assert_same
 
 EXACT = {"rtol": 0, "atol": 1e-12}
@@ -169,11 +169,36 @@ def test_gait_prop_finds_the_one_layer_of_a_block_wherever_it_is():
         rules.create("gait-prop", tokens_net, sample=x[:1], blocks=CUTS)
 
 
+@pytest.mark.parametrize("name", ["gait-prop", "itp"])
+def test_rules_that_undo_layers_alone_refuse_what_would_learn_between_a_cut_and_the_next_layer(name):
+    def layer():
+        return nn.Sequential(nn.LayerNorm(4), linear(), nn.LeakyReLU(0.3))
+
+    net, x, y = task(nn.Sequential(layer(), layer(), linear()), 4)
+    with pytest.raises(UnsupportedNet, match=r"'1.0.weight', '1.0.bias' between the blocks '0.1' and '1.1'"):
+        rules.create(name, net, sample=x[:1], blocks=("0", "1", "2"))
+    net[1][0].requires_grad_(False)
+    found = gradients(rules.create(name, net, sample=x[:1], blocks=("0", "1", "2")), net, x, y)
+    assert set(found) == {name for name, p in net.named_parameters() if p.requires_grad}
+
+
+def test_gait_prop_refuses_what_would_learn_between_a_cut_and_a_layer_in_the_forward_too():
+    parts = {"a": linear(), "norm": nn.LayerNorm(4), "b": linear()}
+    net, x, y = task(Steps(lambda m, x: m.b(torch.tanh(m.norm(m.a(x)))), **parts), 4)
+    with pytest.raises(UnsupportedNet, match=r"'norm.weight', 'norm.bias' between the blocks 'a' and 'b'"):
+        rules.create("gait-prop", net, sample=x[:1], blocks=("a", "b"))
+    below = nn.Sequential(parts["a"], parts["norm"])
+    net = Steps(lambda m, x: m.b(torch.tanh(m.below(x))), below=below, b=parts["b"])
+    found = gradients(rules.create("gait-prop", net, sample=x[:1], blocks=("below", "b")), net, x, y)
+    assert len(found) == 6
+
+
 @pytest.mark.parametrize("name", ["itp", "tp"])
 def test_rules_that_undo_nonlinearities_say_which_block_hides_its_own(name):
     net, x, _ = task(layered(chain()), 5)
     with pytest.raises(
-        UnsupportedNet, match=r"a target needs to know the layers of each block, and '[ab].linear'"
+        UnsupportedNet,
+        match=r"a target needs to know the layers of each block, and the block of '[ab].linear'",
     ):
         rules.create(name, net, sample=x[:1], blocks=("a", "b", "c", "last"))
 
@@ -181,7 +206,9 @@ def test_rules_that_undo_nonlinearities_say_which_block_hides_its_own(name):
 @pytest.mark.parametrize("name", ["pepita", "forward-forward"])
 def test_rules_with_passes_of_their_own_need_to_know_the_layers(name):
     net, x, _ = tokens()
-    with pytest.raises(UnsupportedNet, match=r"needs to know the layers of each block, and 'layers.0'"):
+    with pytest.raises(
+        UnsupportedNet, match=r"needs to know the layers of each block, and the block of 'layers.0'"
+    ):
         rules.create(name, net, sample=x[:1], blocks=CUTS)
 
 

@@ -10,9 +10,10 @@ import torch
 from annotated_types import Gt
 from torch import Tensor, nn
 
-from biograd.credit.chain.blocks import Block
+from biograd.credit.chain.blocks import Block, require_nothing_learns_before
 from biograd.credit.chain.ledger import Root
 from biograd.credit.chain.lesson import Lesson, through_every_block
+from biograd.credit.wrappers import unwrap
 from biograd.rules.base import ErrorWeights, Family
 from biograd.rules.block_rule import BlockRule
 from biograd.rules.examples import CHAINS, Examples
@@ -190,6 +191,7 @@ class GaitProp(BlockRule):
         self._form = form
         self.scales_with_loss = isinstance(form, Linearised)
         self.way_back = form.way_back(self.chain(net), inverse, RandomStream(seed))
+        require_nothing_learns_before(self.chain(net), unwrap(net))
 
     def teaching_signals(self, lesson: Lesson) -> list[Tensor]:
         """The signal of every hidden block, by the form."""

@@ -1,5 +1,6 @@
 """Blocks of a chain: each runs on a detached input, so that nothing can leak between them."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from biograd.credit.kinds import Place, nearest_kind
 from biograd.credit.structures import require_tensor_from
 from biograd.credit.wrappers import refuse_sharded, unwrap
-from biograd.errors import UnsupportedNet
+from biograd.errors import UnsupportedNet, listed
 
 
 class Stretch(Protocol):
@@ -17,6 +18,9 @@ class Stretch(Protocol):
 
     parameters: tuple[nn.Parameter, ...]
     """What its output depends on."""
+
+    leading: tuple[nn.Parameter, ...]
+    """Those of them that what the opening layer gets depends on."""
 
     def __call__(self, x: Tensor) -> Tensor:
         """The block's output."""
@@ -88,6 +92,14 @@ class Block:
         for layer in self.layers:
             yield from layer.parameters()
 
+    def leading_parameters(self) -> Iterator[nn.Parameter]:
+        """Those before its opening layer, which the input of that depends on."""
+        if self.stretch is not None:
+            yield from self.stretch.leading
+            return
+        for layer in self.leading:
+            yield from layer.parameters()
+
 
 def blocks(net: nn.Module) -> list[Block]:
     """Cut a flat or nested ``nn.Sequential`` into blocks.
@@ -135,8 +147,29 @@ def require_layers(chain: Iterable[Block], what: str) -> None:
     for block in chain:
         if block.stretch is not None:
             raise UnsupportedNet(
-                f"{what} needs to know the layers of each block, and {block.name!r} ({type(block.opening).__name__}) "
-                "is not a layer with weights and others around it: name modules that are"
+                f"{what} needs to know the layers of each block, and the block of {block.name!r} "
+                f"({type(block.opening).__name__}) is not one layer with weights and others in an nn.Sequential: "
+                "functions in a forward, and several layers with weights, are not known; name such an nn.Sequential"
+            )
+
+
+def require_nothing_learns_before(chain: Sequence[Block], net: nn.Module) -> None:
+    """Refuse parameters between a cut point and the layer that opens the next block, where signals pass untaught.
+
+    Args:
+        chain: the blocks of the net; what leads the first one is taught with it.
+        net: without wrappers.
+
+    Raises:
+        UnsupportedNet: there are such that learn.
+    """
+    names = {parameter: name for name, parameter in net.named_parameters()}
+    for below, block in itertools.pairwise(chain):
+        untaught = [names[parameter] for parameter in block.leading_parameters() if parameter.requires_grad]
+        if untaught:
+            raise UnsupportedNet(
+                f"{listed([repr(name) for name in untaught], 4)} between the blocks {below.name!r} and {block.name!r} "
+                "would learn nothing: freeze them, or name a module in blocks that holds them behind the layer before"
             )
 
 

@@ -35,6 +35,7 @@ class Cut:
         is_overwritten: whether what runs behind the cut overwrites its input.
         overwrites_drive: whether what runs behind the opening layer overwrites its input.
         parameters: names and shapes of what its output depends on.
+        leading: names of those that what its opening layer gets depends on.
         shape: of its output for one example.
     """
 
@@ -47,6 +48,7 @@ class Cut:
     is_overwritten: bool
     overwrites_drive: bool
     parameters: Shapes
+    leading: tuple[str, ...]
     shape: torch.Size
 
 
@@ -142,6 +144,7 @@ def _cut(net: nn.Module, seen: Seen, index: int, parameters: Shapes) -> Cut:
         is_overwritten=any(tensor._version > 0 for tensor in passed),
         overwrites_drive=drive._version > version,
         parameters=parameters,
+        leading=_leading(net, opening, drive),
         shape=seen.roots[index].shape[1:],
     )
 
@@ -154,6 +157,13 @@ def _opening(seen: Seen, index: int) -> str | None:
     drive, entry = seen.drives[layers[0]][0], seen.entries[index]
     goes_around = any(leaf is entry for leaf in _leaves_past(drive.grad_fn, seen.roots[index]))
     return None if goes_around else layers[0]
+
+
+def _leading(net: nn.Module, opening: str, drive: Tensor) -> tuple[str, ...]:
+    """The parameters that a layer's output depends on, but for its own."""
+    above = _leaves(drive)
+    named = [name for name, parameter in net.named_parameters() if parameter in above]
+    return tuple(name for name in named if not name.startswith(f"{opening}."))
 
 
 def _leaves_past(stop: Any, root: Tensor) -> Iterator[Tensor]:

@@ -198,8 +198,14 @@ class _Pass:
 class _Part:
     """A `biograd.credit.chain.blocks.Stretch` of a net at named cut points."""
 
-    def __init__(self, chain: NamedChain, index: int, parameters: tuple[nn.Parameter, ...]) -> None:
-        self.parameters = parameters
+    def __init__(
+        self,
+        chain: NamedChain,
+        index: int,
+        parameters: tuple[nn.Parameter, ...],
+        leading: tuple[nn.Parameter, ...],
+    ) -> None:
+        self.parameters, self.leading = parameters, leading
         self._chain, self._index = chain, index
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -224,7 +230,8 @@ def _block(
 ) -> Block:
     layers, opening = tuple(modules[name] for name in cut.layers), modules[cut.opening]
     own = tuple(parameters[name] for name, _ in cut.parameters)
-    return Block(cut.opening, layers, opening, None if cut.is_plain else _Part(chain, index, own))
+    leading = tuple(parameters[name] for name in cut.leading)
+    return Block(cut.opening, layers, opening, None if cut.is_plain else _Part(chain, index, own, leading))
 
 
 def _only_tensor(output: Any, name: str) -> Tensor:
