@@ -1,9 +1,15 @@
 """What holds the same is known alike, in every process, and what differs in anything that counts is not."""
 
 import functools
+import operator
 import subprocess
 import sys
+import threading
+from collections import deque
 from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -54,6 +60,38 @@ class Net(nn.Module):
         return self.gain * scaled(self.layer(x))
 
 
+class Holder:
+    SIZES = (SCALE, 1)
+
+    @staticmethod
+    def fixed(x):
+        return scaled(x)
+
+    @classmethod
+    def bound(cls, x):
+        return scaled(x)
+
+    @property
+    def seen(self):
+        return scaled(1)
+
+
+@functools.lru_cache
+def remembered(x):
+    return scaled(x)
+
+
+def all_scaled(xs):
+    return [SCALE * x for x in xs]
+
+
+def inside(x):
+    def inner():
+        return SCALE * x
+
+    return inner()
+
+
 def renamed(net):
     net.other = net.layer
     del net._modules["layer"]
@@ -75,6 +113,30 @@ DIFFERENT = {
         np.zeros(2, np.float32),
     ),
     "objects": (Pair(1, 2), Pair(2, 1), Slotted(1), Slotted(2), torch.float32, torch.float64),
+    "objects of Python's and of packages": (
+        range(5),
+        range(6),
+        slice(5),
+        Path("a"),
+        Path("b"),
+        Fraction(1, 2),
+        Fraction(1, 3),
+        deque([1]),
+        deque([2]),
+        SimpleNamespace(width=1),
+        SimpleNamespace(width=2),
+        operator.itemgetter(1),
+        operator.itemgetter(2),
+        np.random.default_rng(0),
+        np.random.default_rng(1),
+        np.sin,
+        np.cos,
+        torch.relu,
+        torch.tanh,
+        len,
+        sum,
+        threading.Lock(),
+    ),
     "functions": (
         scaled,
         twice,
@@ -131,6 +193,40 @@ def test_what_a_function_uses_counts(monkeypatch):
     monkeypatch.setitem(globals(), "SCALE", 3.0)
     assert digest(twice) != before[0]
     assert digest(Net) != before[1]  # its forward uses what uses it
+
+
+@pytest.mark.parametrize(
+    "used",
+    [all_scaled, inside, Holder.__dict__["fixed"], Holder.bound, Holder.__dict__["seen"], Holder, remembered],
+)
+def test_what_is_used_counts_however_deep_it_is_used(monkeypatch, used):
+    before = digest(used)
+    monkeypatch.setitem(globals(), "SCALE", 3.0)
+    assert digest(used) != before
+
+
+def test_a_value_of_a_class_counts_that_its_source_does_not_show(monkeypatch):
+    before = digest(Holder)
+    monkeypatch.setattr(Holder, "SIZES", (3.0, 1))
+    assert digest(Holder) != before
+
+
+def test_a_module_of_the_users_own_counts_with_what_it_imports(tmp_path):
+    deep, file = tmp_path / "deeper_own.py", tmp_path / "helpers_own.py"
+    main = tmp_path / "main.py"
+    main.write_text(
+        "import helpers_own\nfrom biograd.identity import digest\n\n"
+        "def used(x):\n    return helpers_own.scaled(x)\n\nprint(digest(used))\n"
+    )
+
+    def known(factor):
+        deep.write_text(f"FACTOR = {factor}\n")
+        file.write_text("import deeper_own\n\ndef scaled(x):\n    return deeper_own.FACTOR * x\n")
+        place = {"PYTHONPATH": ":".join(sys.path), "PYTHONDONTWRITEBYTECODE": "1"}
+        ran = subprocess.run([sys.executable, main], env=place, capture_output=True, text=True, check=True)
+        return ran.stdout
+
+    assert known(2) == known(2) != known(3)
 
 
 def test_what_holds_itself_is_known():

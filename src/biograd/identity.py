@@ -1,21 +1,21 @@
 """What an object of a program is known by: a digest of all that it holds and is made of, the same in every process.
 
 Numbers, texts, containers and tensors are known by their values; classes and functions of the user's own by their
-source, and by what they use, in turn; objects by their class and their attributes. What is installed is known by its
-name.
+source, and by what they use, in turn; objects by their class and their attributes. Classes and functions that are
+installed are known by their names, objects of theirs by what they could be made anew of.
 """
 
-import dataclasses
+import copyreg
 import functools
 import hashlib
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from pathlib import Path
-from types import CodeType, FunctionType, MethodType, ModuleType
+from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-from biograd.user_files import is_installed
+from biograd.user_files import contents, is_installed
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None), type(...))
 LENGTH = 12
@@ -77,7 +77,13 @@ def _of_class(value: type, seen: Seen) -> Pieces:
         return
     yield _source(value)
     yield from _each(value.__bases__, seen)
-    yield from _each((part for part in vars(value).values() if isinstance(part, FunctionType)), seen)
+    held = vars(value).items()
+    yield from _of_mapping({name: part for name, part in held if _is_written(name, part)}, seen)
+
+
+def _is_written(name: str, part: Any) -> bool:
+    """Whether an entry of a class is the user's, and not what Python notes of every class."""
+    return isinstance(part, FunctionType) or not (name.startswith("__") or name == "_abc_impl")
 
 
 def _of_function(value: FunctionType, seen: Seen) -> Pieces:
@@ -87,12 +93,28 @@ def _of_function(value: FunctionType, seen: Seen) -> Pieces:
         return
     yield _source(value)
     yield from _each((value.__defaults__, value.__kwdefaults__), seen)
+    cells = zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
+    yield from _of_mapping({name: cell.cell_contents for name, cell in cells if _is_filled(cell)}, seen)
+    names = dict.fromkeys(_names(value.__code__))
+    yield from _of_mapping(
+        {name: value.__globals__[name] for name in names if name in value.__globals__}, seen
+    )
+
+
+def _is_filled(cell: CellType) -> bool:
     try:
-        used = inspect.getclosurevars(value)
-    except ValueError:  # it uses what is not defined yet
-        return
-    yield from _of_mapping(used.nonlocals, seen)
-    yield from _of_mapping(used.globals, seen)
+        cell.cell_contents  # noqa: B018  raises where nothing is in it yet
+    except ValueError:
+        return False
+    return True
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    """The names that a function looks up, and the functions and comprehensions within it."""
+    yield from code.co_names
+    for one in code.co_consts:
+        if isinstance(one, CodeType):
+            yield from _names(one)
 
 
 def _of_method(value: MethodType, seen: Seen) -> Pieces:
@@ -103,8 +125,18 @@ def _of_partial(value: functools.partial[Any], seen: Seen) -> Pieces:
     return _each((value.func, value.args, value.keywords), seen)
 
 
+def _of_wrapper(value: Any, seen: Seen) -> Pieces:
+    """A method of a class, a property, or a function that remembers what it gave."""
+    parts = ("__func__", "__wrapped__", "fget", "fset", "fdel", "func")
+    return _each((getattr(value, part) for part in parts if hasattr(value, part)), seen)
+
+
 def _of_module(value: ModuleType, seen: Seen) -> Pieces:
+    """By its name, and where it is the user's own by its file and those that it imports."""
     yield value.__name__.encode()
+    file = getattr(value, "__file__", None)
+    if file is not None and _is_own_name(value.__name__) and not is_installed(Path(file)):
+        yield from _each(sorted(contents(Path(file)).values()), seen)
 
 
 def _of_object(value: Any, seen: Seen) -> Pieces:
@@ -117,12 +149,21 @@ def _of_object(value: Any, seen: Seen) -> Pieces:
         yield from _of_array(value, seen)
     elif torch is not None and isinstance(value, torch.dtype | torch.device | torch.Size):
         yield repr(value).encode()
-    elif (
-        _is_own(type(value))
-        or dataclasses.is_dataclass(value)
-        or (torch is not None and isinstance(value, torch.nn.Module))
-    ):
+    elif _is_own(type(value)) or (torch is not None and isinstance(value, torch.nn.Module)):
         yield from _of_mapping(_attributes(value), seen)
+    else:
+        yield from _each(_remade_of(value), seen)
+
+
+def _remade_of(value: Any) -> list[Any]:
+    """What an object could be made anew of, as copying and pickling have it; nothing where it cannot."""
+    reduce = copyreg.dispatch_table.get(type(value))
+    try:
+        found = value.__reduce_ex__(2) if reduce is None else reduce(value)
+    except Exception:  # whatever it raises: a lock, an open file
+        return []
+    parts = [found] if isinstance(found, str) else found
+    return [list(part) if isinstance(part, Iterator) else part for part in parts]
 
 
 def _attributes(value: Any) -> dict[str, Any]:
@@ -154,10 +195,12 @@ def _of_array(value: Any, seen: Seen) -> Pieces:
 def _is_own(value: type | Callable[..., Any]) -> bool:
     """Whether a class or function is the user's, and neither installed nor Python's nor biograd's."""
     name = value.__module__ or "builtins"
-    if name.partition(".")[0] in ("biograd", *sys.stdlib_module_names) and name != "__main__":
-        return False
     file = getattr(sys.modules.get(name), "__file__", None)
-    return file is None or not is_installed(Path(file))
+    return _is_own_name(name) and (file is None or not is_installed(Path(file)))
+
+
+def _is_own_name(module: str) -> bool:
+    return module == "__main__" or module.partition(".")[0] not in ("biograd", *sys.stdlib_module_names)
 
 
 def _source(value: type | FunctionType) -> bytes:
@@ -185,4 +228,8 @@ _KINDS: list[tuple[Any, Callable[..., Pieces]]] = [
     (MethodType, _of_method),
     (functools.partial, _of_partial),
     (ModuleType, _of_module),
+    (
+        (staticmethod, classmethod, property, functools.cached_property, functools._lru_cache_wrapper),
+        _of_wrapper,
+    ),
 ]
