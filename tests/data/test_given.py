@@ -142,7 +142,34 @@ def torn(x, y):
     raise KeyError("no such file")
 
 
+def mirrored(x, y):
+    return (x.flip(0) if torch.rand(()) < 0.5 else x), y
+
+
+def relabelled(x, y):
+    return x, int(torch.randint(1000, ()))
+
+
+def put(value):
+    changed = X.clone()
+    changed[0, 0] = value
+    return changed
+
+
 REFUSED = {
+    "differs when it is read again": Items(mirrored),
+    "an example of the data differs when it is": Items(relabelled),
+    r"inputs are \(12,\), expected \(n, …\)": (X[:, 0], Y),
+    r"inputs are \(0, 2\), expected \(n, …\) of at least one example": (X[:0], Y[:0]),
+    "an input of example 0 is nan, expected finite numbers": (put(torch.nan), Y),
+    "data of type Items: own data: an input of example 0 is nan": Items(
+        lambda x, y: (torch.where(x == 0, torch.nan, x), y)
+    ),
+    "an input of example 0 is inf, expected finite": (put(1.0).double().numpy() * 1e39, Y),
+    "an input is a tensor torch.sparse_coo, expected a dense one": (X.to_sparse(), Y),
+    "an input is a tensor without values": (X.to("meta"), Y),
+    "a target is None, expected numbers": (X, [None] * 12),
+    "a target is .*, expected numbers, text": (X, np.array(["a", None] * 6)),
     "differs when it is read again, and it is read once: leave random transforms out": Items(noisy),
     "example 0 of the data cannot be read: KeyError: 'no such file'": Items(torn),
     r"example 0 of the data is \(1, 2, 3\), expected a pair": Items(lambda x, y: (1, 2, 3)),
@@ -158,6 +185,22 @@ REFUSED = {
     "DataLoader; expected a class or function, a DataSet, or examples": DataLoader(TensorDataset(X, Y)),
     "the label of example 2 is 2, expected 0 to 1": [Items(classes=NAMES[:2])] * 2,
 }
+
+
+def test_numbers_to_predict_are_finite():
+    with pytest.raises(UserMistake, match="a target of example 0 is nan, expected finite numbers"):
+        data.load((X, put(torch.nan)), task="regression")
+
+
+def test_a_column_of_texts_may_hold_objects():
+    loaded = data.load((X, np.array(["elm", "oak"] * 6, dtype=object)))
+    assert loaded.task.names == ("elm", "oak")
+
+
+def test_numbers_that_numpy_lacks_are_read():
+    x = X.to(torch.float8_e5m2)
+    loaded = data.load((x, Y), normalize=False)
+    assert set(loaded.train.inputs.flatten().tolist()) <= set(x.float().flatten().tolist())
 
 
 @pytest.mark.parametrize("why", REFUSED)

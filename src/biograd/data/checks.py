@@ -95,11 +95,25 @@ def check_values(split: "Split", task: Task, where: str) -> None:
     if not len(split):
         return
     task.check(split.targets, where)
-    if split.inputs.is_floating_point() and split.inputs.numel() and not _are_finite(split.inputs):
-        first = int((~split.inputs.flatten(1).isfinite()).any(1).nonzero()[0])
-        values = split.inputs[first].flatten()
-        value = float(values[~values.isfinite()][0])
-        raise UserMistake(f"{where}: an input of example {first} is {value}, expected finite numbers")
+    check_finite(split.inputs, where, "an input")
+
+
+def check_finite(values: Tensor, where: str, what: str) -> None:
+    """Refuse numbers that are not finite; whole ones are.
+
+    Args:
+        values: (n, …).
+        where: what the message calls the examples.
+        what: what it calls one of the values.
+
+    Raises:
+        UserMistake: there is such an example; the line names the first.
+    """
+    if values.is_floating_point() and values.numel() and not _are_finite(values):
+        first = int((~values.flatten(1).isfinite()).any(1).nonzero()[0])
+        found = values[first].flatten()
+        value = float(found[~found.isfinite()][0])
+        raise UserMistake(f"{where}: {what} of example {first} is {value}, expected finite numbers")
 
 
 def check_fit(inputs: Tensor, preprocessing: "Preprocessing | None", where: str) -> None:

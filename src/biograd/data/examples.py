@@ -10,8 +10,12 @@ from biograd.user_files import failed
 
 if TYPE_CHECKING:
     from numpy import ndarray
+    from torch import Tensor
 
 PARTS = ("train", "test")
+
+READ_AGAIN = 8
+"""Examples that are read twice: a mirror image is tossed for, and one or two of them may be as they were."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ class _Source:
                 "as a torch Dataset has"
             )
         items = [self._item(place) for place in range(len(self.given))]
-        if items and not _are_same(items[0], self._item(0)):
+        if not all(_are_same(item, self._item(place)) for place, item in enumerate(items[:READ_AGAIN])):
             raise UserMistake(
                 "an example of the data differs when it is read again, and it is read once: leave random transforms "
                 "out, and crop and mirror images by the settings crop_padding and flip"
@@ -174,17 +178,33 @@ def _as_array(value: Any, what: str) -> "ndarray":
     import torch
 
     if isinstance(value, torch.Tensor):
-        whole = value.detach().cpu().resolve_conj().resolve_neg()
-        return (whole.float() if whole.dtype == torch.bfloat16 else whole).numpy()
+        return _as_values(value, what)
     if (mode := getattr(value, "mode", None)) is not None and callable(getattr(value, "getbands", None)):
         return _as_pixels(value, mode)
     try:
         found = np.asarray(value)
     except ValueError:
         found = np.array(None)
+    if found.dtype.hasobject and found.ndim and all(isinstance(one, str) for one in found.flat):
+        return found.astype(str)  # a column of texts, as pandas has it
     if found.dtype.kind not in "buifU":
-        raise UserMistake(f"an {what} is {brief(value)}, expected numbers, text or an image")
+        raise UserMistake(f"{_A[what]} is {brief(value)}, expected numbers, text or an image")
     return found
+
+
+_A = {"input": "an input", "target": "a target"}
+
+
+def _as_values(value: "Tensor", what: str) -> "ndarray":
+    """Those of a tensor; float32 for types that NumPy lacks."""
+    import torch
+
+    if value.layout != torch.strided or value.is_meta:
+        held = "without values" if value.is_meta else f"{value.layout}"
+        raise UserMistake(f"{_A[what]} is a tensor {held}, expected a dense one that holds its values")
+    whole = value.detach().cpu().resolve_conj().resolve_neg()
+    is_known = not whole.is_floating_point() or whole.dtype in (torch.float16, torch.float32, torch.float64)
+    return (whole if is_known else whole.float()).numpy()
 
 
 def _as_pixels(image: Any, mode: str) -> "ndarray":
@@ -198,10 +218,9 @@ def _as_pixels(image: Any, mode: str) -> "ndarray":
 
 
 def _are_same(one: tuple[Any, Any], other: tuple[Any, Any]) -> bool:
-    import numpy as np
-
-    (x, _), (again, _) = one, other
-    return np.array_equal(_as_array(x, "input"), _as_array(again, "input"), equal_nan=False)
+    """Whether an example is as it was; what is no number is equal to itself."""
+    pairs = zip(map(_as_array, one, _A), map(_as_array, other, _A), strict=True)
+    return all(x.shape == y.shape and bool(((x == y) | ((x != x) & (y != y))).all()) for x, y in pairs)
 
 
 def _is_pair(value: Any) -> bool:

@@ -69,6 +69,8 @@ def made(
     """
     from biograd.data.splits import carve_validation
 
+    for x in inputs:
+        _check_inputs(x, name)
     y, task_of = _as_targets(targets, task, name, names)
     train, *tests = [Split(_as_inputs(x, name, indices), one) for x, one in zip(inputs, y, strict=True)]
     if tests and test_fraction is not None:
@@ -97,6 +99,13 @@ def _preprocessing(
     return Preprocessing(found.mean, found.std, crop_padding=crop_padding, flip=flip)
 
 
+def _check_inputs(values: "ndarray", where: str) -> None:
+    if values.ndim < 2 or 0 in values.shape:
+        raise UserMistake(
+            f"{where}: inputs are {values.shape}, expected (n, …) of at least one example; (n, 1) of single numbers"
+        )
+
+
 def _as_inputs(values: "ndarray", where: str, indices: bool) -> "Tensor":
     """Bytes as they are, and so whole numbers that are indices; other numbers as float32."""
     import numpy as np
@@ -104,8 +113,22 @@ def _as_inputs(values: "ndarray", where: str, indices: bool) -> "Tensor":
 
     if values.dtype.kind not in ("bui" if indices else "buif"):
         raise UserMistake(f"{where}: inputs are {values.dtype}, expected {'whole ' * indices}numbers")
-    kind = np.int64 if indices else np.uint8 if values.dtype == np.uint8 else np.float32
-    return torch.from_numpy(np.ascontiguousarray(values, kind))
+    if not indices and values.dtype != np.uint8:
+        return _as_floats(values, where, "an input")
+    return torch.from_numpy(np.ascontiguousarray(values, np.int64 if indices else np.uint8))
+
+
+def _as_floats(values: "ndarray", where: str, what: str) -> "Tensor":
+    """Numbers as float32, all of them finite, so that a mean can be taken of them."""
+    import numpy as np
+    import torch
+
+    from biograd.data.checks import check_finite
+
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
+        found = torch.from_numpy(np.ascontiguousarray(values, np.float32))
+    check_finite(found, where, what)
+    return found
 
 
 def _as_targets(
@@ -147,11 +170,8 @@ def _as_classes(
 
 def _as_numbers(targets: "ndarray", where: str) -> "Tensor":
     """(n, outputs) float32."""
-    import numpy as np
-    import torch
-
     if targets.dtype.kind not in "buif" or targets.ndim not in (1, 2):
         raise UserMistake(
             f"{where}: targets are {targets.shape} {targets.dtype}, expected numbers, (n,) or (n, outputs)"
         )
-    return torch.from_numpy(targets.reshape(len(targets), -1).astype(np.float32))
+    return _as_floats(targets.reshape(len(targets), -1), where, "a target")

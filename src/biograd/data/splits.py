@@ -36,7 +36,7 @@ def carve_validation(train: Split, task: Task, fraction: float, seed: int) -> tu
     taken = int(held_out.sum())
     if taken == len(train) or (fraction > 0 and taken == 0):
         raise UserMistake(
-            f"a validation fraction of {fraction} takes {taken} of {len(train)} examples; "
+            f"a fraction of {fraction}, to validate or test on, takes {taken} of {len(train)} examples; "
             "each part needs at least one (0 means no validation part)"
         )
     return _part(train, ~held_out), _part(train, held_out)
