@@ -168,6 +168,9 @@ REFUSED = {
     "an input of example 0 is inf, expected finite": (put(1.0).double().numpy() * 1e39, Y),
     "an input is a tensor torch.sparse_coo, expected a dense one": (X.to_sparse(), Y),
     "an input is a tensor without values": (X.to("meta"), Y),
+    "own data: the label of example 0 is -1, expected 0 to 2": Columns(
+        {"x": X, "label": Y - 1}, {"x": object(), "label": ClassLabel()}
+    ),
     "a target is None, expected numbers": (X, [None] * 12),
     "a target is .*, expected numbers, text": (X, np.array(["a", None] * 6)),
     "differs when it is read again, and it is read once: leave random transforms out": Items(noisy),

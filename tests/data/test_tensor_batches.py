@@ -212,8 +212,8 @@ def test_an_empty_part_has_no_batches_and_no_sample():
         empty.sample()
 
 
-@pytest.mark.parametrize("batch_size", [0, -1])
-def test_a_batch_size_that_is_not_positive_is_refused(batch_size):
+@pytest.mark.parametrize("batch_size", [0, -1, 2.5])
+def test_a_batch_size_that_is_no_positive_whole_number_is_refused(batch_size):
     with pytest.raises(UserMistake, match="at least 1 example"):
         make(numbered(3), batch_size=batch_size)
 

@@ -80,8 +80,10 @@ def made(
     if tests:
         test = tests[0]
     else:
+        task_of_all = task_of(train.targets)
+        task_of_all.check(train.targets, name)
         share = SHARE_OF_TEST if test_fraction is None else test_fraction
-        train, test = carve_validation(train, task_of(train.targets), share, seed)
+        train, test = carve_validation(train, task_of_all, share, seed)
     preprocessing = _preprocessing(train, indices, normalize, crop_padding, flip)
     return DataSet(name, train, test, task_of(train.targets), preprocessing)
 

@@ -1,6 +1,7 @@
 """Batches of examples that lie on the device as one tensor, shuffled and augmented there."""
 
 from collections.abc import Iterator
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from biograd.data.checks import check_fit, check_values
 from biograd.data.dataset import Preprocessing, Split
 from biograd.data.seeded import seeded
 from biograd.data.tasks import Task
-from biograd.errors import UserMistake
+from biograd.errors import UserMistake, brief
 
 LARGEST_FLOAT_SET = 2**30
 """Bytes up to which a set is kept normalised as float32, so that a batch is one copy of rows."""
@@ -62,8 +63,10 @@ class TensorBatches:
         device: str | torch.device,
         train: bool,
     ) -> None:
-        if batch_size < 1:
-            raise UserMistake(f"a batch holds at least 1 example, got a batch size of {batch_size}")
+        if not isinstance(batch_size, Integral) or batch_size < 1:
+            raise UserMistake(
+                f"a batch holds at least 1 example, a whole number, got a batch size of {brief(batch_size)}"
+            )
         check_fit(split.inputs, preprocessing, "batches")
         check_values(split, task, "batches")
         self.batch_size = batch_size
