@@ -50,6 +50,23 @@ def test_of_another_net_it_is_of_the_layers_with_weights_at_their_last_use():
     assert activities(net, x) == pytest.approx(expected)
 
 
+class Remembering(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.memory, self.readout = nn.LSTM(3, 4), nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.readout(self.memory(x)[0])
+
+
+def test_recurrent_layers_are_layers_with_weights():
+    torch.manual_seed(0)
+    net, x = Remembering(), torch.randn(5, 2, 3)
+    h = net.memory(x)[0]
+    expected = {"memory": root_mean_square(h), "readout": root_mean_square(net.readout(h))}
+    assert activities(net, x) == pytest.approx(expected)
+
+
 def test_nothing_is_left_behind():
     net = nn.Sequential(
         nn.Linear(4, 4), nn.BatchNorm1d(4), nn.ReLU(inplace=True), nn.Dropout(0.5), nn.Linear(4, 2)

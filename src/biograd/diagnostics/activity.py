@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from biograd.credit import unwrap
 from biograd.credit.chain.blocks import blocks
+from biograd.credit.chain.cut_watch import has_weights
 from biograd.credit.isolation import isolated
-from biograd.credit.kinds import nearest_weight
-from biograd.credit.structures import called, copied
+from biograd.credit.structures import called, copied, tensors_in
 from biograd.diagnostics.angle import norm
 from biograd.errors import UnsupportedNet
 
@@ -32,7 +32,8 @@ def activities(net: nn.Module, x: Any) -> dict[str, float]:
 
     Returns:
         Name of the block to number, in order: those of a chain (`biograd.credit.chain.blocks`), or the layers with
-        weights of any other net, each at its last use. Not finite where activity is not.
+        weights of any other net, recurrent ones too, each at its last use; PyTorch's attention, whose projections are
+        no layers that run, is left out. Not finite where activity is not.
 
     Example:
         >>> net = nn.Sequential(nn.Flatten(), nn.Linear(2, 2, bias=False), nn.ReLU())
@@ -51,7 +52,7 @@ def _ends(net: nn.Module) -> dict[str, nn.Module]:
     try:
         return {block.name: block.layers[-1] for block in blocks(net)}
     except UnsupportedNet:  # no chain
-        return {name: module for name, module in net.named_modules() if nearest_weight(module) is not None}
+        return {name: module for name, module in net.named_modules() if has_weights(module)}
 
 
 @contextmanager
@@ -68,7 +69,10 @@ def _listening(ends: dict[str, nn.Module]) -> Iterator[dict[str, float]]:
 
 def _ear(name: str, heard: dict[str, float]) -> Callable[[nn.Module, Any, Any], None]:
     def listen(_: nn.Module, __: Any, output: Any) -> None:
-        if isinstance(output, Tensor) and output.is_floating_point() and output.numel():
-            heard[name] = norm(output) / math.sqrt(output.numel())
+        first = next(tensors_in(output), None)  # a recurrent layer gives its states behind it
+            tensors_in(output), None
+        )  # behind a recurrent layer's come its states, behind attention's its pattern
+        if first is not None and first.is_floating_point() and first.numel():
+            heard[name] = norm(first) / math.sqrt(first.numel())
 
     return listen
