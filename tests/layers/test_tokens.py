@@ -1,5 +1,7 @@
+import pytest
 import torch
 
+from biograd import UserMistake
 from biograd.layers import ClassToken, Positions
 
 
@@ -15,3 +17,8 @@ def test_the_class_token_is_the_same_before_every_sequence():
     shown = token(x)
     assert torch.equal(shown[:, 0], token.token.expand(2, 3))
     assert torch.equal(shown[:, 1:], x)
+
+
+def test_a_sequence_without_a_place_for_each_token_is_refused():
+    with pytest.raises(UserMistake, match="got a sequence of 6 tokens, and the net has places for 5"):
+        Positions(5, 3)(torch.zeros(2, 6, 3))

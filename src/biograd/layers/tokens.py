@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from biograd.errors import UserMistake
+
 
 class Positions(nn.Module):
     """Add a learned vector to each token, by its place; sequences may be shorter than the longest.
@@ -26,7 +28,16 @@ class Positions(nn.Module):
         nn.init.normal_(self.offsets, std=0.02)
 
     def forward(self, input: Tensor) -> Tensor:
-        """Map ``(batch, tokens, width)`` to the same shape."""
+        """Map ``(batch, tokens, width)`` to the same shape.
+
+        Raises:
+            UserMistake: a sequence longer than the longest.
+        """
+        if input.shape[1] > len(self.offsets):
+            raise UserMistake(
+                f"got a sequence of {input.shape[1]} tokens, and the net has places for {len(self.offsets)}: make it "
+                "for longer ones, or cut the sequence"
+            )
         return input + self.offsets[: input.shape[1]]
 
     def extra_repr(self) -> str:
