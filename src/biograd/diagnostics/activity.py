@@ -70,8 +70,6 @@ def _listening(ends: dict[str, nn.Module]) -> Iterator[dict[str, float]]:
 def _ear(name: str, heard: dict[str, float]) -> Callable[[nn.Module, Any, Any], None]:
     def listen(_: nn.Module, __: Any, output: Any) -> None:
         first = next(tensors_in(output), None)  # a recurrent layer gives its states behind it
-            tensors_in(output), None
-        )  # behind a recurrent layer's come its states, behind attention's its pattern
         if first is not None and first.is_floating_point() and first.numel():
             heard[name] = norm(first) / math.sqrt(first.numel())
 
