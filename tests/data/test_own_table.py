@@ -91,6 +91,16 @@ def test_cells_stand_between_other_separators(write, separator):
             "line 2: it has 5 cells where the first line names 6",
         ),
         (TABLE.replace("zip", "height"), {"target": "kind"}, "has two columns 'height'"),
+        (
+            TABLE,
+            {"target": "kind", "inputs": "height,kind"},
+            "column 'kind' is to be predicted: name it once",
+        ),
+        (
+            TABLE,
+            {"target": "height,height", "task": "regression"},
+            "column 'height' is to be predicted: name it once",
+        ),
         ("a,b\n", {"target": "b"}, "has 1 lines, expected one that names the columns"),
         ("", {"target": "b"}, "has 0 lines"),
         (TABLE, {"target": "kind", "separator": "::"}, "is no CSV file in UTF-8 with '::' between cells"),

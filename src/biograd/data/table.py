@@ -123,7 +123,7 @@ def _read(file: Path, separator: str) -> Columns:
 
 
 def _chosen(
-    columns: Columns, target: Sequence[str], inputs: Sequence[str], without: Sequence[str], part: str | None
+    columns: Columns, target: tuple[str, ...], inputs: Sequence[str], without: Sequence[str], part: str | None
 ) -> list[str]:
     """The columns of inputs."""
     named = {
@@ -139,6 +139,11 @@ def _chosen(
         raise UserMistake(
             f"no column is left to predict {', '.join(target)} from: its columns are {listed(list(columns))}"
         )
+    for name in target:
+        if name in inputs or target.count(name) > 1:
+            raise UserMistake(
+                f"column {name!r} is to be predicted: name it once, as target, and not among the inputs"
+            )
     return left
 
 

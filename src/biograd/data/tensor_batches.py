@@ -44,6 +44,7 @@ class TensorBatches:
             target that is none of the task or an input that is not finite.
 
     Example:
+        >>> from biograd.data import Classes
         >>> split = Split(torch.tensor([[0.0], [2.0], [4.0]]), torch.tensor([0, 1, 0]))
         >>> halved = Preprocessing(mean=(2.0,), std=(2.0,))
         >>> task = Classes(("no", "yes"))
