@@ -1,5 +1,6 @@
 """Transformers from the command line: images as patches under seven rules in one command, and a text of one's own."""
 
+import numpy as np
 import pytest
 
 from biograd.records import find_runs, summarize
@@ -48,3 +49,38 @@ def test_a_text_is_learned_character_by_character(biograd, folder):
 )
 def test_a_net_and_data_that_do_not_fit_are_refused_in_a_line(biograd, words, said):
     assert said in biograd(f"train --rule bp {words}").mistake
+
+
+def tagged(folder, words=5, kinds=9):
+    """Sequences of six numbers, and a class for each of them."""
+    x = np.arange(240).reshape(40, 6) % kinds
+    np.savez(folder / "tags.npz", x=x, y=x % words)
+    return "--data arrays:tags.npz --data.task tokens --epochs 1"
+
+
+@pytest.mark.parametrize("rule", ["bp", "fa", "dfa", "drtp"])
+def test_a_net_that_does_not_answer_the_task_is_refused_in_a_line(rule, biograd, folder):
+    line = biograd(f"train --rule {rule} --net mlp {tagged(folder)}").mistake
+    assert line.endswith(
+        "net 'mlp' gives (2, 5) for 2 examples, expected (2, 6, 5): one output a class, for every token"
+    )
+
+
+def test_a_comparison_too_refuses_a_net_that_does_not_answer_the_task(biograd, folder):
+    assert "net 'mlp' gives (2, 5)" in biograd(f"compare --rules bp,fa --net mlp {tagged(folder)}").mistake
+
+
+GPT = "train --rule fa --net gpt --net.depth 1 --net.width 8 --net.heads 2 --data.indices true"
+
+
+def test_tokens_that_a_net_does_not_know_are_refused_in_a_line_that_says_how_it_gets_to(biograd, folder):
+    line = biograd(f"{GPT} {tagged(folder)}").mistake
+    assert "net 'gpt' knows 5 tokens" in line
+    assert "the inputs of tags go up to 8: give it the setting vocabulary, 9 or more" in line
+    assert biograd(f"{GPT} --net.vocabulary 9 {tagged(folder)} --json").row["status"] == "done"
+    assert "leave tied out" in biograd(f"{GPT} --net.vocabulary 9 --net.tied true {tagged(folder)}").mistake
+
+
+def test_tokens_below_zero_are_refused_in_a_line(biograd, folder):
+    np.savez(folder / "below.npz", x=np.arange(240).reshape(40, 6) % 5 - 1, y=np.arange(40) % 5)
+    assert "below has an input -1" in biograd(f"{GPT} --data arrays:below.npz").mistake

@@ -23,6 +23,7 @@ def gpt(
     depth: Annotated[int, Ge(1)] = 4,
     heads: Annotated[int, Gt(0)] = 4,
     expansion: Annotated[int, Gt(0)] = 2,
+    vocabulary: Annotated[int, Gt(0)] | None = None,
     tied: bool = False,
     activation: Activation = "gelu",
     initialization: Initialization = "glorot",
@@ -35,18 +36,20 @@ def gpt(
 
     Args:
         input_shape: (tokens,), the longest sequence that it takes.
-        outputs: how many different tokens there are.
+        outputs: how many different tokens there are, or classes that a token can have.
         width: units of a token.
         depth: number of layers.
         heads: of attention; they divide the width.
         expansion: hidden units of each perceptron, in widths.
+        vocabulary: how many different tokens it takes; None for as many as its outputs.
         tied: whether the readout's matrix is the table of token embeddings itself.
         activation: of the perceptrons.
         initialization: how weights start; biases start at zero, embeddings normal with deviation 0.02.
         dropout: share of each sublayer's units that are left out before its skip is added, in training.
 
     Raises:
-        UserMistake: examples are no sequences, or heads do not divide the width.
+        UserMistake: examples are no sequences, heads do not divide the width, or a readout is tied to a table of
+            another size.
 
     Reference:
         Radford et al.: Language models are unsupervised multitask learners. 2019.
@@ -60,7 +63,13 @@ def gpt(
     if len(input_shape) != 1:
         raise UserMistake(f"gpt takes sequences of tokens, (tokens,); got {brief(tuple(input_shape))}")
     check_heads("gpt", width, heads)
-    embed = TokenEmbedding(outputs, input_shape[0], width)
+    tokens = outputs if vocabulary is None else vocabulary
+    if tied and tokens != outputs:
+        raise UserMistake(
+            f"gpt with {outputs} outputs and a vocabulary of {tokens} has a readout and a table of two sizes: leave "
+            "tied out"
+        )
+    embed = TokenEmbedding(tokens, input_shape[0], width)
     layers = [
         TransformerLayer(
             *(width, heads), expansion=expansion, is_causal=True, activation=activation, dropout=dropout
@@ -100,7 +109,7 @@ class NextToken(nn.Module):
 
     Args:
         width: units of a token.
-        outputs: how many different tokens there are.
+        outputs: how many scores.
     """
 
     def __init__(self, width: int, outputs: int) -> None:

@@ -177,10 +177,7 @@ def _rehearse(setup: RunSetup) -> None:
     if isinstance(x, Tensor):
         x, y = x[:2], y[:2]
     x, y = setup.inputs(x), setup.targets(y)
-    if setup.config.net.name not in nets.REGISTRY.built_in() or user_code.is_users_own(
-        setup.config.loss.name
-    ):
-        _rehearse_net(setup, x, y)
+    _rehearse_net(setup, x, y)
     with isolated(net, devices_of=x), setup.autocast(), user_code.blamed("rule", name, user_code.CHECK):
         rule = copy.deepcopy(setup.rule)
         for epoch in range(min(2, setup.config.epochs)):
@@ -196,12 +193,14 @@ def _rehearse(setup: RunSetup) -> None:
 
 
 def _rehearse_net(setup: RunSetup, x: Any, y: Tensor) -> None:
-    """Run a user's own net or loss without the rule, so that what goes wrong is known to be theirs."""
+    """Run net and loss without the rule: the net has to answer the task, and what goes wrong is known to be theirs."""
     net, loss = setup.config.net.name, setup.config.loss.name
     with isolated(setup.net, setup.loss_fn, devices_of=x), user_code.blamed("net", net), _enough_examples():
         with setup.autocast():
             output = called(setup.net, x)
             user_code.require_output(f"net {net!r} gives", setup.answer(output), setup.task, y)
+            if net in nets.REGISTRY.built_in() and not user_code.is_users_own(loss):
+                return  # they learn under a rule as they do here
             with user_code.blamed("loss", loss):
                 read = output_errors(output, y, setup.loss_fn)[1]
         torch.autograd.backward([tensor for tensor, _ in read], [error for _, error in read])
@@ -267,6 +266,22 @@ def _require_inputs_of(name: str, net: nn.Module, dataset: DataSet) -> None:
         raise UserMistake(
             f"net {name!r} takes numbers, and an example of {dataset.name} is {dataset.input_shape} tokens, to be "
             "looked up: take gpt, or a net of your own that begins with nn.Embedding"
+        )
+    if has_tokens:
+        _require_known_tokens(name, net, dataset)
+
+
+def _require_known_tokens(name: str, net: nn.Module, dataset: DataSet) -> None:
+    """Refuse tokens that a net has no vector for."""
+    tables = [module.num_embeddings for module in net.modules() if isinstance(module, nn.Embedding)]
+    lowest, highest = torch.cat([dataset.train.inputs, dataset.test.inputs]).aminmax()
+    if lowest < 0:
+        raise UserMistake(f"{dataset.name} has an input {int(lowest)}, and tokens are numbered from 0")
+    if highest >= min(tables):
+        raise UserMistake(
+            f"net {name!r} knows {min(tables)} tokens, as many as its outputs where it is told no other number, and "
+            f"the inputs of {dataset.name} go up to {int(highest)}: give it the setting vocabulary, "
+            f"{int(highest) + 1} or more"
         )
 
 
