@@ -186,6 +186,14 @@ REFUSED = {
     "data has the parts train, validation: expected train, and test": {"train": (X, Y), "validation": (X, Y)},
     "expected a class or function, a DataSet, or examples": 3,
     "DataLoader; expected a class or function, a DataSet, or examples": DataLoader(TensorDataset(X, Y)),
+    "own data: its test part has examples of class '2', and its training part has none to learn from": {
+        "train": (X[Y < 2], Y[Y < 2]),
+        "test": (X, Y),
+    },
+    "own data: its test part has examples of class 'fir'": (
+        Items(lambda x, y: (x, y % 2), classes=NAMES),
+        Items(classes=NAMES),
+    ),
     "the label of example 2 is 2, expected 0 to 1": [Items(classes=NAMES[:2])] * 2,
 }
 

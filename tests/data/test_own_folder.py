@@ -54,6 +54,11 @@ def test_parts_are_told_by_their_folders(pictures, test):
     assert (len(pets.train), pets.test.targets.tolist()) == (10, [1, 1])
     with pytest.raises(UserMistake, match="would carve another"):
         data.load(name, test_fraction=0.5)
+    pictures(f"{test}/fox/22.png")
+    with pytest.raises(
+        UserMistake, match="pets: its test part has examples of class 'fox', and its training"
+    ):
+        data.load(name)
 
 
 def test_sizes_are_made_one_around_the_middle(pictures):

@@ -35,9 +35,8 @@ def test_numbers_are_inputs_and_a_text_is_one_where_it_stands(write):
 
 
 def test_inputs_are_the_columns_that_are_named(write):
-    mine = data.load(write(), target="colour", inputs="zip,height", part="part", normalize=False)
+    mine = data.load(write(), target="kind", inputs="zip,height", part="part", normalize=False)
     assert mine.train.inputs.tolist() == [[10, 1.5], [9, 2.5], [9, -3]]
-    assert mine.task.names == ("blue", "green", "red")
 
 
 def test_columns_are_normalised_by_the_training_rows(write):
@@ -101,6 +100,12 @@ def test_cells_stand_between_other_separators(write, separator):
             {"target": "height,height", "task": "regression"},
             "column 'height' is to be predicted: name it once",
         ),
+        (
+            TABLE,
+            {"target": "height"},
+            "column 'height' holds numbers, such as '1.5' in line 2: to predict them give --data.task regression; if .*"
+            "--data.texts height",
+        ),
         ("a,b\n", {"target": "b"}, "has 1 lines, expected one that names the columns"),
         ("", {"target": "b"}, "has 0 lines"),
         (TABLE, {"target": "kind", "separator": "::"}, "is no CSV file in UTF-8 with '::' between cells"),
@@ -127,3 +132,17 @@ def test_a_table_that_is_not_there_or_not_in_utf_8_is_one_line(tmp_path):
     }.items():
         with pytest.raises(UserMistake, match=why):
             data.load(f"table:{tmp_path / name}", target="b")
+
+
+def test_numbers_are_classes_where_they_are_whole_or_said_to_be_texts(write):
+    half = data.load(write("x,y\n" + "1,1.0\n2,0.5\n" * 5), target="y", texts="y")
+    assert half.task.names == ("0.5", "1.0")
+    assert data.load(write("x,y\n" + "1,2.0\n2,1.0\n" * 5), target="y").task.names == ("1.0", "2.0")
+
+
+def test_a_class_of_the_test_rows_alone_is_refused_by_name(write):
+    rows = "1,a,train\n2,b,train\n3,c,test\n"
+    with pytest.raises(
+        UserMistake, match="its test part has examples of class 'c', and its training part has"
+    ):
+        data.load(write("x,y,part\n" + rows), target="y", part="part")

@@ -65,7 +65,8 @@ def made(
         flip: see there.
 
     Raises:
-        UserMistake: a fraction is given beside a test part, or the set is none; see `DataSet`.
+        UserMistake: a fraction is given beside a test part, the test part has a class that the training part lacks, or
+            the set is none; see `DataSet`.
     """
     from biograd.data.splits import carve_validation
 
@@ -85,7 +86,19 @@ def made(
         share = SHARE_OF_TEST if test_fraction is None else test_fraction
         train, test = carve_validation(train, task_of_all, share, seed)
     preprocessing = _preprocessing(train, indices, normalize, crop_padding, flip)
-    return DataSet(name, train, test, task_of(train.targets), preprocessing)
+    found = DataSet(name, train, test, task_of(train.targets), preprocessing)
+    if isinstance(found.task, Classes) and tests:
+        _refuse_unlearned(found)
+    return found
+
+
+def _refuse_unlearned(dataset: DataSet) -> None:
+    learned, asked = (set(part.targets.unique().tolist()) for part in (dataset.train, dataset.test))
+    if lacking := sorted(asked - learned):
+        raise UserMistake(
+            f"{dataset.name}: its test part has examples of class {dataset.task.names[lacking[0]]!r}, and its training "
+            "part has none to learn from: add some, or leave them out of both"
+        )
 
 
 def _preprocessing(

@@ -60,7 +60,7 @@ def table(
             columns 1 for those that have a label, and else 0.
         inputs: the columns to predict it from; empty for all others.
         without: columns to leave out.
-        texts: columns of inputs that are read as texts although numbers stand there.
+        texts: columns that are read as texts although numbers stand there; of a class, so that 1.5 is one.
         part: a column that says ``train`` or ``test`` of each row.
         separator: between two cells; ``tab`` for a tabulator.
         test_fraction: of the rows that is the test part, where no column says it; none stands for a fifth.
@@ -74,7 +74,7 @@ def table(
     _refuse_unknown(columns, texts, "texts")
     x = np.concatenate([_as_numbers(name, columns[name], name in texts) for name in chosen], axis=1)
     y = (
-        _as_labels(_only(target), columns[_only(target)])
+        _as_labels(_only(target), columns[_only(target)], _only(target) in texts)
         if task == "classes"
         else _as_targets(columns, target)
     )
@@ -187,14 +187,27 @@ def _number(text: str) -> float | None:
     return found if math.isfinite(found) and "_" not in text else None
 
 
-def _as_labels(name: str, cells: Sequence[Cell]) -> "ndarray":
+def _as_labels(name: str, cells: Sequence[Cell], are_texts: bool) -> "ndarray":
     """Whole numbers where all are, so that 10 comes after 9; else texts."""
     import numpy as np
 
     _refuse_empty(name, cells)
+    if not are_texts:
+        _refuse_fractions(name, cells)
     texts = [cell.text for cell in cells]
-    are_whole = all(text.removeprefix("-").isdecimal() and len(text) < 19 for text in texts)
+    are_whole = not are_texts and all(text.removeprefix("-").isdecimal() and len(text) < 19 for text in texts)
     return np.array([int(text) for text in texts] if are_whole else texts)
+
+
+def _refuse_fractions(name: str, cells: Sequence[Cell]) -> None:
+    """Numbers of which one is not whole are hardly classes."""
+    found = [_number(cell.text) for cell in cells]
+    fractions = [cell for cell, number in zip(cells, found, strict=True) if number is not None and number % 1]
+    if fractions and None not in found:
+        raise UserMistake(
+            f"column {name!r} holds numbers, such as {brief(fractions[0].text)} in line {fractions[0].line}: to "
+            f"predict them give --data.task regression; if each is a class of its own, --data.texts {name}"
+        )
 
 
 def _as_targets(columns: Columns, names: Sequence[str]) -> "ndarray":
