@@ -43,8 +43,9 @@ def test_a_star_stands_for_one_part_of_a_name():
     ],
 )
 def test_names_that_are_no_cut_points_are_refused(names, said):
-    with pytest.raises(UnsupportedNet, match=said):
+    with pytest.raises(UserMistake, match=said) as caught:
         named_modules(Tokens(), names)
+    assert not isinstance(caught.value, UnsupportedNet)  # no other rule would mend it
 
 
 @pytest.mark.parametrize(
@@ -232,7 +233,7 @@ def test_a_named_module_may_wrap_its_tensor():
         lambda m, x: m.c(torch.tanh(m.b(m.a(x)["hidden"])["hidden"])), a=Wrapped(), b=Wrapped(), c=linear()
     )
     x = torch.randn(5, 4)
-    chain = cut(net, *ABC).of(net)
+    chain = cut(net, *ABC).of(net, x)
     alone = chain[1](x)  # before any pass
     outputs = run_detached(chain, x, lambda block: True)
     assert torch.equal(outputs[-1], net(x))
@@ -244,7 +245,9 @@ def test_a_net_of_several_outputs_and_a_sample_that_does_not_fit_are_refused():
     net = Steps(lambda net, x: (net.b(net.a(x)), x), a=linear(), b=linear())
     with pytest.raises(UnsupportedNet, match=r"the net gives a tuple with tensors .*needs one tensor"):
         cut(net, "a", "b")
-    with pytest.raises(UnsupportedNet, match=r"the sample does not fit the net: mat1 and mat2"):
+    with pytest.raises(
+        UserMistake, match=r"the net fails on the sample \(1, 7\), RuntimeError: mat1 and mat2"
+    ):
         cut(Steps(in_a_row, a=linear(), b=linear(), c=linear()), *ABC, sample=torch.zeros(1, 7))
 
 
@@ -372,3 +375,33 @@ def test_a_chain_of_units_gets_a_proposal_that_works():
     rule = rules.create("dfa", net, sample=x[:1], blocks=tuple(flag.split(",")))
     rule.assign_credit(net, x, torch.tensor([0, 2]), F.cross_entropy)
     assert all(parameter.grad is not None for parameter in net.parameters())
+
+
+def test_decoders_see_the_shapes_of_the_user_s_own_sample():
+    class Reader(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table, self.hidden = nn.Embedding(9, 4), linear()
+
+        def forward(self, x):
+            if not (x > 0).any(1).all():
+                raise ValueError("a sequence of padding alone")
+            return self.hidden(self.table(x).mean(1))
+
+    net = Steps(lambda m, x: m.c(torch.tanh(m.b(torch.tanh(m.a(x))))), a=Reader(), b=linear(), c=linear())
+    x = torch.tensor([[3, 1, 2, 0], [1, 2, 0, 0]])
+    rule = rules.create("dtp", net, sample=x[:1], blocks=ABC)
+    rule.assign_credit(net, x, torch.tensor([0, 3]), F.cross_entropy)
+    with pytest.raises(
+        UserMistake, match=r"the net fails on the sample \(1, 4\), ValueError: a sequence of padding"
+    ):
+        rules.create("dtp", net, sample=0 * x[:1], blocks=ABC)
+    with pytest.raises(
+        UserMistake, match=r"the net fails on the sample \(4,\), IndexError.*batch axis, x\[:1\]"
+    ):
+        rules.create("dtp", net, sample=x[0], blocks=ABC)
+
+
+def test_a_misspelt_list_is_answered_with_the_list():
+    with pytest.raises(UserMistake, match=r"the nearest are 'layers\.\*'"):
+        named_modules(Tokens(), ["embed", "layer.*", "head"])

@@ -47,19 +47,27 @@ REGISTRY = Registry(
 
 
 _AT_MATRICES = ("embed", "layers.*.*.qkv", "layers.*.*.out", "layers.*.*.up", "layers.*.*.down", "head")
-_CUT_POINTS = {"vit": _AT_MATRICES, "gpt": _AT_MATRICES}
+_AT_SUBLAYERS = ("embed", "layers.*.*", "head")
+_CUT = ("vit", "gpt")
 
 
-def cut_points(name: str) -> tuple[str, ...]:
-    """Where a net whose parts hold several matrices can be cut so that each block holds one; empty for other nets.
+def cut_points(name: str, *, in_sequence: bool = False) -> tuple[str, ...]:
+    """Where a net whose parts hold several matrices can be cut; empty for other nets.
 
     A run cuts there under rules that teach block by block, unless it is told otherwise.
 
+    Args:
+        name: of the net.
+        in_sequence: whether each block must read the one before it alone, as rules need that send targets: then blocks
+            are sublayers, with their skips, else every matrix is one.
+
     Example:
-        >>> cut_points("gpt")[:2], cut_points("mlp")
-        (('embed', 'layers.*.*.qkv'), ())
+        >>> cut_points("gpt")[:2], cut_points("gpt", in_sequence=True), cut_points("mlp")
+        (('embed', 'layers.*.*.qkv'), ('embed', 'layers.*.*', 'head'), ())
     """
-    return _CUT_POINTS.get(name, ())
+    if name not in _CUT:
+        return ()
+    return _AT_SUBLAYERS if in_sequence else _AT_MATRICES
 
 
 def names() -> list[str]:

@@ -23,6 +23,7 @@ from pydantic import (
 
 from biograd import data, handed, nets, penalties, records, rules, user_files
 from biograd.errors import UserMistake, brief
+from biograd.rules.block_rule import BlockRule
 from biograd.settings import describe, in_words, spelled, validate
 from biograd.tasks import AUTO
 from biograd.training import config_layers, losses, observers, optimizers, schedules
@@ -179,8 +180,9 @@ class RunConfig(BaseModel):
     ) -> "RunConfig":
         """Put a configuration together: defaults < the rule's ``default_training`` < file < its table < flags.
 
-        A net of ours whose parts hold several matrices is cut at each (`biograd.nets.cut_points`) under a rule that
-        teaches block by block, where neither ``rule.blocks`` nor ``rule.inside`` is given.
+        A net of ours whose parts hold several matrices is cut (`biograd.nets.cut_points`) under a rule that teaches
+        block by block, at each matrix, or at sublayers where the rule sends targets; where neither ``rule.blocks`` nor
+        ``rule.inside`` is given.
 
         Flags win key by key. Where a source names another rule, data set, net, optimiser, schedule or
         penalty than the sources below it, their settings for the first are dropped.
@@ -418,11 +420,16 @@ def _brought_by_rule(name: Any, known: list[str]) -> dict[str, Any]:
 def _cut_by_net(given: Mapping[str, Any]) -> dict[str, Any]:
     """The layer of a net's own cut points, for a rule that teaches block by block and is told of no other blocks."""
     rule, net = given.get("rule", {}), given.get("net", {}).get("name")
-    points = nets.cut_points(net) if isinstance(net, str) else ()
-    if not points or not isinstance(rule.get("name"), str) or {"blocks", "inside"} & rule.keys():
+    is_named = isinstance(net, str) and isinstance(rule.get("name"), str)
+    if not is_named or not nets.cut_points(net) or {"blocks", "inside"} & rule.keys():
         return {}
-    settings = {setting.name for setting in describe(rules.REGISTRY.find(rule["name"]))}
-    return {"rule": {"blocks": list(points)}} if "blocks" in settings else {}
+    constructor = rules.REGISTRY.find(rule["name"])
+    if "blocks" not in {setting.name for setting in describe(constructor)}:
+        return {}
+    sends_targets = (
+        isinstance(constructor, type) and issubclass(constructor, BlockRule) and constructor.sends_targets
+    )
+    return {"rule": {"blocks": list(nets.cut_points(net, in_sequence=sends_targets))}}
 
 
 def _defaults() -> dict[str, Any]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from biograd.credit.chain.blocks import Block
 from biograd.credit.chain.named_chain import NamedChain
-from biograd.credit.chain.shapes import output_shapes
+from biograd.credit.chain.shapes import output_shapes, run_once
 from biograd.errors import UnsupportedNet, UserMistake
 from biograd.registry import Registry
 from biograd.user_files import lines_of
@@ -76,6 +76,8 @@ def sites(chain: Sequence[Block], sample: Tensor | None) -> list[Site]:
     Raises:
         UnsupportedNet: a sample is needed and there is none, or it does not fit.
     """
+    if isinstance(chain, NamedChain) and sample is not None:
+        run_once(chain, sample)  # blocks that run alone are parts of the net on this input
     parts = [_parts(block) for block in chain]
     shapes = output_shapes([part for inner in parts for part in inner], sample)
     found, start, is_named = [], len(parts[0]), isinstance(chain, NamedChain)

@@ -1,12 +1,13 @@
 """The names of cut points: modules of any net whose outputs end blocks, and what to propose where none are named."""
 
 import difflib
+import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from torch import nn
 
-from biograd.errors import UnsupportedNet, listed
+from biograd.errors import UserMistake, listed
 
 MOST_PROPOSED = 12
 """How many cut points a proposal lists; a net of more wide-spread parts gets the first of them."""
@@ -17,11 +18,11 @@ def named_modules(net: nn.Module, patterns: Sequence[str]) -> dict[str, nn.Modul
 
     Args:
         net: any net, without wrappers.
-        patterns: names as in ``net.named_modules()``; ``*`` stands for any text within one of its parts, so that
-            ``layers.*`` is every layer and nothing inside one.
+        patterns: names as in ``net.named_modules()``, in any order; ``*`` stands for any text within one of its parts,
+            so that ``layers.*`` is every layer and nothing inside one.
 
     Raises:
-        UnsupportedNet: a pattern stands for nothing, there is but one module, or one lies inside another.
+        UserMistake: a pattern stands for nothing, there is but one module, or one lies inside another.
 
     Example:
         >>> net = nn.Sequential(nn.Sequential(nn.Linear(2, 2), nn.Tanh()), nn.Linear(2, 1))
@@ -32,16 +33,16 @@ def named_modules(net: nn.Module, patterns: Sequence[str]) -> dict[str, nn.Modul
     modules.pop("", None)
     for pattern in patterns:
         if not any(_fits(name, pattern) for name in modules):
-            raise UnsupportedNet(_no_such_module(pattern, list(modules)))
+            raise UserMistake(_no_such_module(pattern, list(modules)))
     found = {name: m for name, m in modules.items() if any(_fits(name, pattern) for pattern in patterns)}
     for name in found:
         around = next((other for other in found if name.startswith(f"{other}.")), None)
         if around is not None:
-            raise UnsupportedNet(
+            raise UserMistake(
                 f"blocks names {name!r}, which lies inside {around!r}, named too: leave one of them out"
             )
     if len(found) < 2:
-        raise UnsupportedNet(
+        raise UserMistake(
             f"blocks names one module, {next(iter(found))!r}, and needs two at least, of which the last gives the "
             f"net's output: {_offered(net)}"
         )
@@ -55,8 +56,9 @@ def proposed(net: nn.Module) -> list[str]:
         >>> class Net(nn.Module):
         ...     def __init__(self):
         ...         super().__init__()
-        ...         self.embed, self.head = nn.Linear(2, 2), nn.Linear(2, 1)
+        ...         self.embed = nn.Linear(2, 2)
         ...         self.layers = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)])
+        ...         self.head = nn.Linear(2, 1)
         >>> proposed(Net())
         ['embed', 'layers.*', 'head']
     """
@@ -69,9 +71,7 @@ def proposed(net: nn.Module) -> list[str]:
             type(child).forward is nn.Sequential.forward and len(members) > 1
         )
         found.append(f"{name}.*" if is_list and len(members) == len(list(child.children())) else name)
-    # where a list is, what runs first and last is known by name alone
-    lists = [name for name in found if name.endswith(".*")]
-    if not lists and len(found) == 1:  # a wrapper around the net proper
+    if len(found) == 1 and not found[0].endswith(".*"):  # a wrapper around the net proper
         (name,) = found
         return [f"{name}.{inner}" for inner in proposed(net.get_submodule(name))]
     return found
@@ -98,7 +98,8 @@ def _fits(name: str, pattern: str) -> bool:
 
 
 def _no_such_module(pattern: str, names: list[str]) -> str:
-    near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.4)
+    lists = dict.fromkeys(re.sub(r"\.\d+$", ".*", name) for name in names if re.search(r"\.\d+$", name))
+    near = difflib.get_close_matches(pattern, [*lists, *names], n=3, cutoff=0.4)
     said = ", ".join(map(repr, near)) if near else listed([repr(name) for name in names], 8)
     return (
         f"blocks names {pattern!r}, and no module of the net is called so: the nearest are {said}; * stands for any "

@@ -13,7 +13,8 @@ from biograd.credit.feedback.unrolled import UNROLLED
 from biograd.credit.kinds import Opaque, WrittenOut, nearest_kind, nearest_weight
 from biograd.credit.products import factors, is_product
 from biograd.credit.structures import only_tensor, outlined, require_tensor_from, with_only_tensor
-from biograd.errors import UnsupportedNet
+from biograd.errors import BiogradError, UnsupportedNet, UserMistake
+from biograd.user_files import lines_of
 
 
 @dataclass
@@ -60,7 +61,8 @@ def watched_run(
         layer_by_layer: whether the inputs of the named modules are cut too.
 
     Raises:
-        UnsupportedNet: the sample does not fit, or something gives no tensor.
+        UnsupportedNet: something gives no tensor.
+        UserMistake: the net fails on the sample.
     """
     x = sample[:1].detach().clone()
     entry = x.requires_grad_() if x.is_floating_point() else x
@@ -75,10 +77,15 @@ def watched_run(
                 handles.callback(module.register_forward_hook(watch.behind(name)).remove)
         try:
             output = net(seen.passed[0])
-        except (RuntimeError, ValueError, TypeError) as error:
-            if isinstance(error, UnsupportedNet):
-                raise
-            raise UnsupportedNet(f"the sample does not fit the net: {str(error).splitlines()[0]}") from error
+        except BiogradError:
+            raise
+        except Exception as error:  # whatever a net may raise
+            reason = next(iter(str(error).splitlines()), "")
+            raise UserMistake(
+                f"the net fails on the sample {tuple(sample.shape)}, {type(error).__name__}: {reason}; a sample is one "
+                "input with its batch axis, x[:1]",
+                lines_of(error),
+            ) from error
     require_tensor_from("the net", output)
     seen.roots.append(output)
     seen.gives_tensor.append(True)

@@ -27,12 +27,12 @@ class NamedChain(list[Block]):
     Args:
         net: without wrappers.
         cuts: its blocks, as seen when the rule was made.
-        x: an input, on which blocks that run alone are parts of the net.
+        x: an input, on which blocks that run alone are parts of the net; None until the first pass.
         layer_by_layer: whether every named module but the last is one layer, and the block that layer alone.
     """
 
     def __init__(
-        self, net: nn.Module, cuts: Sequence[Cut], x: Tensor, *, layer_by_layer: bool = False
+        self, net: nn.Module, cuts: Sequence[Cut], x: Tensor | None, *, layer_by_layer: bool = False
     ) -> None:
         self._net, self._cuts, self._x = net, cuts, x
         modules, parameters = dict(net.named_modules()), dict(net.named_parameters())
@@ -105,8 +105,14 @@ class NamedChain(list[Block]):
         """``net(x)`` in plain Python: a net that was compiled as a whole would be compiled anew for hooks."""
         return self._net._call_impl(x)
 
+    def _known_input(self) -> Tensor:
+        assert self._x is not None, "no pass before a block that runs alone"
+        return self._x
+
     def run_alone(self, index: int, z: Tensor) -> Tensor:
         """The output of one block on an input of its own. Named modules below it do not run; nothing is left behind.
+
+        A block above the first needs an input of the net before, that of the chain or of a pass.
 
         Args:
             index: of the block.
@@ -126,7 +132,7 @@ class NamedChain(list[Block]):
             if index < len(self) - 1:
                 hooks.callback(module.register_forward_hook(_arrive).remove)
             try:
-                return self._plain(z if index == 0 else _as_many(self._x, len(z)))
+                return self._plain(z if index == 0 else _as_many(self._known_input(), len(z)))
             except _Arrived as arrived:
                 return _only_tensor(arrived.output, self._cuts[index].name)
 

@@ -43,6 +43,13 @@ def output_shapes(chain: Sequence[Block], sample: Tensor | None) -> list[torch.S
     return shapes
 
 
+def run_once(chain: NamedChain, sample: Tensor) -> None:
+    """Run a net at named cut points on one example, as `output_shapes` runs blocks."""
+    on_cuda = [sample.device] if sample.device.type == "cuda" else []
+    with evaluating(chain), torch.no_grad(), torch.random.fork_rng(on_cuda):
+        chain.run(sample[:1].detach().clone(), lambda block: False)
+
+
 def _example(chain: Sequence[Block]) -> Tensor:
     opening: Any = chain[0].opening
     shape = input_shape(opening)

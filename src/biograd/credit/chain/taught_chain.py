@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-import torch
 from torch import Tensor, nn
 
 from biograd.credit.chain.blocks import Block, blocks, refuse_data_parallel
@@ -123,7 +122,6 @@ class TaughtCuts:
             layer_by_layer=reading == "layer by layer",
         )
         self._is_by_layer = reading == "layer by layer"
-        self._input = tuple(sample.shape[1:]), sample.dtype
 
     def of(self, net: nn.Module, x: Tensor | None = None) -> list[Block]:
         """The blocks of a net; see `TaughtChain.of`."""
@@ -141,9 +139,6 @@ class TaughtCuts:
                     f"the rule was made for another net: {(gone or other)[0]!r} of the block {cut.name!r} is gone or "
                     "has another shape; make the rule for the net it teaches"
                 )
-        if x is None:
-            shape, dtype = self._input
-            x = torch.zeros((1, *shape), dtype=dtype, device=next(net.parameters()).device)
         return NamedChain(net, self._cuts, x, layer_by_layer=self._is_by_layer)
 
 

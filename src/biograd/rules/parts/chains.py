@@ -26,9 +26,9 @@ Inside = Annotated[
 CutPoints = Annotated[
     tuple[str, ...],
     Meaning(
-        "cut points of a net that is no chain: names of modules whose outputs end blocks, the last of which gives the "
-        "net's output; ``*`` stands for any text in one part of a name, ``embed,layers.*,head``. Inside a block errors "
-        "pass exactly. Needs a sample"
+        "cut points of a net that is no chain: names of modules whose outputs end blocks, in any order; the one that "
+        "runs last gives the net's output; ``*`` stands for any text in one part of a name, ``embed,layers.*,head``. "
+        "Inside a block errors pass exactly. Needs a sample"
     ),
 ]
 
