@@ -185,7 +185,8 @@ REFUSED = {
     "the targets are 3, expected one for each example": (X, 3),
     "data has the parts train, validation: expected train, and test": {"train": (X, Y), "validation": (X, Y)},
     "expected a class or function, a DataSet, or examples": 3,
-    "DataLoader; expected a class or function, a DataSet, or examples": DataLoader(TensorDataset(X, Y)),
+    "data is a DataLoader, which hands out batches: give .* loader.dataset": DataLoader(TensorDataset(X, Y)),
+    "a DataLoader, which hands out batches": [DataLoader(TensorDataset(X, Y))] * 2,
     "own data: its test part has examples of class '2', and its training part has none to learn from": {
         "train": (X[Y < 2], Y[Y < 2]),
         "test": (X, Y),

@@ -21,6 +21,8 @@ MISTAKES = {
     "train --rule mine.py:Nothing --data iris --net mlp": "defines no 'Nothing'",
     "train --rule mine.py:Unread --data iris --net mlp": "an annotation of Unread cannot be read: NameError",
     "train --rule fa --data iris": "no net is given",
+    "train --rule fa --data iris --net mlp --lr 1 --optimizer.lr 2": "the command line: lr is 1 and",
+    "compare --rules fa --data iris --net mlp --lr 1 --optimizer.lr 2": "the command line: lr is 1 and",
     "train": "no rule is given",
     f"{TRAIN} --optimizer admw": "did you mean 'adamw'?",
     f"{TRAIN} --optimizer lbfgs": "'lbfgs' cannot train here",

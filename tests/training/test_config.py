@@ -130,7 +130,7 @@ def test_a_setting_of_another_strategy_than_the_files_is_refused_with_both_place
         from_text(GAIT + "form = 'linearised'\n", **TASK, rule={"form.gamma": "0.1"})
     line = str(caught.value)
     assert "form 'linearised' has no setting 'gamma'; its settings: columns" in line
-    assert line.endswith("run.toml or the command line)")
+    assert line.endswith("run.toml or the configuration)")
 
 
 def test_the_learning_rate_is_the_optimizers(from_text):
@@ -277,7 +277,7 @@ def test_a_setting_that_a_later_version_adds_changes_no_fingerprint():
     ("text", "flags", "place"),
     [
         ("epochs = 0", {}, r"run\.toml"),
-        ('rule = {name = "fa", scale = -1}', {"rule": {"name": "fa"}}, r"run\.toml or the command line"),
+        ('rule = {name = "fa", scale = -1}', {"rule": {"name": "fa"}}, r"run\.toml or the configuration"),
         ('net = "mpl"', {}, r"run\.toml"),
     ],
 )
@@ -294,7 +294,7 @@ def test_an_unknown_rule_in_a_file_names_the_file(tmp_path):
         RunConfig.from_sources({"data": "iris", "net": "mlp"}, tmp_path / "run.toml")
 
 
-def test_a_mistake_of_the_command_line_does_not(tmp_path):
+def test_a_mistake_beside_a_file_does_not(tmp_path):
     (tmp_path / "run.toml").write_text("epochs = 3")
     with pytest.raises(UserMistake, match="batch_size") as caught:
         RunConfig.from_sources(

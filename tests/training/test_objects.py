@@ -5,7 +5,7 @@ import pickle
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
 import biograd
 from biograd import rules
@@ -174,6 +174,23 @@ def test_what_cannot_be_trained_is_one_line_before_there_is_a_folder(why, tmp_pa
         train(chosen(**{key: given}), tmp_path / "run")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "make", [configured, lambda **flags: grid(["bp"], 1, {"net": Net, "data": DATA, **flags})]
+)
+def test_in_a_program_a_mistake_is_not_laid_to_the_command_line(make):
+    with pytest.raises(UserMistake, match=r"^the configuration has an unknown key 'epoch': did you mean"):
+        make(epoch=3)
+    with pytest.raises(UserMistake, match=r"^the configuration: lr is 1 and optimizer\.lr is 2"):
+        make(lr=1, optimizer={"lr": 2})
+
+
+def test_a_loader_of_batches_is_no_data(tmp_path):
+    with pytest.raises(
+        UserMistake, match=r"data is a DataLoader, which hands out batches: give .*loader\.dataset"
+    ):
+        train(chosen(data=DataLoader(TensorDataset(*DATA))), tmp_path / "run")
 
 
 def test_the_command_line_says_where_a_run_of_objects_goes_on(tmp_path, stop_after):

@@ -177,5 +177,7 @@ def _grid(
     return [
         config
         for rule, settings in of_rule.items()
-        for config in training.grid([rule], seeds, {**flags, "rule": settings}, file)
+        for config in training.grid(
+            [rule], seeds, {**flags, "rule": settings}, file, source="the command line"
+        )
     ]

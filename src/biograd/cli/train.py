@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Train and print the result."""
     from biograd.training.config import RunConfig
 
-    config = RunConfig.from_sources(given(arguments), arguments.config)
+    config = RunConfig.from_sources(given(arguments), arguments.config, source="the command line")
     if arguments.out is not None:
         return _train(config, runs.chosen_folder(arguments.out), arguments.json)
     with runs.claimed(runs.default_folder(config)) as folder:

@@ -45,7 +45,7 @@ def are_examples(found: Any) -> bool:
     """Whether something holds examples, rather than being what makes them."""
     if inspect.isclass(found) or inspect.isroutine(found) or isinstance(found, str):
         return False
-    return isinstance(found, Mapping) or _has_items(found)
+    return isinstance(found, Mapping) or _has_items(found) or _is_loader(found)
 
 
 def gathered(found: Any, *, inputs: str | None = None, targets: str | None = None) -> Examples:
@@ -98,6 +98,11 @@ class _Source:
             return _as_part(*self.given)
         if self.read_whole is not None:
             return _as_part(*(self.given[name] for name in self.read_whole))
+        if _is_loader(self.given):
+            raise UserMistake(
+                f"data is a {type(self.given).__name__}, which hands out batches: give the examples that it has, "
+                "loader.dataset"
+            )
         if not _has_items(self.given):
             raise UserMistake(
                 f"data is {brief(self.given)}, expected a pair of inputs and targets, or what has a length and items, "
@@ -234,6 +239,11 @@ def _has_array(value: Any) -> bool:
 def _is_array(value: Any) -> bool:
     """Whether something is all inputs, or all targets, of a part."""
     return _has_array(value) or (isinstance(value, Sequence) and not isinstance(value, tuple | str))
+
+
+def _is_loader(value: Any) -> bool:
+    """Whether something is a `torch.utils.data.DataLoader`, or the like."""
+    return all(hasattr(value, name) for name in ("dataset", "batch_size", "__iter__"))
 
 
 def _has_items(value: Any) -> bool:

@@ -42,6 +42,8 @@ def grid(
     seeds: Iterable[int] | int,
     flags: Mapping[str, Any] | None = None,
     file: str | os.PathLike[str] | None = None,
+    *,
+    source: str = "the configuration",
 ) -> list[RunConfig]:
     """One configuration a rule and seed, each under its rule's default training.
 
@@ -52,6 +54,7 @@ def grid(
         seeds: seeds that every rule gets; a number for as many, from the one of flags or file on.
         flags: as for `RunConfig.from_sources`.
         file: as there; what it says of one rule goes to that rule alone.
+        source: what messages call the flags.
 
     Raises:
         UserMistake: a key or value is wrong, or a rule or seed is named twice.
@@ -70,13 +73,13 @@ def grid(
         rule: _named(rule, {**shared, **own, "rule": {**settings, **own.get("rule", {})}}, file)
         for rule, own in chosen.items()
     }
-    configs = [RunConfig.from_sources(layer, file, rule) for rule, layer in layers.items()]
+    configs = [RunConfig.from_sources(layer, file, rule, source=source) for rule, layer in layers.items()]
     if isinstance(seeds, int):
         seeds = range(configs[0].seed, configs[0].seed + seeds)
     seeds = list(seeds)
     _refuse_twice("seed", seeds)
     return [
-        RunConfig.from_sources({**layer, "seed": seed}, file, rule)
+        RunConfig.from_sources({**layer, "seed": seed}, file, rule, source=source)
         for rule, layer in layers.items()
         for seed in seeds
     ]

@@ -177,6 +177,8 @@ class RunConfig(BaseModel):
         flags: Mapping[str, Any] | None = None,
         file: str | os.PathLike[str] | None = None,
         table: str | None = None,
+        *,
+        source: str = "the configuration",
     ) -> "RunConfig":
         """Put a configuration together: defaults < the rule's ``default_training`` < file < its table < flags.
 
@@ -195,13 +197,14 @@ class RunConfig(BaseModel):
             table: a rule or label; where the file has a table ``[rules.TABLE]``, that goes over the rest of the
                 file, and its name is the run's label unless it is the rule's. A file with such tables is for
                 comparisons, and takes one.
+            source: what messages call the flags.
 
         Raises:
             UserMistake: the file cannot be read, or a key or value is wrong.
         """
         known = list(cls.model_fields)
         layers = _of_file(file, table, known) if file is not None else {}
-        layers[_TYPED] = config_layers.layer(flags or {}, _TYPED, known)
+        layers[source] = config_layers.layer(flags or {}, source, known)
         given = functools.reduce(config_layers.merged, layers.values())
         try:
             of_rule = _brought_by_rule(given.get("rule", {}).get("name"), known)
@@ -210,7 +213,7 @@ class RunConfig(BaseModel):
         except UserMistake as error:
             key = error.key if isinstance(error, _WrongValue) else "rule"
             holders = [place for place, layer in layers.items() if layer.get(key, {}) != {}]
-            if holders in ([], [_TYPED]):
+            if holders in ([], [source]):
                 raise
             raise UserMistake(f"{error} (in {' or '.join(holders)})", error.lines) from None
 
@@ -332,7 +335,6 @@ class RunConfig(BaseModel):
         return _anchored_choice(name, _CHECKS[info.field_name](_anchored(name), value.settings))
 
 
-_TYPED = "the command line"
 _USUAL = Choice(name="cross-entropy")
 """A loss that is `AUTO` wherever it fits; runs had it by default before there were other tasks."""
 
