@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from biograd import rules
 from biograd.bench.memory import memory_of
 
 BATCH, FLOAT = 10, 4
@@ -128,3 +129,13 @@ def test_gradients_are_those_of_an_unwatched_step():
     assert all(
         torch.equal(parameter.grad, seen) for parameter, seen in zip(net.parameters(), watched, strict=True)
     )
+
+
+def test_a_local_rule_keeps_one_block_however_deep_the_net():
+    def kept(hidden):
+        net, x, y = chain(hidden)
+        rule = rules.create("stdp-association", net)
+        rule.assign_credit(net, x, y, F.cross_entropy)  # the first call looks
+        return measured(net, lambda: rule.assign_credit(net, x, y, F.cross_entropy)).kept
+
+    assert kept((32, 32)) == kept((32, 32, 32, 32)) < BATCH * 2 * 32 * FLOAT

@@ -139,17 +139,24 @@ class LocalRule(Rule):
         self, chain: list[Block], x: Tensor, aim: Aim, weighting: Weighting, ledger: Ledger
     ) -> Tensor:
         """The net's output; gradients of hidden blocks are in the ledger, and their graphs are let go of."""
-        (*hidden, last), learns = chain, self.turns.hidden
+        (*hidden, last), teaches = chain, self.turns.hidden
         for index, block in enumerate(hidden):
-            x = x.detach()
-            start = self._start(block, x)
-            h, drive, parameters = _arrived(block, x, learns=learns)
-            self._teach(Moment(index, block, h, drive, aim, weighting), parameters, ledger, x, start)
-            with torch.no_grad():
-                x = run_layers(block.firing, drive.detach())
-            require_tensor_from(f"the block {block.name!r}", x)
+            x = self._passed(index, block, x.detach(), aim, weighting, ledger if teaches else None)
         with torch.set_grad_enabled(self.turns.output):
             return last(spared(last, x.detach()))
+
+    def _passed(
+        self, index: int, block: Block, x: Tensor, aim: Aim, weighting: Weighting, ledger: Ledger | None
+    ) -> Tensor:
+        """The output of a block, whose gradients are in the ledger by then; none of its graph outlives the call."""
+        start = self._start(block, x)
+        h, drive, parameters = _arrived(block, x, learns=ledger is not None)
+        if ledger is not None:
+            self._teach(Moment(index, block, h, drive, aim, weighting), parameters, ledger, x, start)
+        with torch.no_grad():
+            output = run_layers(block.firing, drive.detach())
+        require_tensor_from(f"the block {block.name!r}", output)
+        return output
 
     def _output_at_cut_points(
         self, chain: NamedChain, x: Tensor, aim: Aim, weighting: Weighting, ledger: Ledger
