@@ -81,6 +81,31 @@ def test_tokens_that_a_net_does_not_know_are_refused_in_a_line_that_says_how_it_
     assert "leave tied out" in biograd(f"{GPT} --net.vocabulary 9 --net.tied true {tagged(folder)}").mistake
 
 
+OWN = """
+from torch import nn
+
+def embedded(input_shape, outputs):
+    return nn.Sequential(nn.Embedding(9, 8), nn.Flatten(), nn.Linear(8 * input_shape[0], outputs))
+
+def bagged(input_shape, outputs):
+    return nn.Sequential(nn.EmbeddingBag(9, 8), nn.Linear(8, outputs))
+"""
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["fa --net own.py:embedded", "fa --net own.py:bagged", "dfa --net own.py:embedded", "fa --net gpt"],
+)
+def test_whole_numbers_that_were_normalised_are_not_looked_up_and_the_line_says_how_they_are(
+    words, biograd, folder
+):
+    (folder / "own.py").write_text(OWN)
+    np.savez(folder / "words.npz", x=np.arange(240).reshape(40, 6) % 9, y=np.arange(40) % 5)
+    line = biograd(f"train --rule {words} --data arrays:words.npz").mistake
+    assert line.endswith("stay as they are with the data's setting indices (--data.indices true)")
+    assert "setting indices" not in biograd(f"train --rule {words} --data iris").mistake
+
+
 def test_tokens_below_zero_are_refused_in_a_line(biograd, folder):
     np.savez(folder / "below.npz", x=np.arange(240).reshape(40, 6) % 5 - 1, y=np.arange(40) % 5)
     assert "below has an input -1" in biograd(f"{GPT} --data arrays:below.npz").mistake

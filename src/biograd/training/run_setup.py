@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from biograd import nets, penalties, rules
+from biograd import data, nets, penalties, rules
 from biograd.credit.chain.lesson import output_errors
 from biograd.credit.isolation import isolated
 from biograd.credit.structures import called
@@ -19,6 +19,7 @@ from biograd.data.seeded import derive
 from biograd.errors import NotFinite, UserMistake
 from biograd.penalties.base import Penalty
 from biograd.rules.base import Rule
+from biograd.settings import describe
 from biograd.tasks import measured
 from biograd.training import examples, losses, optimizers, precision, schedules, user_code
 from biograd.training.answers import OfAnswer, answer
@@ -130,7 +131,8 @@ def build(config: RunConfig, device: torch.device | None = None) -> RunSetup:
     require_task(config, dataset)
     training, validation, test = _batches(config, dataset, device)
     net = make_net(config, dataset).to(device)
-    rule = make_rule(config, net, precision.cast(training.sample(), config.precision)).to(device)
+    with _told_of_indices(config, net, dataset):
+        rule = make_rule(config, net, precision.cast(training.sample(), config.precision)).to(device)
     penalty = make_penalty(config, net).to(device)
     optimizer, feedback_optimizer = make_optimizers(config, net, rule)
     schedule, feedback_schedule = (
@@ -158,8 +160,29 @@ def build(config: RunConfig, device: torch.device | None = None) -> RunSetup:
         examples.digest(config, whole),
         warnings,
     )
-    _rehearse(setup)
+    with _told_of_indices(config, net, dataset):
+        _rehearse(setup)
     return setup
+
+
+@contextlib.contextmanager
+def _told_of_indices(config: RunConfig, net: nn.Module, dataset: DataSet) -> Iterator[None]:
+    """Add to what goes wrong in a table of vectors that numbers stay whole where the data is told so."""
+    try:
+        yield
+    except UserMistake as mistake:
+        looks_up = any(isinstance(module, nn.Embedding | nn.EmbeddingBag) for module in net.modules())
+        if dataset.train.inputs.dtype == torch.int64 or not looks_up or "Long" not in str(mistake):
+            raise
+        raise UserMistake(f"{mistake}{_on_indices(config)}", mistake.lines) from None
+
+
+def _on_indices(config: RunConfig) -> str:
+    """What to do where inputs should be indices; nothing where the data has no such setting."""
+    settings = {setting.name for setting in describe(data.REGISTRY.find(config.data.name))}
+    if "indices" not in settings:
+        return ""
+    return "; whole numbers to be looked up stay as they are with the data's setting indices (--data.indices true)"
 
 
 def _rehearse(setup: RunSetup) -> None:
@@ -249,18 +272,19 @@ def make_net(config: RunConfig, dataset: DataSet) -> nn.Module:
         net = nets.create(name, dataset.input_shape, dataset.outputs, seed=seed, **config.net.settings)
     user_code.require_trainable(name, net)
     if name in nets.REGISTRY.built_in():
-        _require_inputs_of(name, net, dataset)
+        _require_inputs_of(config, net, dataset)
     return net.to(torch.float64 if config.precision == "float64" else torch.float32)
 
 
-def _require_inputs_of(name: str, net: nn.Module, dataset: DataSet) -> None:
+def _require_inputs_of(config: RunConfig, net: nn.Module, dataset: DataSet) -> None:
     """Refuse a net that looks tokens up for other examples, and one that does not for tokens."""
+    name = config.net.name
     looks_up = any(isinstance(module, nn.Embedding) for module in net.modules())
     has_tokens = dataset.train.inputs.dtype == torch.int64
     if looks_up and not has_tokens:
         raise UserMistake(
             f"net {name!r} looks tokens up, and an example of {dataset.name} is {dataset.input_shape} numbers: take a "
-            "text (--data text:FILE), or another net"
+            f"text (--data text:FILE), or another net{_on_indices(config)}"
         )
     if has_tokens and not looks_up:
         raise UserMistake(
