@@ -3,6 +3,7 @@
 import difflib
 import functools
 import importlib
+import os
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from typing import Any
@@ -159,11 +160,23 @@ class Registry:
     def _unknown(self, name: str) -> str:
         if name.endswith(".py"):
             return f"{self.kind} {name!r} is a file: say what of it, {name}:NAME"
+        if form := self._form_of(os.path.expanduser(name)):
+            return f"{self.kind} {brief(name)} is of files of your own: give it as {brief(f'{form}:{name}')}"
         known = [*self.names(), *self.forms()]
         by_case = {one.lower(): one for one in known}
         near = difflib.get_close_matches(name.lower(), by_case, n=1, cutoff=0.5)
         hint = f"did you mean {by_case[near[0]]!r}? " if near else ""
         return f"unknown {self.called(name)}: {hint}Known: {', '.join(known)}; or give path/to/file.py:Name"
+
+    def _form_of(self, path: str) -> str:
+        """Which of the `forms` reads a path that is written alone, told by its ending; empty for none."""
+        is_folder, ending = os.path.isdir(path), os.path.splitext(path)[1].lower()
+        for form in self._readers:
+            reader, _, file = form.partition(":")
+            fits = is_folder if file == "PATH" else ending == (os.path.splitext(file)[1] or ".txt")
+            if fits:
+                return reader
+        return ""
 
 
 def _reading(constructor: Callable[..., Any], path: str) -> Callable[..., Any]:

@@ -195,6 +195,15 @@ REFUSED = {
         Items(lambda x, y: (x, y % 2), classes=NAMES),
         Items(classes=NAMES),
     ),
+    "an input is a mapping of a, b: a run takes one tensor in and one target; for more, write a loop": (
+        {"a": X, "b": X},
+        {"c": Y},
+    ),
+    "a target is a mapping of a: a run takes one tensor": (X, {"a": Y}),
+    "an input is a mapping of a: a run takes one tensor in": Items(lambda x, y: ({"a": x}, y)),
+    "a target is a mapping of b: a run takes one tensor": Items(lambda x, y: (x, {"b": y})),
+    "data is empty, expected at least one example": [],
+    "empty, expected at least one example": TensorDataset(X[:0], Y[:0]),
     "the label of example 2 is 2, expected 0 to 1": [Items(classes=NAMES[:2])] * 2,
 }
 

@@ -82,7 +82,7 @@ def _parts(found: Any) -> list[Any]:
                 "one; a validation part is carved from the first"
             )
         return [found[name] for name in PARTS if name in found]
-    return list(found) if _is_pair(found) and not any(map(_is_array, found)) else [found]
+    return list(found) if _is_pair(found) and not any(map(_is_whole, found)) else [found]
 
 
 class _Source:
@@ -94,7 +94,7 @@ class _Source:
         self.read_whole = self._named(there, inputs, targets) if isinstance(there, list) else None
 
     def read(self) -> Part:
-        if _is_pair(self.given) and any(map(_is_array, self.given)):
+        if _is_pair(self.given) and any(map(_is_whole, self.given)):
             return _as_part(*self.given)
         if self.read_whole is not None:
             return _as_part(*(self.given[name] for name in self.read_whole))
@@ -164,6 +164,7 @@ def _stacked(values: Any, what: str) -> "ndarray":
     """One array of all, (n, …)."""
     import numpy as np
 
+    _refuse_several(values, what)
     if not isinstance(values, Iterable):
         raise UserMistake(f"the {what}s are {brief(values)}, expected one for each example")
     if _has_array(values):
@@ -175,13 +176,24 @@ def _stacked(values: Any, what: str) -> "ndarray":
                 f"the {what} of example {place} has shape {value.shape}, that of the first {found[0].shape}: make all "
                 "alike"
             )
-    return np.stack(found) if found else np.zeros(0)
+    if not found:
+        raise UserMistake("data is empty, expected at least one example")
+    return np.stack(found)
+
+
+def _refuse_several(value: Any, what: str) -> None:
+    if isinstance(value, Mapping):
+        raise UserMistake(
+            f"{_A[what]} is a mapping of {listed([str(key) for key in value])}: a run takes one tensor in and one "
+            "target; for more, write a loop of your own with rule.assign_credit"
+        )
 
 
 def _as_array(value: Any, what: str) -> "ndarray":
     import numpy as np
     import torch
 
+    _refuse_several(value, what)
     if isinstance(value, torch.Tensor):
         return _as_values(value, what)
     if (mode := getattr(value, "mode", None)) is not None and callable(getattr(value, "getbands", None)):
@@ -236,9 +248,10 @@ def _has_array(value: Any) -> bool:
     return hasattr(value, "__array__") and not callable(getattr(value, "getbands", None))
 
 
-def _is_array(value: Any) -> bool:
-    """Whether something is all inputs, or all targets, of a part."""
-    return _has_array(value) or (isinstance(value, Sequence) and not isinstance(value, tuple | str))
+def _is_whole(value: Any) -> bool:
+    """Whether something is all inputs, or all targets, of a part; a mapping is meant so, and refused."""
+    is_list = isinstance(value, Sequence) and not isinstance(value, tuple | str)
+    return _has_array(value) or isinstance(value, Mapping) or is_list
 
 
 def _is_loader(value: Any) -> bool:
