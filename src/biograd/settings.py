@@ -125,13 +125,32 @@ def validate(constructor: Callable[..., Any], given: Mapping[str, Any], owner: s
     unknown = [name for name in given if name not in known]
     if unknown:
         names = ", ".join(known) or "none"
-        raise UserMistake(f"{owner} has no setting {brief(unknown[0])}; its settings: {names}")
+        told = _on_ordinary(constructor, unknown[0])
+        raise UserMistake(f"{owner} has no setting {brief(unknown[0])}; its settings: {names}{told}")
     given = _with_strategies(constructor, given, owner)
     try:
         model = settings_model(constructor)(**{**_defaults(known), **given})
     except ValidationError as error:
         raise UserMistake(_explain(error, owner)) from None
     return {name: getattr(model, name) for name in given}
+
+
+def _on_ordinary(constructor: Callable[..., Any], name: str) -> str:
+    """What to say where a user's own constructor has the parameter, and not as a setting."""
+    function = inspect.unwrap(constructor.__init__ if inspect.isclass(constructor) else constructor)
+    is_ours = str(getattr(function, "__module__", "")).startswith("biograd.")
+    if is_ours or name not in _ordinary(function):
+        return ""
+    return f"; settings are keyword-only parameters: write *, before {name} where it is defined"
+
+
+def _ordinary(function: Callable[..., Any]) -> list[str]:
+    """The parameters that may be given by position and by name."""
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):  # built in, without a signature
+        return []
+    return [name for name, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
 
 
 def spelled(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from torch import nn
 
 from biograd import nets
 from biograd.errors import UserMistake
+from biograd.settings import validate
 
 
 class Whole(nn.Module):
@@ -44,6 +45,30 @@ def test_what_needs_nothing_makes_a_net_from_the_seed():
     assert torch.equal(one.layers[0].weight, same.layers[0].weight)
     assert not torch.equal(one.layers[0].weight, other.layers[0].weight)
     assert isinstance(nets.create(lambda: nn.Linear(3, 2), (9,), 9), nn.Linear)
+
+
+class OfClasses(nn.Linear):
+    def __init__(self, classes):
+        super().__init__(3, classes)
+
+
+@pytest.mark.parametrize(
+    ("net", "name"),
+    [(Whole, "width"), (OfClasses, "classes"), (lambda shape, outputs, width=3: None, "width")],
+)
+def test_a_parameter_that_is_no_setting_is_said_to_be_none(net, name):
+    with pytest.raises(
+        UserMistake, match=rf"settings are keyword-only parameters: write \*, before {name} where"
+    ):
+        nets.create(net, (3,), 2, **{name: 10})
+
+
+@pytest.mark.parametrize(
+    ("net", "name"), [("mlp", "outputs"), (Whole, "classes"), (nn.Linear(3, 2), "width")]
+)
+def test_nothing_is_said_of_parameters_that_nobody_wrote(net, name):
+    with pytest.raises(UserMistake, match=f"has no setting '{name}'; its settings: [^;]*$"):
+        validate(nets.REGISTRY.find(net), {name: 10}, "the net")
 
 
 def told_by_name(*, outputs, width: int = 5):
