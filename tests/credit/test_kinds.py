@@ -1,5 +1,6 @@
 """A kind of layer is one entry: what is said of each is true, and a new one is known to everything at once."""
 
+import copy
 import math
 from typing import Any, ClassVar
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch.overrides import handle_torch_function, has_torch_function
 
 import biograd
-from biograd.credit import blocks, feedback_path, taught_weights
+from biograd.credit import blocks, feedback_path, kinds, taught_weights
 from biograd.credit.back.decoders import make_decoders, sites
 from biograd.credit.back.inverses import (
     ExactInverse,
@@ -286,7 +287,18 @@ class Reversed(nn.Module):
 
 @pytest.fixture(scope="module", autouse=True)
 def _entries():
-    """All that is said of the four, nowhere else."""
+    """All that is said of the four, nowhere else; afterwards they are unknown again, as refusals list what is known."""
+    registries = (kinds.KINDS, kinds._BY_TYPE, kinds.PARSERS, kinds.EXACT_FUNCTIONS, kinds.EXACT_NODES)
+    before = [copy.copy(registry) for registry in registries]
+    _enter_all()
+    yield
+    for registry, content in zip(registries, before, strict=True):
+        registry.clear()
+        (registry.extend if isinstance(registry, list) else registry.update)(content)
+    kinds._NEAREST.clear()
+
+
+def _enter_all():
     enter(
         LayerKind(
             types=(InputsFirst,),
