@@ -19,6 +19,10 @@ BELOW = {"softhebb": 0.98}
 may win, and the one that does not win learns the opposite."""
 
 
+BEHIND_A_NORMALISATION = {**BELOW, "frozen": 0.99}
+"""The same with dropout and a normalisation: in the lowest shift bp itself is no better than .9955."""
+
+
 @dataclass
 class Case:
     """A rule with settings, a net that it has taught for a while, and a batch."""
@@ -109,8 +113,7 @@ def test_a_second_run_under_bfloat16_draws_the_masks_of_the_first(name):
     _, wanted = taught(*copy.deepcopy((net, rule, x, y)), low=False)
     _, got = taught(net, rule, x, y, low=True)
     cosines = {key: cosine(got[key], gradient) for key, gradient in wanted.items() if gradient.any()}
-    # rounding leaves .995 behind a normalisation, another mask far less
-    assert min(cosines.values()) >= BELOW.get(name, 0.99), cosines
+    assert min(cosines.values()) >= BEHIND_A_NORMALISATION.get(name, 0.995), cosines
 
 
 DIFFERENCES = ["tp", "itp", "dtp", "sdtp", "ao-sdtp", "drl", "ddtp-linear", "l-drl"]

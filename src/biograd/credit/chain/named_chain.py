@@ -28,14 +28,22 @@ class NamedChain(list[Block]):
         net: without wrappers.
         cuts: its blocks, as seen when the rule was made.
         x: an input, on which blocks that run alone are parts of the net; None until the first pass.
+        modules: of the net, by name.
+        parameters: of the net, by name.
         layer_by_layer: whether every named module but the last is one layer, and the block that layer alone.
     """
 
     def __init__(
-        self, net: nn.Module, cuts: Sequence[Cut], x: Tensor | None, *, layer_by_layer: bool = False
+        self,
+        net: nn.Module,
+        cuts: Sequence[Cut],
+        x: Tensor | None,
+        modules: Mapping[str, nn.Module],
+        parameters: Mapping[str, nn.Parameter],
+        *,
+        layer_by_layer: bool = False,
     ) -> None:
         self._net, self._cuts, self._x = net, cuts, x
-        modules, parameters = dict(net.named_modules()), dict(net.named_parameters())
         self._modules = [modules[cut.name] for cut in cuts]
         self._openings = [modules[cut.opening] for cut in cuts]
         self._outputs: list[Tensor] = []  # of the last pass

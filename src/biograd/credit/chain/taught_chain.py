@@ -139,7 +139,7 @@ class TaughtCuts:
                     f"the rule was made for another net: {(gone or other)[0]!r} of the block {cut.name!r} is gone or "
                     "has another shape; make the rule for the net it teaches"
                 )
-        return NamedChain(net, self._cuts, x, layer_by_layer=self._is_by_layer)
+        return NamedChain(net, self._cuts, x, modules, parameters, layer_by_layer=self._is_by_layer)
 
 
 def _without_wrappers(net: nn.Module) -> nn.Module:

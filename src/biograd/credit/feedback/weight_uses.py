@@ -9,6 +9,14 @@ from torch import Tensor
 from biograd.credit.graph import is_computed
 from biograd.credit.kinds import EXACT_FUNCTIONS, Exact
 
+
+def _of_both(*names: str) -> frozenset[Any]:
+    """The functions of these names, those of PyTorch and those of its tensors, where there are such."""
+    return frozenset(
+        getattr(place, name) for name in names for place in (torch, torch.Tensor) if hasattr(place, name)
+    )
+
+
 _NEW: frozenset[Any] = frozenset(
     {torch.zeros_like, torch.ones_like, torch.full_like, torch.empty_like, torch.rand_like, torch.randn_like}
 )
@@ -16,38 +24,11 @@ _SUMS: frozenset[Any] = frozenset(
     {torch.Tensor.add, torch.Tensor.__add__, torch.Tensor.__radd__, torch.Tensor.__iadd__, torch.add}
     | {torch.Tensor.add_, torch.Tensor.sub, torch.Tensor.__sub__, torch.sub}
 )
-_JOINS: frozenset[Any] = frozenset(
-    getattr(place, name)
-    for name in (
-        "cat",
-        "concat",
-        "concatenate",
-        "stack",
-        "hstack",
-        "vstack",
-        "dstack",
-        "column_stack",
-        "where",
-    )
-    for place in (torch, torch.Tensor)
-    if hasattr(place, name)
+_JOINS: frozenset[Any] = _of_both(
+    "cat", "concat", "concatenate", "stack", "hstack", "vstack", "dstack", "column_stack", "where"
 ) | {torch.Tensor.__setitem__, torch.Tensor.masked_fill, torch.masked_fill}
-_GAINS: frozenset[Any] = frozenset(
-    getattr(place, name)
-    for name in (
-        "mul",
-        "multiply",
-        "div",
-        "divide",
-        "mul_",
-        "div_",
-        "__mul__",
-        "__rmul__",
-        "__truediv__",
-        "addcmul",
-    )
-    for place in (torch, torch.Tensor)
-    if hasattr(place, name)
+_GAINS: frozenset[Any] = _of_both(
+    "mul", "multiply", "div", "divide", "mul_", "div_", "__mul__", "__rmul__", "__truediv__", "addcmul"
 ) | {torch.Tensor.__imul__, torch.Tensor.__itruediv__}
 _TAKE_A_FORM: frozenset[Any] = frozenset(
     {torch.Tensor.to, torch.Tensor.type_as, torch.Tensor.view_as, torch.Tensor.expand_as}
