@@ -74,7 +74,7 @@ def test_a_net_that_is_no_chain_is_refused_with_cut_points_that_would_do():
 def test_cut_points_need_a_sample_and_go_without_inside():
     with pytest.raises(UserMistake, match=r"give it, create\(…, sample=x\[:1\]\)"):
         rules.create("dfa", Tokens(), blocks=CUTS)
-    with pytest.raises(UserMistake, match=r"one tensor, and got a dict with tensors \(1, 4, 5\)"):
+    with pytest.raises(UserMistake, match=r"fails on the sample \(a dict with tensors \(1, 4, 5\)\)"):
         rules.create("dfa", Tokens(), sample={"x": torch.zeros(1, 4, 5)}, blocks=CUTS)
     with pytest.raises(UserMistake, match=r"leave one of them out"):
         rules.create("dfa", Tokens(), sample=torch.zeros(1, 4, 5), blocks=CUTS, inside="exact")

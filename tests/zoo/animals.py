@@ -27,7 +27,8 @@ class Animal:
         blocks: its cut points, for rules that teach block by block.
         loss_fn: of its output.
         taken: what the net and the loss are given, made of a tensor of inputs and one of targets.
-        of_a_table: the same net behind one tensor in and one out, as the command line needs it; None where it is so.
+        of_a_table: the same net behind one tensor in and one out, as the command line needs it, and its cut points;
+            None where it is so.
     """
 
     net: type[nn.Module]
@@ -36,14 +37,15 @@ class Animal:
     blocks: tuple[str, ...]
     loss_fn: Callable[[Any, Any], Tensor] = F.cross_entropy
     taken: Callable[[Tensor, Tensor], tuple[Any, Any]] = lambda x, y: (x, y)
-    of_a_table: type[nn.Module] | None = None
+    of_a_table: tuple[type[nn.Module], tuple[str, ...]] | None = None
 
     @property
     def by_command(self) -> tuple[str, tuple[str, ...]]:
         """The name of the net that the command line trains, and its cut points."""
         if self.of_a_table is None:
             return self.name, self.blocks
-        return self.of_a_table.__name__, tuple(f"net.{block}" for block in self.blocks)
+        net, blocks = self.of_a_table
+        return net.__name__, blocks
 
     @property
     def name(self) -> str:
@@ -81,10 +83,10 @@ ANIMALS = (
         nets.TwoSenses,
         "a dict of inputs, a dict of outputs",
         data.table,
-        ("image", "numbers", "body", "logits"),
+        ("image", "numbers", "body", "logits", "value"),
         _of_both,
         _senses,
-        of_a_table=nets.TwoSensesOfATable,
+        of_a_table=(nets.TwoSensesOfATable, ("net.image", "net.numbers", "net.body", "net.logits")),
     ),
     Animal(
         nets.Regressor,

@@ -5,11 +5,13 @@ A bfloat16 has 8 significant bits, so that a difference of less than a 256th of 
 
 import contextlib
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from biograd.credit.chain.blocks import Block
+from biograd.credit.structures import device_of
 
 
 def is_lowered(chain: Sequence[Block]) -> bool:
@@ -18,9 +20,9 @@ def is_lowered(chain: Sequence[Block]) -> bool:
     return weight.dtype == torch.float32 and torch.is_autocast_enabled(weight.device.type)
 
 
-def full_precision(like: Tensor) -> contextlib.AbstractContextManager[object]:
-    """A context without autocast on the device of a tensor."""
-    return torch.autocast(like.device.type, enabled=False)
+def full_precision(like: Any) -> contextlib.AbstractContextManager[object]:
+    """A context without autocast on the device of a tensor, or of the first in a structure."""
+    return torch.autocast(device_of(like).type, enabled=False)
 
 
 def widened(x: Tensor) -> Tensor:

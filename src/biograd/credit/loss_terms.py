@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from biograd.credit.structures import outlined
 from biograd.errors import UserMistake
 
 IGNORED = -100
@@ -61,12 +62,17 @@ def terms_of(loss_fn: Callable[..., Any]) -> Terms:
 
 
 def require_honoured(y: Any, loss_fn: Callable[..., Any]) -> None:
-    """Refuse weights that a rule cannot honour whose hidden layers see the label and not the loss.
+    """Refuse targets and weights that a rule cannot honour whose hidden layers see the label and not the loss.
 
     Raises:
-        UserMistake: a weighted loss of PyTorch's that is no cross-entropy, or class weights of several labels an
-            example; naming the setting.
+        UserMistake: targets that are no single tensor; a weighted loss of PyTorch's that is no cross-entropy, or class
+            weights of several labels an example; naming the setting.
     """
+    if not isinstance(y, Tensor):
+        raise UserMistake(
+            f"hidden layers of the rule aim at the targets, which must be one tensor, and got {outlined(y)}: give one, "
+            "or use a rule that follows the loss (dfa, dtp, or bp and others for any net)"
+        )
     if not isinstance(loss_fn, nn.Module | functools.partial):
         return
     is_known = isinstance(loss_fn, nn.CrossEntropyLoss | nn.NLLLoss | functools.partial)

@@ -132,6 +132,33 @@ def batch_size(x: Any) -> int | None:
     return next((size for part in _parts(x) if (size := batch_size(part)) is not None), None)
 
 
+def device_of(x: Any) -> torch.device:
+    """The device of the first tensor in a structure; the CPU where there is none."""
+    first = next(tensors_in(x), None)
+    return torch.device("cpu") if first is None else first.device
+
+
+def of_examples(x: Any, count: int) -> Any:
+    """A batch of another size: copies of the first example of one, in its structure; see `batch_size`.
+
+    Tensors that have no example a row stay as they are, and so do packed sequences.
+
+    Example:
+        >>> import torch
+        >>> of_examples({"image": torch.ones(2, 3), "scale": torch.ones(())}, 1)["image"].shape
+        torch.Size([1, 3])
+    """
+    there = batch_size(x)
+    if there is None or there == count or isinstance(x, PackedSequence):
+        return x
+    return map_tensors(lambda tensor: _of_examples(tensor, there, count), x)
+
+
+def _of_examples(tensor: Tensor, there: int, count: int) -> Tensor:
+    is_by_example = tensor.dim() > 0 and len(tensor) == there
+    return tensor[:1].expand(count, *tensor.shape[1:]) if is_by_example else tensor
+
+
 def outlined(value: Any) -> str:
     """A structure as messages show it.
 
@@ -208,7 +235,10 @@ def require_tensors_in(output: Any) -> None:
         )
 
 
-_INSTEAD = "give one, or use a rule that takes any structure of tensors (bp, fa and other feedback rules)"
+_INSTEAD = (
+    "give one, or use a rule that takes any structure of tensors (bp, fa and other feedback rules; at cut points, "
+    "blocks=, dfa, dtp and others take one too)"
+)
 
 
 def _parts(value: Any) -> Iterable[Any]:

@@ -2,17 +2,19 @@
 
 import copy
 import math
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from biograd.credit import unwrap
 from biograd.credit.full_precision import full_precision
 from biograd.credit.isolation import isolated
+from biograd.credit.structures import copied
 from biograd.rules.base import Rule
 
 
-def reconstruction_losses(net: nn.Module, rule: Rule, x: Tensor) -> dict[str, float]:
+def reconstruction_losses(net: nn.Module, rule: Rule, x: Any) -> dict[str, float]:
     r"""Squared error of each decoder's reconstruction, as a share of what it reconstructs.
 
     .. math:: \frac{\sum \lVert h_{l-1} - g_l(h_l)\rVert^2}{\sum \lVert h_{l-1}\rVert^2}
@@ -38,5 +40,5 @@ def reconstruction_losses(net: nn.Module, rule: Rule, x: Tensor) -> dict[str, fl
     if rule.reconstruction_losses is None:
         return {}
     with isolated(net, devices_of=x), torch.no_grad(), full_precision(x):
-        found = rule.reconstruction_losses(net, x.detach().clone())
+        found = rule.reconstruction_losses(net, copied(x))
     return {name: value if math.isfinite(value) else math.nan for name, value in found.items()}

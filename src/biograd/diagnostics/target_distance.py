@@ -14,7 +14,7 @@ from biograd.diagnostics.angle import norm
 from biograd.rules.base import Loss, Rule
 
 
-def target_distances(net: nn.Module, rule: Rule, x: Tensor, y: Any, loss_fn: Loss) -> dict[str, float]:
+def target_distances(net: nn.Module, rule: Rule, x: Any, y: Any, loss_fn: Loss) -> dict[str, float]:
     r"""Distance of each block's target from its output, as a share of the output's own length; see `Rule.targets`.
 
     .. math:: \frac{\lVert h - \hat h\rVert}{\lVert h\rVert}

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from annotated_types import Gt
@@ -69,7 +69,7 @@ class AuxiliaryOutputSDTP(BlockRule):
     def __init__(
         self,
         net: nn.Module,
-        sample: Tensor | None = None,
+        sample: Any = None,
         *,
         auxiliary: Annotated[int, Gt(0)] = 512,
         auxiliary_activation: Literal["tanh", "linear"] = "tanh",
@@ -119,7 +119,7 @@ class AuxiliaryOutputSDTP(BlockRule):
             self._labels.look(lesson)
         return self._reconstruction.lessons(self.decoders, lesson, self._read)
 
-    def reconstruction_losses(self, net: nn.Module, x: Tensor) -> dict[str, float]:
+    def reconstruction_losses(self, net: nn.Module, x: Any) -> dict[str, float]:
         """See `biograd.Rule.reconstruction_losses`."""
         return self.decoders.reconstruction_losses(self.chain(net), x, self._read)
 

@@ -69,9 +69,9 @@ class Rule(nn.Module, ABC):
     nets: ClassVar[Nets] = "any"
     """What it teaches: ``any`` net, or a ``chain`` of blocks (`biograd.credit.chain.blocks`)."""
 
-    takes_structures: ClassVar[bool] = False
+    takes_structures: bool = False
     """Whether the net may take and give any structure of tensors (tuples, dicts, `biograd.Inputs`); where not, all but
-    one tensor is refused."""
+    one tensor is refused. Of most rules for chains an instance has it that was made with cut points."""
 
     needs: ClassVar[str] = ""
     """What else the net must have, in a few words."""

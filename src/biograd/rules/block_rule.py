@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from biograd.credit.chain.ledger import Ledger, Root
 from biograd.credit.chain.lesson import Lesson, Way, plainly, signal_at_input
 from biograd.credit.full_precision import widened
 from biograd.credit.isolation import isolated
+from biograd.credit.structures import detached
 from biograd.credit.weighting import Weight
 from biograd.rules.base import Credit, Loss, Nets, Rule, no_path_to_input
 from biograd.rules.parts.chains import CutPoints, Inside, blocks_for_a_rule
@@ -28,7 +29,7 @@ class BlockRule(Rule):
 
     Args:
         net: a chain; see `biograd.credit.chain.blocks`; or any net at named cut points.
-        sample: one input, batch of one; needed where cut points are named.
+        sample: one input, batch of one; needed where cut points are named, and there any structure of tensors.
         inside: ``exact`` where hidden blocks may have several weight layers.
         blocks: the cut points; see `biograd.credit.chain.cut_points.named_modules`.
         way: how a batch runs up the chain; see `biograd.credit.chain.lesson`.
@@ -49,6 +50,10 @@ class BlockRule(Rule):
     these are taken in float32: the batch runs once more without it, and the rule is given what that run left. The net's
     output, and the graphs that teach its weights, are those of the run under autocast."""
 
+    reads_several_outputs: ClassVar[bool] = False
+    """Whether a net at cut points may give several tensors of real numbers, which the signals are made of as of one
+    vector (`biograd.credit.chain.net_output`); where not, the only one within a structure is the net's output."""
+
     own_lessons: ClassVar[Callable[..., Iterable[Root]] | None] = None
     """``own_lessons(lesson)``: what the backward begins at for the rule's own parameters, tensors with their
     derivatives. None where nothing of the rule's learns."""
@@ -56,7 +61,7 @@ class BlockRule(Rule):
     def __init__(
         self,
         net: nn.Module,
-        sample: Tensor | None = None,
+        sample: Any = None,
         *,
         inside: Inside = None,
         blocks: CutPoints = (),
@@ -65,7 +70,10 @@ class BlockRule(Rule):
     ) -> None:
         super().__init__()
         reading = "in sequence" if self.sends_targets else "freely"
-        self._taught = blocks_for_a_rule(net, sample, inside, blocks, reading)
+        self._taught = blocks_for_a_rule(
+            *(net, sample, inside, blocks, reading), several_outputs=self.reads_several_outputs
+        )
+        self.takes_structures = len(blocks) > 0
         self._way = way
         self.turns = Together() if turns is None else turns
 
@@ -77,14 +85,14 @@ class BlockRule(Rule):
         """
 
     def assign_credit(
-        self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss, *, weight: Weight = None
+        self, net: nn.Module, x: Any, y: Any, loss_fn: Loss, *, weight: Weight = None
     ) -> Credit:
         """See `Rule.assign_credit`; what ``loss_fn`` itself makes of parameters (a penalty) keeps its derivative."""
         turns = self.turns
         teaches_own = self.own_lessons is not None and turns.own
         ledger = Ledger(self.entry.begin(self, net, x, weight, teaches_own=teaches_own))
         lesson = self._run(net, x, y, loss_fn, record=turns.hidden or turns.output)
-        self.entry.look(self, lesson.outputs[-1], y, loss_fn)
+        self.entry.look(self, lesson.given, y, loss_fn)
         if turns.hidden or turns.output:
             ledger.add(lesson.penalty, torch.ones_like(lesson.loss), has_examples=False)
         with lesson.precision:
@@ -94,13 +102,13 @@ class BlockRule(Rule):
                 roots = [Root(*pair) for pair in zip(lesson.taught[:-1], signals, strict=True)]
                 ledger.extend(roots, lesson.importance)
             if turns.output:
-                ledger.add(lesson.taught[-1], lesson.output_error)
+                ledger.extend(Root(*pair) for pair in lesson.read)
             if self.own_lessons is not None and turns.own:
                 ledger.extend(self.own_lessons(lesson), lesson.counted)
             ledger.settle()
-        return Credit(lesson.loss, lesson.taught[-1].detach())
+        return Credit(lesson.loss, detached(lesson.given))
 
-    def carry_to_input(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Tensor:
+    def carry_to_input(self, net: nn.Module, x: Any, y: Any, loss_fn: Loss) -> Any:
         """See `Rule.input_gradient`: the first block's teaching signal, through the first block."""
         lesson = self._run(net, x, y, loss_fn)
         with lesson.precision, torch.no_grad():
@@ -109,9 +117,7 @@ class BlockRule(Rule):
             raise no_path_to_input(self)
         return signal_at_input(lesson, signal)
 
-    def targets(
-        self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss
-    ) -> dict[str, tuple[Tensor, Tensor]]:
+    def targets(self, net: nn.Module, x: Any, y: Any, loss_fn: Loss) -> dict[str, tuple[Tensor, Tensor]]:
         r"""See `Rule.targets`: :math:`\hat h = h - \tfrac{B}{2} s` of a batch of B, empty unless `sends_targets`.
 
         s is the signal of the loss averaged over the batch, with all examples counted alike. So ĥ is the
@@ -127,10 +133,10 @@ class BlockRule(Rule):
         found = {}
         for block, h, signal in zip(lesson.chain[:-1], lesson.hidden, signals, strict=True):
             h = widened(h.detach())
-            found[block.name] = (h, h if signal is None else h - signal * (len(x) / 2))
+            found[block.name] = (h, h if signal is None else h - signal * (lesson.examples / 2))
         return found
 
-    def chain(self, net: nn.Module, x: Tensor | None = None) -> list[Block]:
+    def chain(self, net: nn.Module, x: Any = None) -> list[Block]:
         """The blocks of a net; where a batch ``x`` is about to run through them, what they do with it is seen to.
 
         Raises:
@@ -139,7 +145,7 @@ class BlockRule(Rule):
         """
         return self._taught.of(net, x)
 
-    def _run(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss, record: bool = True) -> Lesson:
+    def _run(self, net: nn.Module, x: Any, y: Any, loss_fn: Loss, record: bool = True) -> Lesson:
         chain = self.chain(net, x)
         learns = self.teaches_hidden_layers
         return Lesson.of(

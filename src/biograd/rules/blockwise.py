@@ -5,6 +5,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from biograd.credit.chain.blocks import Block, require_layers
+from biograd.credit.structures import require_tensor_for
 from biograd.rules.base import Nets, Rule
 from biograd.rules.parts.chains import CutPoints, Inside, blocks_for_a_rule, suggesting_rules_for_any_net
 
@@ -36,6 +37,8 @@ class Blockwise(Rule):
         blocks: CutPoints = (),
     ) -> None:
         super().__init__()
+        if sample is not None:
+            require_tensor_for(type(self).__name__, sample)
         self._taught = blocks_for_a_rule(net, sample, inside, blocks)
         with suggesting_rules_for_any_net():
             require_layers(self.chain(net), type(self).__name__)

@@ -1,7 +1,7 @@
 """DTP with the difference reconstruction loss: decoders learn to send back what noise does to the output."""
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -67,7 +67,7 @@ class DifferenceReconstruction(BlockRule):
     def __init__(
         self,
         net: nn.Module,
-        sample: Tensor | None = None,
+        sample: Any = None,
         *,
         alpha: Alpha = 0.0686,
         step: Step = "sum",
@@ -119,7 +119,7 @@ class DifferenceReconstruction(BlockRule):
         both = torch.cat([-torch.stack(parts).sum(0), *parts])
         return both.mul_(2 / (self._noise**2 * len(clean)))
 
-    def reconstruction_losses(self, net: nn.Module, x: Tensor) -> dict[str, float]:
+    def reconstruction_losses(self, net: nn.Module, x: Any) -> dict[str, float]:
         """See `biograd.Rule.reconstruction_losses`."""
         return self.decoders.reconstruction_losses(self.chain(net), x)
 

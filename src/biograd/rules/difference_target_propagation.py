@@ -1,7 +1,7 @@
 """Difference target propagation: a target by gradient below the output, and by decoders further down."""
 
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +57,7 @@ class DifferenceTargetPropagation(BlockRule):
     def __init__(
         self,
         net: nn.Module,
-        sample: Tensor | None = None,
+        sample: Any = None,
         *,
         alpha: Alpha = 0.15,
         step: Step = "sum",
@@ -94,6 +94,6 @@ class DifferenceTargetPropagation(BlockRule):
         """
         return self._reconstruction.lessons(self.decoders, lesson)
 
-    def reconstruction_losses(self, net: nn.Module, x: Tensor) -> dict[str, float]:
+    def reconstruction_losses(self, net: nn.Module, x: Any) -> dict[str, float]:
         """See `biograd.Rule.reconstruction_losses`."""
         return self.decoders.reconstruction_losses(self.chain(net), x)

@@ -13,6 +13,7 @@ from biograd.credit.chain.passages import run_detached
 from biograd.credit.chain.shapes import output_shapes
 from biograd.credit.chain.ways import Way, way_to
 from biograd.credit.side_effects import without_side_effects
+from biograd.credit.structures import device_of
 from biograd.rules.base import ErrorWeights, Family
 from biograd.rules.block_rule import BlockRule
 from biograd.rules.parts.chains import CutPoints, Inside
@@ -76,7 +77,7 @@ class DirectDifferenceTargetPropagation(BlockRule):
     def __init__(
         self,
         net: nn.Module,
-        sample: Tensor | None = None,
+        sample: Any = None,
         *,
         alpha: Alpha = 0.0610,
         step: Step = "sum",
@@ -107,7 +108,7 @@ class DirectDifferenceTargetPropagation(BlockRule):
         difference = step_against(lesson.error, self._alpha, self._step, lesson.counted)
         # h_l − ĥ_l = Q_l (h_L − ĥ_L)
         return [
-            direct(difference, h) * (2 / len(lesson.x))
+            direct(difference, h) * (2 / lesson.examples)
             for direct, h in zip(self.decoders, lesson.hidden, strict=True)
         ]
 
@@ -127,13 +128,13 @@ class DirectDifferenceTargetPropagation(BlockRule):
                 yield Root(Q, Q * (2 * self._regularization), has_examples=False)
 
     @torch.no_grad()
-    def reconstruction_losses(self, net: nn.Module, x: Tensor) -> dict[str, float]:
+    def reconstruction_losses(self, net: nn.Module, x: Any) -> dict[str, float]:
         r"""Name of every block but the first to :math:`\sum\lVert h - Q h_L\rVert^2 / \sum\lVert h\rVert^2`.
 
         h is the block's input; see `biograd.Rule.reconstruction_losses`.
         """
         chain = self.chain(net)
-        with without_side_effects(layers_of(chain), x.device):
+        with without_side_effects(layers_of(chain), device_of(x)):
             *hidden, output = run_detached(chain, x, lambda block: False)
         errors = [relative_error(h, Q(output, h)) for h, Q in zip(hidden, self.decoders, strict=True)]
         return {block.name: error for block, error in zip(chain[1:], errors, strict=True)}

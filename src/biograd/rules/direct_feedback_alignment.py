@@ -1,6 +1,6 @@
 """Direct feedback alignment: the output error goes straight to every hidden block."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from annotated_types import Gt
@@ -44,12 +44,13 @@ class DirectFeedbackAlignment(BlockRule):
 
     family: ClassVar[Family] = "direct feedback"
     error_weights: ClassVar[ErrorWeights] = "none"
+    reads_several_outputs: ClassVar[bool] = True
 
     @checked_settings
     def __init__(
         self,
         net: nn.Module,
-        sample: Tensor | None = None,
+        sample: Any = None,
         *,
         form: Full | LowRank | Tiled = Full(),
         scale: Annotated[float, Gt(0)] = 1.0,

@@ -1,7 +1,7 @@
 """Direct random target projection: the label, not the error, goes straight to every hidden block."""
 
 from dataclasses import replace
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from annotated_types import Gt
 from torch import Tensor, nn
@@ -55,7 +55,7 @@ class DirectRandomTargetProjection(BlockRule):
     def __init__(
         self,
         net: nn.Module,
-        sample: Tensor | None = None,
+        sample: Any = None,
         *,
         form: Full | LowRank | Tiled = Full(),
         scale: Annotated[float, Gt(0)] = 1.0,

@@ -113,10 +113,10 @@ class ForwardForward(Blockwise):
         weighting, chain = self.entry.begin(self, net, x, weight), self.chain(net, x)
         _require_normalised(chain)
         classes = label_places(chain).classes
+        require_honoured(y, loss_fn)
         _require_classes(y, len(x), classes)
         output = _neutral_output(chain, x)
         _require_outputs(output.shape[1:], classes)
-        require_honoured(y, loss_fn)
         _refuse_smoothing(loss_fn)
         loss, error, penalty = output_error(output, y, loss_fn)
         self.entry.look(self, output, y, loss_fn)

@@ -4,7 +4,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from annotated_types import Gt
@@ -179,7 +179,7 @@ class GaitProp(BlockRule):
     def __init__(
         self,
         net: nn.Module,
-        sample: Tensor | None = None,
+        sample: Any = None,
         *,
         form: Linearised | Constant | Adaptive = Linearised(),
         inverse: Exact | Kept | Learned | None = None,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from annotated_types import Gt
 from torch import Tensor, nn
@@ -129,7 +129,7 @@ class IncrementalTargetPropagation(BlockRule):
     def __init__(
         self,
         net: nn.Module,
-        sample: Tensor | None = None,
+        sample: Any = None,
         *,
         form: Linearised | Constant = Linearised(),
         inverse: Exact | Kept | Learned | None = None,

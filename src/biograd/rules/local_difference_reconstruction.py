@@ -13,6 +13,7 @@ from biograd.credit.chain.ledger import Root
 from biograd.credit.chain.lesson import Lesson
 from biograd.credit.fused import run_fused
 from biograd.credit.side_effects import without_side_effects
+from biograd.credit.structures import device_of
 from biograd.rules.base import ErrorWeights, Family
 from biograd.rules.block_rule import BlockRule
 from biograd.rules.parts.chains import CutPoints, Inside
@@ -75,7 +76,7 @@ class LocalDifferenceReconstruction(BlockRule):
     def __init__(
         self,
         net: nn.Module,
-        sample: Tensor | None = None,
+        sample: Any = None,
         *,
         alpha: Alpha = 0.5,
         step: Step = "sum",
@@ -110,7 +111,7 @@ class LocalDifferenceReconstruction(BlockRule):
         copies = [torch.cat([h] * self._draws) for h in outputs]
         epsilons, etas = self._noises(copies)
         above = lesson.chain[1:]
-        with without_side_effects(layers_of(above), lesson.x.device):
+        with without_side_effects(layers_of(above), device_of(lesson.x)):
             # F(x + ε)
             moved = [run_fused(block, x + e) for block, x, e in zip(above, copies, epsilons, strict=False)]
         for place, G in enumerate(self.decoders):
@@ -134,6 +135,6 @@ class LocalDifferenceReconstruction(BlockRule):
         of_clean = (epsilon - apart).unflatten(0, (self._draws, len(clean))).sum(0)
         return torch.cat([of_clean, -epsilon, apart]).mul_(2 / len(noisy))
 
-    def reconstruction_losses(self, net: nn.Module, x: Tensor) -> dict[str, float]:
+    def reconstruction_losses(self, net: nn.Module, x: Any) -> dict[str, float]:
         """See `biograd.Rule.reconstruction_losses`."""
         return self.decoders.reconstruction_losses(self.chain(net), x)

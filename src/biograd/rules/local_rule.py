@@ -4,21 +4,28 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from biograd.credit.chain.blocks import Block, run_layers, spared
 from biograd.credit.chain.ledger import Ledger, Root
-from biograd.credit.chain.lesson import output_error
+from biograd.credit.chain.lesson import output_errors
 from biograd.credit.chain.moment import Aim, Moment
 from biograd.credit.chain.named_chain import NamedChain
 from biograd.credit.chain.parameter_hooks import without_parameter_hooks
 from biograd.credit.full_precision import full_precision, is_lowered, widened
 from biograd.credit.loss_terms import by_example, importance
 from biograd.credit.side_effects import RandomState, random_state, without_side_effects
-from biograd.credit.structures import require_tensor_from
+from biograd.credit.structures import (
+    as_leaves,
+    batch_size,
+    called,
+    detached,
+    gradients_at,
+    require_tensor_from,
+)
 from biograd.credit.weighting import Weight, Weighting
 from biograd.credit.wrappers import unwrap
 from biograd.rules.base import Credit, ErrorWeights, Family, Loss, Nets, Rule, no_path_to_input
@@ -37,7 +44,7 @@ class LocalRule(Rule):
 
     Args:
         net: a chain; see `biograd.credit.chain.blocks`; or any net at named cut points.
-        sample: one input, batch of one; needed where cut points are named.
+        sample: one input, batch of one; needed where cut points are named, and there any structure of tensors.
         inside: ``exact`` where hidden blocks may have several weight layers.
         blocks: the cut points; see `biograd.credit.chain.cut_points.named_modules`.
         turns: what each epoch teaches; everything unless given.
@@ -56,17 +63,23 @@ class LocalRule(Rule):
     float32: a block's drive is computed once more without it for the rule. What is passed on is of the run under
     autocast."""
 
+    reads_several_outputs: ClassVar[bool] = False
+    """Whether a net at cut points may give several tensors of real numbers: where hidden layers read none of them."""
+
     def __init__(
         self,
         net: nn.Module,
-        sample: Tensor | None = None,
+        sample: Any = None,
         *,
         inside: Inside = None,
         blocks: CutPoints = (),
         turns: Turns | None = None,
     ) -> None:
         super().__init__()
-        self._taught = blocks_for_a_rule(net, sample, inside, blocks, "layer by layer")
+        self._taught = blocks_for_a_rule(
+            *(net, sample, inside, blocks, "layer by layer"), several_outputs=self.reads_several_outputs
+        )
+        self.takes_structures = len(blocks) > 0
         self.turns = Together() if turns is None else turns
 
     aim: ClassVar[Callable[..., Aim] | None] = None
@@ -86,7 +99,7 @@ class LocalRule(Rule):
         """
 
     def assign_credit(
-        self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss, *, weight: Weight = None
+        self, net: nn.Module, x: Any, y: Any, loss_fn: Loss, *, weight: Weight = None
     ) -> Credit:
         """See `Rule.assign_credit`; what ``loss_fn`` itself makes of parameters (a penalty) keeps its derivative."""
         weighting = self.entry.begin(self, net, x, weight)
@@ -97,30 +110,32 @@ class LocalRule(Rule):
             output = self._output_at_cut_points(chain, x, aim, weighting, ledger)
         else:
             output = self._output(chain, x, aim, weighting, ledger)
-        loss, error, penalty = output_error(output, y, loss_fn)
+        loss, read, penalty = output_errors(output, y, loss_fn)
         self.entry.look(self, output, y, loss_fn)
-        ledger.extend([Root(output, error), Root(penalty, torch.ones_like(loss), has_examples=False)])
+        ledger.extend(Root(*pair) for pair in read)
+        ledger.add(penalty, torch.ones_like(loss), has_examples=False)
         ledger.settle()
-        return Credit(loss, output.detach())
+        return Credit(loss, detached(output))
 
-    def carry_to_input(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Tensor:
+    def carry_to_input(self, net: nn.Module, x: Any, y: Any, loss_fn: Loss) -> Any:
         """See `Rule.input_gradient`: what the first block's drive receives, through the layers that make it.
 
         A net of one block has no other signal than the derivative of the loss. Where hidden layers wait for nothing,
         none of the loss goes on to the input.
         """
-        first, *others = self.chain(net, x)
+        (first, *others), leaves = self.chain(net, x), as_leaves(x)
         if not others:
-            loss = loss_fn(first(spared(first, x.requires_grad_())), y)
-            return torch.autograd.grad(loss, x)[0]
+            torch.autograd.backward(loss_fn(called(net, spared(first, x)), y), inputs=leaves)
+            return gradients_at(x)
         if self.waits_for == "nothing":
             raise no_path_to_input(self)
-        h, drive = self._first_drive(net, first, x.requires_grad_())
+        h, drive = self._first_drive(net, first, x)
         with torch.no_grad():
             signal = self.drive_signal(Moment(0, first, h, drive, self._aim(net, x, y, loss_fn)))
-        return torch.autograd.grad(drive, x, signal)[0]
+        torch.autograd.backward(drive, signal, inputs=leaves)
+        return gradients_at(x)
 
-    def _first_drive(self, net: nn.Module, first: Block, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _first_drive(self, net: nn.Module, first: Block, x: Any) -> tuple[Any, Tensor]:
         """What the first layer got, at cut points the net's input, and what it gave, in one graph."""
         chain = self.chain(net, x)
         if isinstance(chain, NamedChain):
@@ -128,11 +143,11 @@ class LocalRule(Rule):
         h = run_layers(first.leading, spared(first, x))
         return h, run_layers(first.driving[len(first.leading) :], h)
 
-    def _aim(self, net: nn.Module, x: Tensor, y: Tensor, loss_fn: Loss) -> Aim:
-        dtype = next(net.parameters()).dtype
+    def _aim(self, net: nn.Module, x: Any, y: Any, loss_fn: Loss) -> Aim:
+        dtype, batch = next(net.parameters()).dtype, batch_size(x) or batch_size(y) or 0
         if self.aim is not None:
-            return self.aim(y, len(x), dtype, loss_fn)
-        v = importance(y, len(x), dtype, loss_fn)
+            return self.aim(y, batch, dtype, loss_fn)
+        v = importance(y, batch, dtype, loss_fn)
         return Aim(y, importance=by_example(v, loss_fn))
 
     def _output(
@@ -159,8 +174,8 @@ class LocalRule(Rule):
         return output
 
     def _output_at_cut_points(
-        self, chain: NamedChain, x: Tensor, aim: Aim, weighting: Weighting, ledger: Ledger
-    ) -> Tensor:
+        self, chain: NamedChain, x: Any, aim: Aim, weighting: Weighting, ledger: Ledger
+    ) -> Any:
         """As `_output`, of a net whose layers with weights are blocks; what lies between them does not learn."""
 
         def taught(index: int, h: Tensor, drive: Tensor) -> None:
@@ -169,7 +184,7 @@ class LocalRule(Rule):
             self._teach(moment, parameters, ledger, h, self._start(chain[index], h))
 
         output = chain.run_layer_by_layer(x, taught if self.turns.hidden else None)
-        return output if self.turns.output else output.detach()
+        return output if self.turns.output else detached(output)
 
     def _start(self, block: Block, x: Tensor) -> RandomState | None:
         """Where the generators stand before a block runs that has to run once more in full precision."""
@@ -188,13 +203,13 @@ class LocalRule(Rule):
             with _in_full(moment, x, start) as precise, without_parameter_hooks(parameters):
                 ledger.add_gradients(parameters, self.block_gradients(precise, parameters))
 
-    def untaught(self, net: nn.Module, x: Tensor) -> set[str]:
+    def untaught(self, net: nn.Module, x: Any) -> set[str]:
         """See `Rule.untaught`: what lies behind the drive of a hidden block, and at cut points between the blocks."""
         *hidden, last = self.chain(net, x)
         taught = {*last.parameters(), *(p for block in hidden for p in _of_drive(block))}
         return {name for name, parameter in unwrap(net).named_parameters() if parameter not in taught}
 
-    def chain(self, net: nn.Module, x: Tensor | None = None) -> list[Block]:
+    def chain(self, net: nn.Module, x: Any = None) -> list[Block]:
         """The blocks of a net; where a batch ``x`` is about to run through them, what they do with it is seen to.
 
         Raises:

@@ -1,9 +1,9 @@
 """Only the last block learns: the baseline that every rule must beat."""
 
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from torch import Tensor, nn
+from torch import nn
 
 from biograd.credit.chain.lesson import Lesson
 from biograd.rules.base import Awaited, ErrorWeights, Family
@@ -23,6 +23,7 @@ class Shallow(BlockRule):
 
     family: ClassVar[Family] = "baseline"
     error_weights: ClassVar[ErrorWeights] = "none"
+    reads_several_outputs: ClassVar[bool] = True
     waits_for: ClassVar[Awaited] = "nothing"
     teaches_hidden_layers: ClassVar[bool] = False
     examples: ClassVar[Examples] = replace(CHAINS, falls_to={"convolutional": 0.7, "locally-connected": 0.9})
@@ -31,7 +32,7 @@ class Shallow(BlockRule):
     def __init__(
         self,
         net: nn.Module,
-        sample: Tensor | None = None,
+        sample: Any = None,
         *,
         inside: Inside = None,
         blocks: CutPoints = (),

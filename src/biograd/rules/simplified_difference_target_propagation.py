@@ -1,7 +1,7 @@
 """Simplified difference target propagation: the label itself is the first target, and no gradient crosses a layer."""
 
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -57,7 +57,7 @@ class SimplifiedDifferenceTargetPropagation(BlockRule):
     def __init__(
         self,
         net: nn.Module,
-        sample: Tensor | None = None,
+        sample: Any = None,
         *,
         decoder: DecoderChoice = "mirror",
         noise: Noise = 0.214,
@@ -90,6 +90,6 @@ class SimplifiedDifferenceTargetPropagation(BlockRule):
             self._labels.look(lesson)
         return self._reconstruction.lessons(self.decoders, lesson, self._labels.probabilities)
 
-    def reconstruction_losses(self, net: nn.Module, x: Tensor) -> dict[str, float]:
+    def reconstruction_losses(self, net: nn.Module, x: Any) -> dict[str, float]:
         """See `biograd.Rule.reconstruction_losses`."""
         return self.decoders.reconstruction_losses(self.chain(net), x, self._labels.probabilities)

@@ -78,11 +78,13 @@ class SoftHebb(LocalRule):
         "optimizer": {"name": "sgd", "lr": 0.05, "momentum": 0.9}
     }
 
+    reads_several_outputs: ClassVar[bool] = True
+
     @checked_settings
     def __init__(
         self,
         net: nn.Module,
-        sample: Tensor | None = None,
+        sample: Any = None,
         *,
         temperature: PerBlock = (0.5,),
         hidden_rate: PerBlock = (0.2,),

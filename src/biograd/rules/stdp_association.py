@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from annotated_types import Ge, Gt
@@ -88,7 +88,7 @@ class StdpAssociation(LocalRule):
     def __init__(
         self,
         net: nn.Module,
-        sample: Tensor | None = None,
+        sample: Any = None,
         *,
         beta: Annotated[float, Ge(0)] = 2.0,
         teaching_scale: Annotated[float, Gt(0)] = 0.05,

@@ -1,7 +1,7 @@
 """Target propagation: each block's target is what the inverse of the block above makes of that block's own."""
 
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -45,7 +45,7 @@ class TargetPropagation(BlockRule):
     def __init__(
         self,
         net: nn.Module,
-        sample: Tensor | None = None,
+        sample: Any = None,
         *,
         margin: Margin = MARGIN,
         inside: Inside = None,

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -66,12 +67,13 @@ module must treat every example of a batch alone.
 """
 
 
-def sites(chain: Sequence[Block], sample: Tensor | None) -> list[Site]:
+def sites(chain: Sequence[Block], sample: Any) -> list[Site]:
     """Where the decoders of all blocks but the first stand, in the order of the chain.
 
     Args:
         chain: the blocks of a net.
-        sample: one input with its batch dimension; may be None where the first layer is linear.
+        sample: one input with its batch dimension, at named cut points any structure of tensors; may be None where the
+            first layer is linear.
 
     Raises:
         UnsupportedNet: a sample is needed and there is none, or it does not fit.

@@ -84,13 +84,13 @@ class InvertibleBlock:
         Args:
             block: the block.
             margin: see `bijection`.
-            is_first: whether nothing is sent back below it, so that its layer may have any shape.
+            is_first: whether nothing is sent back below it, so that its layer may have any shape, and any before it.
 
         Raises:
             UnsupportedNet: it has another make, or its layer is not square.
         """
         odd = [layer for layer in block.leading if type(layer) is not nn.Flatten]
-        if odd:
+        if odd and not is_first:
             raise UnsupportedNet(
                 f"the block {block.name!r} begins with a {type(odd[0]).__name__}, through which no target can be sent "
                 "back: expected nothing or nn.Flatten before a layer with weights"

@@ -3,12 +3,12 @@
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
 from biograd.credit.kinds import Place, nearest_kind
-from biograd.credit.structures import require_tensor_from
+from biograd.credit.structures import map_tensors, require_tensor_from
 from biograd.credit.wrappers import refuse_sharded, unwrap
 from biograd.errors import UnsupportedNet, listed
 
@@ -22,7 +22,7 @@ class Stretch(Protocol):
     leading: tuple[nn.Parameter, ...]
     """Those of them that what the opening layer gets depends on."""
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Any) -> Tensor:
         """The block's output."""
         ...
 
@@ -49,8 +49,8 @@ class Block:
     opening: nn.Module
     stretch: Stretch | None = None
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """The block's output.
+    def __call__(self, x: Any) -> Tensor:
+        """The block's output; the input of a first one at named cut points may be any structure of tensors.
 
         Raises:
             UnsupportedNet: it is no single tensor.
@@ -251,16 +251,18 @@ def _place(layer: nn.Module) -> Place | None:
     return None if kind is None else kind.place
 
 
-def run_layers(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
+def run_layers(layers: Iterable[nn.Module], x: Any) -> Tensor:
     """The output of layers that run one after the other."""
     for layer in layers:
         x = layer(x)
     return x
 
 
-def spared(block: Block, x: Tensor) -> Tensor:
+def spared(block: Block, x: Any) -> Any:
     """The input of a block, or a copy where a leading layer would overwrite it, since others read it later."""
-    return x.clone() if is_in_place(block.layers if block.stretch else block.leading) else x
+    return (
+        map_tensors(Tensor.clone, x) if is_in_place(block.layers if block.stretch else block.leading) else x
+    )
 
 
 def is_in_place(layers: Sequence[nn.Module]) -> bool:

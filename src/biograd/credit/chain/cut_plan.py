@@ -1,6 +1,7 @@
 """What lies between the cut points of a net: seen once, on one input, and kept as names and shapes."""
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +12,12 @@ from torch import Tensor, nn
 from biograd.credit.chain.blocks import cut_layers, flat_layers, is_chain
 from biograd.credit.chain.cut_watch import Seen, has_weights, watched_run
 from biograd.credit.chain.insides import weights_within
+from biograd.credit.chain.net_output import NetOutput
 from biograd.credit.eager import eagerly
 from biograd.credit.graph import leaves_read, nodes_below
 from biograd.credit.isolation import isolated
 from biograd.credit.kinds import has_filters, nearest_weight
+from biograd.credit.structures import called, copied, of_examples, outlined, tensors_in
 from biograd.credit.wrappers import is_compile_wrapper
 from biograd.errors import UnsupportedNet, listed
 
@@ -36,7 +39,7 @@ class Cut:
         overwrites_drive: whether what runs behind the opening layer overwrites its input.
         parameters: names and shapes of what its output depends on.
         leading: names of those that what its opening layer gets depends on.
-        shape: of its output for one example.
+        shape: of its output for one example; of the last see `biograd.credit.chain.net_output.NetOutput`.
     """
 
     name: str
@@ -52,69 +55,133 @@ class Cut:
     shape: torch.Size
 
 
+@dataclass(frozen=True)
+class CutPlan:
+    """The blocks of a net between its cut points, in the order of their calls, and how its output is read."""
+
+    cuts: tuple[Cut, ...]
+    output: NetOutput
+
+
 def look(
     net: nn.Module,
     named: Mapping[str, nn.Module],
-    sample: Tensor,
+    sample: Any,
     *,
     in_sequence: bool,
     layer_by_layer: bool = False,
-) -> tuple[Cut, ...]:
-    """Run a net once and see what lies between its cut points; it is left as it was.
+    several_outputs: bool = False,
+) -> CutPlan:
+    """Run a net a few times and see what lies between its cut points; it is left as it was.
 
     Args:
         net: without wrappers.
         named: the modules whose outputs are cut, by name.
-        sample: one input with its batch dimension.
+        sample: one input with its batch dimension, any structure of tensors.
         in_sequence: whether every block must read the one before it, and no other.
-        layer_by_layer: whether inputs of the named modules are cut too, so that nothing between them learns.
-
-    Returns:
-        One for each module, in the order of their calls.
+        layer_by_layer: whether the layers inside the named modules are cut, and their inputs too, so that nothing
+            between them learns.
+        several_outputs: whether the net may give several tensors of real numbers.
 
     Raises:
         UnsupportedNet: a named module is not called once, or gives no tensor; a parameter that two blocks depend on; a
-            path around a cut; or weights outside the named modules.
+            path around a cut; weights outside the named modules; or several outputs, where one is needed.
     """
-    _refuse_compiled_around(net, named)
     with _evaluating_alone(net, sample):
         for parameter in net.parameters():  # stand-ins: frozen ones are to be seen too
             parameter.requires_grad_(parameter.is_floating_point())
-        seen = watched_run(net, named, sample, layer_by_layer=layer_by_layer)
+        _refuse_compiled_around(net, named)
+        seen = watched_run(net, named, sample, layer_by_layer=False)
         _require_calls(seen, named)
-        leaves = [_leaves(root) for root in seen.roots]
-        # where inputs are cut too, roots do not show what leads to them
-        whole = watched_run(net, named, sample, layer_by_layer=False) if layer_by_layer else seen
-        _refuse_weights_outside(seen, net, set().union(*map(_leaves, whole.roots)))
-        named_parameters = list(net.named_parameters())
-        parameters = [
-            {name: tuple(p.shape) for name, p in named_parameters if p in found} for found in leaves
-        ]
-        _refuse_several_at_the_end(seen.order[-1], named)
-        _refuse_shared(parameters, seen.order)
-        if in_sequence:
-            _refuse_ways_around(leaves, seen)
-        return tuple(_cut(net, seen, index, tuple(found.items())) for index, found in enumerate(parameters))
+        output = _net_output(net, seen, sample, several_outputs=several_outputs)
+        readouts = {name: named[name] for name in output.readouts}
+        blocks = {name: module for name, module in named.items() if name not in readouts}
+        if layer_by_layer:
+            blocks = _layers_inside(net, seen, blocks, readouts)
+            _refuse_compiled_around(net, blocks)
+        if readouts or layer_by_layer:
+            seen = watched_run(net, blocks, sample, layer_by_layer=False, readouts=readouts)
+            _require_calls(seen, blocks)
+        used = set().union(*map(_leaves, seen.roots))
+        if layer_by_layer:
+            seen = watched_run(net, blocks, sample, layer_by_layer=True, readouts=readouts)
+        _refuse_weights_outside(seen, net, used)
+        last = seen.order[-1]
+        _require_read(last, blocks[last], used)
+        _refuse_several_at_the_end({last: blocks[last], **readouts})
+        return CutPlan(_cuts(net, seen, output, in_sequence=in_sequence), output)
 
 
-def layers_inside(net: nn.Module, named: Mapping[str, nn.Module], sample: Tensor) -> dict[str, nn.Module]:
+def _net_output(net: nn.Module, seen: Seen, sample: Any, *, several_outputs: bool) -> NetOutput:
+    """How the output of a net is read that ran with all named modules cut."""
+    tensors = seen.roots[-1]
+    if len(tensors) == 1:
+        return NetOutput((True,))
+    if not (tensors and several_outputs):
+        instead = "give one, or use a rule that takes several (dfa; bp, fa and other rules for any net)"
+        raise UnsupportedNet(
+            f"the net gives {outlined(seen.output)}, and the rule needs one tensor of real numbers in it: "
+            f"{instead if tensors else 'give one'}"
+        )
+    with torch.no_grad():
+        of_two = called(net, copied(of_examples(of_examples(sample, 1), 2)))
+    twice = [tensor for tensor in tensors_in(of_two) if tensor.is_floating_point()]
+    holds = tuple((*map(_rows, pair),) == (1, 2) for pair in itertools.zip_longest(tensors, twice))
+    if not any(holds):
+        raise UnsupportedNet(
+            f"the net gives {outlined(seen.output)}, none of which has the examples on its first axis: give (batch, …)"
+        )
+    return NetOutput(holds, _readouts(seen))
+
+
+def _rows(tensor: Tensor | None) -> int:
+    return len(tensor) if tensor is not None and tensor.dim() else 0
+
+
+def _readouts(seen: Seen) -> tuple[str, ...]:
+    """The named modules but the last whose outputs reach the net's, and no other named module."""
+    of_last = [tensor for tensor in tensors_in(seen.last_output) if tensor.is_floating_point()]
+    read_on = set().union(_leaves(of_last), *map(_leaves, seen.roots[:-1]))
+    ends = _leaves(seen.roots[-1]) - read_on
+    return tuple(name for name, (h,) in zip(seen.order[:-1], seen.entries[1:], strict=True) if h in ends)
+
+
+def _layers_inside(
+    net: nn.Module, seen: Seen, named: Mapping[str, nn.Module], readouts: Mapping[str, nn.Module]
+) -> dict[str, nn.Module]:
     """The layers with weights that run inside the named modules, and the last named module itself.
 
     Raises:
-        UnsupportedNet: as `look`; or a module holds weights that no layer of its own uses, as attention may.
+        UnsupportedNet: a module holds weights that no layer of its own uses, as attention may.
     """
-    with _evaluating_alone(net, sample):
-        seen = watched_run(net, named, sample, layer_by_layer=False)
-        _require_calls(seen, named)
-    *hidden, last = seen.order
-    found = {name: net.get_submodule(name) for names in seen.layers[:-1] for name in names}
+    *hidden, last = (name for name in seen.order if name in named)
+    found = {
+        name: net.get_submodule(name)
+        for names in seen.layers[:-1]
+        for name in names
+        if not any(f"{name}.".startswith(f"{readout}.") for readout in readouts)
+    }
     for block in hidden:
         _require_layers_called(block, named[block], found)
     return {**found, last: named[last]}
 
 
+def _cuts(net: nn.Module, seen: Seen, output: NetOutput, *, in_sequence: bool) -> tuple[Cut, ...]:
+    leaves, named_parameters = [*map(_leaves, seen.roots)], list(net.named_parameters())
+    parameters = [{name: tuple(p.shape) for name, p in named_parameters if p in found} for found in leaves]
+    _refuse_shared(parameters, seen.order)
+    if in_sequence:
+        _refuse_ways_around(leaves, seen)
+    given = [tensor for (tensor,) in seen.roots[:-1]]
+    shapes = [tensor.shape[1:] for tensor in (*given, output.joined(seen.output, 1))]
+    return tuple(
+        _cut(net, seen, index, tuple(found.items()), shape)
+        for index, (found, shape) in enumerate(zip(parameters, shapes, strict=True))
+    )
+
+
 @contextmanager
-def _evaluating_alone(net: nn.Module, sample: Tensor) -> Iterator[None]:
+def _evaluating_alone(net: nn.Module, sample: Any) -> Iterator[None]:
     """A context in which a net runs in evaluation mode and plain Python, and is left as it was."""
     with isolated(net, devices_of=sample), eagerly():
         for module in net.modules():
@@ -122,18 +189,19 @@ def _evaluating_alone(net: nn.Module, sample: Tensor) -> Iterator[None]:
         yield
 
 
-def _leaves(root: Tensor) -> set[Tensor]:
-    return {leaf for node in nodes_below(root) for leaf in leaves_read(node)}
+def _leaves(roots: Iterable[Tensor]) -> set[Tensor]:
+    return {leaf for root in roots for node in nodes_below(root) for leaf in leaves_read(node)}
 
 
-def _cut(net: nn.Module, seen: Seen, index: int, parameters: Shapes) -> Cut:
+def _cut(net: nn.Module, seen: Seen, index: int, parameters: Shapes, shape: torch.Size) -> Cut:
     name, is_direct = seen.order[index], seen.is_direct[index]
     module, passed = net.get_submodule(name), seen.passed[index + 1 : index + 2]
     inner = list(flat_layers(module, f"{name}.")) if is_chain(module) else [(name, module)]
     is_direct = is_direct and seen.gives_tensor[index]
     is_plain = is_direct and _is_one_layer_of_weights(inner)
     opening = _opening(seen, index) or name
-    drive, version = seen.drives.get(opening, (seen.roots[index], seen.roots[index]._version))
+    root = seen.roots[index][0]
+    drive, version = seen.drives.get(opening, (root, root._version))
     return Cut(
         name=name,
         opening=opening,
@@ -145,7 +213,7 @@ def _cut(net: nn.Module, seen: Seen, index: int, parameters: Shapes) -> Cut:
         overwrites_drive=drive._version > version,
         parameters=parameters,
         leading=_leading(net, opening, drive),
-        shape=seen.roots[index].shape[1:],
+        shape=shape,
     )
 
 
@@ -154,21 +222,21 @@ def _opening(seen: Seen, index: int) -> str | None:
     layers = seen.layers[index]
     if len(layers) != 1 or layers[0] not in seen.drives:
         return None
-    drive, entry = seen.drives[layers[0]][0], seen.entries[index]
-    goes_around = any(leaf is entry for leaf in _leaves_past(drive.grad_fn, seen.roots[index]))
+    drive, entries = seen.drives[layers[0]][0], set(seen.entries[index])
+    goes_around = any(leaf in entries for leaf in _leaves_past(drive.grad_fn, seen.roots[index]))
     return None if goes_around else layers[0]
 
 
 def _leading(net: nn.Module, opening: str, drive: Tensor) -> tuple[str, ...]:
     """The parameters that a layer's output depends on, but for its own."""
-    above = _leaves(drive)
+    above = _leaves([drive])
     named = [name for name, parameter in net.named_parameters() if parameter in above]
     return tuple(name for name in named if not name.startswith(f"{opening}."))
 
 
-def _leaves_past(stop: Any, root: Tensor) -> Iterator[Tensor]:
-    """The leaves that a tensor depends on other than through one node of its graph."""
-    todo, seen = [root.grad_fn], {None, stop}
+def _leaves_past(stop: Any, roots: Iterable[Tensor]) -> Iterator[Tensor]:
+    """The leaves that tensors depend on other than through one node of their graph."""
+    todo, seen = [root.grad_fn for root in roots], {None, stop}
     while todo:
         node: Any = todo.pop()
         if node not in seen:
@@ -213,13 +281,24 @@ def _refuse_weights_outside(seen: Seen, net: nn.Module, used: set[Tensor]) -> No
     )
 
 
-def _refuse_several_at_the_end(last: str, named: Mapping[str, nn.Module]) -> None:
-    found = [f"{last}.{inner}".rstrip(".") for inner in weights_within(named[last])]
-    if len(found) > 1:
+def _require_read(last: str, module: nn.Module, used: set[Tensor]) -> None:
+    """Refuse a last block that would learn nothing, while what gives the output is hidden."""
+    own = list(module.parameters())
+    if own and used.isdisjoint(own):
         raise UnsupportedNet(
-            f"the last block, {last!r}, has {len(found)} weight layers, {listed(found, 4)}; errors would be "
-            "backpropagated inside: name the modules inside it in its place"
+            f"the net's output does not depend on {last!r}, the named module that is called last: leave it out of "
+            "blocks"
         )
+
+
+def _refuse_several_at_the_end(last: Mapping[str, nn.Module]) -> None:
+    for name, module in last.items():
+        found = [f"{name}.{inner}".rstrip(".") for inner in weights_within(module)]
+        if len(found) > 1:
+            raise UnsupportedNet(
+                f"the last block, {name!r}, has {len(found)} weight layers, {listed(found, 4)}; errors would be "
+                "backpropagated inside: name the modules inside it in its place"
+            )
 
 
 def _refuse_shared(parameters: list[dict[str, Any]], order: list[str]) -> None:
@@ -238,7 +317,7 @@ def _refuse_shared(parameters: list[dict[str, Any]], order: list[str]) -> None:
 def _refuse_ways_around(leaves: list[set[Tensor]], seen: Seen) -> None:
     """Refuse a block that reads another one than that before it."""
     for index in range(1, len(leaves)):
-        read = {place for place, entry in enumerate(seen.entries) if entry in leaves[index]}
+        read = {place for place, entries in enumerate(seen.entries) if not leaves[index].isdisjoint(entries)}
         if read == {index}:
             continue
         here, before = seen.order[index], seen.order[index - 1]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from biograd.credit.chain.blocks import Block, layers_of, spared
 from biograd.credit.chain.named_chain import NamedChain
+from biograd.credit.chain.net_output import NetOutput
 from biograd.credit.chain.passage import Passage
 from biograd.credit.chain.passages import run_detached, run_through
 from biograd.credit.full_precision import full_precision, is_lowered, widened
@@ -17,13 +18,20 @@ from biograd.credit.fused import run_fused
 from biograd.credit.graph import leaves_read, nodes_below
 from biograd.credit.loss_terms import by_example, counted, importance
 from biograd.credit.side_effects import RandomState, random_state, without_side_effects
-from biograd.credit.structures import map_tensors, require_tensor_from
+from biograd.credit.structures import (
+    as_leaves,
+    batch_size,
+    device_of,
+    gradients_at,
+    map_tensors,
+    require_tensor_from,
+)
 from biograd.errors import UserMistake
 
 Record = Callable[[Block], bool]
 """Whether a block's graph is wanted."""
 
-Way = Callable[[list[Block], Tensor, Record], tuple[list[Tensor], list[Passage]]]
+Way = Callable[[list[Block], Any, Record], tuple[list[Tensor], list[Passage]]]
 """A way to run a chain: outputs of all blocks, and passages through those that the way is made for."""
 
 
@@ -33,8 +41,10 @@ class Lesson:
 
     Attributes:
         chain: the blocks.
-        x: the batch, ``(batch, …)``.
-        taught: what each block of the net gave, ``(batch, …)``, with its own graph, which ends at the block's input.
+        x: the batch, ``(batch, …)``; at named cut points any structure of tensors.
+        taught: what each block of the net gave, ``(batch, …)``, with its own graph, which ends at the block's input; of
+            the last the net's output, of several tensors the vector of `biograd.credit.chain.net_output.NetOutput`.
+        given: what the net gave, in its structure.
         outputs: the same; of a second run in full precision where the rule asked for one and autocast lowered the
             first.
         passages: a batch's way through blocks, on the run of ``outputs``; which ones depends on the `Way`.
@@ -45,22 +55,25 @@ class Lesson:
         penalty: the loss with its graph where ``loss_fn`` reads parameters too, else None.
         loss_fn: the loss.
         output_error: derivative of the loss by the last output, as it is.
+        read: what teaches the last block: the last output with that; of several, each that the loss reads with its own.
         importance: how much each example counts in the loss, ``(batch,)``, 1 on average, where it says so (class
             weights, ignored labels); None where all count alike.
         counted: of examples that count 1 on average, 0 of the others, ``(batch,)``; None where all count.
     """
 
     chain: list[Block]
-    x: Tensor
+    x: Any
     taught: list[Tensor]
+    given: Any
     outputs: list[Tensor]
     passages: list[Passage]
     error: Tensor
-    y: Tensor
+    y: Any
     loss: Tensor
     penalty: Tensor | None
     loss_fn: Callable[..., Any]
     output_error: Tensor
+    read: list[tuple[Tensor, Tensor]]
     importance: Tensor | None
     counted: Tensor | None
 
@@ -68,8 +81,8 @@ class Lesson:
     def of(
         cls,
         chain: list[Block],
-        x: Tensor,
-        y: Tensor,
+        x: Any,
+        y: Any,
         loss_fn: Callable,
         way: Way,
         record: Record,
@@ -87,16 +100,27 @@ class Lesson:
             record: which graphs are wanted.
             in_full: whether to run once more in full precision where autocast lowers it.
         """
-        start = random_state(x.device) if in_full and is_lowered(chain) else None
-        taught, passages = way(chain, x, record)
-        loss, error, penalty = output_error(taught[-1], y, loss_fn)
-        outputs = taught
+        start = random_state(device_of(x)) if in_full and is_lowered(chain) else None
+        outputs, passages = taught, _ = way(chain, x, record)
+        given = chain.given if isinstance(chain, NamedChain) else taught[-1]
+        loss, errors, penalty = errors_by_tensor(given, y, loss_fn)
+        reading = chain.reading if isinstance(chain, NamedChain) else NetOutput((True,))
+        error = reading.error(taught[-1], errors)
         if start is not None:
             (outputs, passages), error = _run_in_full(chain, x, way, record, start), widened(error)
         v = importance(y, len(error), error.dtype, loss_fn)
         of_examples = by_example(v, loss_fn)
-        own, told = own_error(error, of_examples), (error, of_examples, counted(v))
-        return cls(chain, x, taught, outputs, passages, own, y, loss, penalty, loss_fn, *told)
+        own, told = own_error(error, of_examples), (of_examples, counted(v))
+        read = [(taught[-1], error)] if reading.is_one else [(t, e) for t, e in errors if e is not None]
+        return cls(
+            *(chain, x, taught, given, outputs, passages, own, y, loss, penalty, loss_fn, error, read, *told)
+        )
+
+    @property
+    def examples(self) -> int:
+        """How many the batch has, B."""
+        count = batch_size(self.x)
+        return len(self.error) if count is None else count
 
     @property
     def precision(self) -> contextlib.AbstractContextManager[object]:
@@ -109,20 +133,18 @@ class Lesson:
         return self.outputs[:-1]
 
 
-def plainly(chain: list[Block], x: Tensor, record: Record) -> tuple[list[Tensor], list[Passage]]:
+def plainly(chain: list[Block], x: Any, record: Record) -> tuple[list[Tensor], list[Passage]]:
     """A `Way` without passages."""
     return run_detached(chain, x, record), []
 
 
-def through_every_block(chain: list[Block], x: Tensor, record: Record) -> tuple[list[Tensor], list[Passage]]:
+def through_every_block(chain: list[Block], x: Any, record: Record) -> tuple[list[Tensor], list[Passage]]:
     """A `Way` with the passage through each block."""
     passages = run_through(chain, x, record)
     return [passage.output for passage in passages], passages
 
 
-def through_the_last_block(
-    chain: list[Block], x: Tensor, record: Record
-) -> tuple[list[Tensor], list[Passage]]:
+def through_the_last_block(chain: list[Block], x: Any, record: Record) -> tuple[list[Tensor], list[Passage]]:
     """A `Way` with one passage, through the last block as a whole, for the gradient by its input."""
     if not record(chain[-1]):
         return plainly(chain, x, record)
@@ -138,20 +160,20 @@ def through_the_last_block(
 
 
 def _run_in_full(
-    chain: list[Block], x: Tensor, way: Way, record: Record, start: RandomState
+    chain: list[Block], x: Any, way: Way, record: Record, start: RandomState
 ) -> tuple[list[Tensor], list[Passage]]:
     """A second run without autocast, and without a trace, that draws from where the first one began.
 
     On a GPU dropout may make another mask of the same draws, since they are shared out by type.
     """
-    with full_precision(x), without_side_effects(layers_of(chain), x.device, start):
-        return way(chain, widened(x), record)
+    with full_precision(x), without_side_effects(layers_of(chain), device_of(x), start):
+        return way(chain, map_tensors(widened, x), record)
 
 
 def perturbed_outputs(lesson: Lesson, noise: Sequence[Tensor]) -> list[Tensor]:
     r""":math:`\bar f_l(h_l + \epsilon_l)`: the net's output with noise in one hidden block at a time, in order."""
     above = lesson.chain[1:]
-    with without_side_effects(layers_of(above), lesson.x.device), torch.no_grad():
+    with without_side_effects(layers_of(above), device_of(lesson.x)), torch.no_grad():
         found = []
         for place, (h, epsilon) in enumerate(zip(lesson.hidden, noise, strict=True)):
             x = h.detach() + epsilon
@@ -186,6 +208,14 @@ def output_errors(
     output: Any, y: Any, loss_fn: Callable
 ) -> tuple[Tensor, list[tuple[Tensor, Tensor]], Tensor | None]:
     """`output_error` of an output of any structure: the tensors in it that the loss reads, each with its derivative."""
+    loss, errors, penalty = errors_by_tensor(output, y, loss_fn)
+    return loss, [(tensor, error) for tensor, error in errors if error is not None], penalty
+
+
+def errors_by_tensor(
+    output: Any, y: Any, loss_fn: Callable
+) -> tuple[Tensor, list[tuple[Tensor, Tensor | None]], Tensor | None]:
+    """As `output_errors`, with every tensor that has derivatives: those that the loss does not read with None."""
     given: list[Tensor] = []
     leaves: list[Tensor] = []
     with torch.enable_grad():
@@ -196,8 +226,7 @@ def output_errors(
             id(read) not in known for node in nodes_below(loss) for read in leaves_read(node)
         )
         errors = torch.autograd.grad(loss, leaves, retain_graph=reaches_further, allow_unused=True)
-    read = [(tensor, error) for tensor, error in zip(given, errors, strict=True) if error is not None]
-    return loss.detach(), read, loss if reaches_further else None
+    return loss.detach(), [*zip(given, errors, strict=True)], loss if reaches_further else None
 
 
 def _leaf(tensor: Tensor, given: list[Tensor], leaves: list[Tensor]) -> Tensor:
@@ -233,8 +262,10 @@ def own_error(error: Tensor, importance: Tensor | None) -> Tensor:
     return torch.where(v > 0, error / v, 0)
 
 
-def signal_at_input(lesson: Lesson, signal: Tensor) -> Tensor:
-    """A signal at the first block's output, carried on through that block to its input, in the input's shape."""
+def signal_at_input(lesson: Lesson, signal: Tensor) -> Any:
+    """A signal at the first block's output, carried on through that block to its input, in the input's structure."""
     first, x = lesson.chain[0], lesson.x
-    output = first(spared(first, x.requires_grad_()))
-    return torch.autograd.grad(output, x, signal)[0]
+    leaves = as_leaves(x)
+    output = first(spared(first, x))
+    torch.autograd.backward(output, signal, inputs=leaves)
+    return gradients_at(x)

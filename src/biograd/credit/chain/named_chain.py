@@ -9,10 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from biograd.credit.chain.blocks import Block
-from biograd.credit.chain.cut_plan import Cut
+from biograd.credit.chain.cut_plan import Cut, CutPlan
 from biograd.credit.chain.passage import Passage
 from biograd.credit.side_effects import without_side_effects
-from biograd.credit.structures import only_tensor, outlined, with_only_tensor
+from biograd.credit.structures import (
+    batch_size,
+    called,
+    detached,
+    device_of,
+    of_examples,
+    only_tensor,
+    outlined,
+    with_only_tensor,
+)
 from biograd.errors import UnsupportedNet
 
 Taught = Callable[[int, Tensor, Tensor], None]
@@ -26,26 +35,34 @@ class NamedChain(list[Block]):
 
     Args:
         net: without wrappers.
-        cuts: its blocks, as seen when the rule was made.
+        plan: its blocks, as seen when the rule was made.
         x: an input, on which blocks that run alone are parts of the net; None until the first pass.
         modules: of the net, by name.
         parameters: of the net, by name.
         layer_by_layer: whether every named module but the last is one layer, and the block that layer alone.
+
+    Attributes:
+        given: what the net gave in the last pass, with its graph, in its structure.
+        reading: how that is read as one tensor.
     """
 
     def __init__(
         self,
         net: nn.Module,
-        cuts: Sequence[Cut],
-        x: Tensor | None,
+        plan: CutPlan,
+        x: Any,
         modules: Mapping[str, nn.Module],
         parameters: Mapping[str, nn.Parameter],
         *,
         layer_by_layer: bool = False,
     ) -> None:
-        self._net, self._cuts, self._x = net, cuts, x
+        self._net, self._cuts, self._x = net, plan.cuts, x
+        self.given: Any = None
+        self.reading = plan.output
+        cuts = plan.cuts
         self._modules = [modules[cut.name] for cut in cuts]
         self._openings = [modules[cut.opening] for cut in cuts]
+        self._readouts = [modules[name] for name in plan.output.readouts]
         self._outputs: list[Tensor] = []  # of the last pass
         super().__init__(_block(self, index, cut, modules, parameters) for index, cut in enumerate(cuts))
         if layer_by_layer:
@@ -60,7 +77,7 @@ class NamedChain(list[Block]):
 
     def run(
         self,
-        x: Tensor,
+        x: Any,
         record: Callable[[Block], bool],
         *,
         through_every_block: bool = False,
@@ -69,14 +86,14 @@ class NamedChain(list[Block]):
         """One pass.
 
         Args:
-            x: a batch of inputs.
+            x: a batch of inputs, any structure of tensors.
             record: whether a block's graph is wanted.
             through_every_block: whether signals are to go back through the blocks: passages then have the input and
                 the drive of the opening layer, which else are the block's own input and output.
             into_the_last: whether the last block's input requires grad.
 
         Returns:
-            A passage for every block.
+            A passage for every block; the output of the last is that of the net as one tensor.
         """
         recorded = [record(block) for block in self]
         carries = [through_every_block or (into_the_last and block is self[-1]) for block in self]
@@ -88,11 +105,12 @@ class NamedChain(list[Block]):
                 hooks.callback(opening.register_forward_hook(partial(cutting.leave_opening, index)).remove)
             for index, module in enumerate(self._modules[:-1]):
                 hooks.callback(module.register_forward_hook(partial(cutting.end_block, index)).remove)
-            cutting.end(self._plain(cutting.entry))
+            self.given = self._plain(cutting.entry)
+            cutting.end(self.reading.joined(self.given, batch_size(x)))
         self._x, self._outputs = x, [passage.output.detach() for passage in cutting.passages]
         return cutting.passages
 
-    def run_layer_by_layer(self, x: Tensor, taught: Taught | None) -> Tensor:
+    def run_layer_by_layer(self, x: Any, taught: Taught | None) -> Any:
         """One pass in which each named module but the last is a layer, taught as soon as its drive is there.
 
         Args:
@@ -100,47 +118,49 @@ class NamedChain(list[Block]):
             taught: is told of each of them; None teaches none.
 
         Returns:
-            The output, with the graph of the last named module.
+            The output, any structure of tensors, with the graph of the last named module, and of the readouts.
         """
         with ExitStack() as hooks, torch.enable_grad():
-            for index, module in enumerate(self._modules):
+            for module in (*self._modules, *self._readouts):
                 hooks.callback(module.register_forward_pre_hook(_detach_inputs, with_kwargs=True).remove)
-                if module is not self._modules[-1]:
-                    hooks.callback(module.register_forward_hook(partial(_teach, index, taught)).remove)
-            return self._plain(x.detach())
+            for index, module in enumerate(self._modules[:-1]):
+                hooks.callback(module.register_forward_hook(partial(_teach, index, taught)).remove)
+            return self._plain(detached(x))
 
-    def _plain(self, x: Tensor) -> Any:
+    def _plain(self, x: Any) -> Any:
         """``net(x)`` in plain Python: a net that was compiled as a whole would be compiled anew for hooks."""
-        return self._net._call_impl(x)
+        return called(self._net._call_impl, x)
 
-    def _known_input(self) -> Tensor:
+    def _known_input(self) -> Any:
         assert self._x is not None, "no pass before a block that runs alone"
         return self._x
 
-    def run_alone(self, index: int, z: Tensor) -> Tensor:
+    def run_alone(self, index: int, z: Any) -> Tensor:
         """The output of one block on an input of its own. Named modules below it do not run; nothing is left behind.
 
         A block above the first needs an input of the net before, that of the chain or of a pass.
 
         Args:
             index: of the block.
-            z: its input.
+            z: its input; of the first any structure of tensors.
         """
-        module = self._modules[index]
-        with ExitStack() as hooks, without_side_effects([self._net], z.device):
+        module, examples = self._modules[index], batch_size(z)
+        with ExitStack() as hooks, without_side_effects([self._net], device_of(z)):
             if self._cuts[index].is_direct:
                 return module(z)
             outputs = [*self._outputs[: max(index - 1, 0)], z] if self._outputs else []
             for below, output in enumerate(outputs if index > 0 else []):
                 if self._cuts[below].gives_tensor:
-                    hooks.enter_context(_answering(self._modules[below], _as_many(output, len(z))))
+                    hooks.enter_context(_answering(self._modules[below], of_examples(output, len(z))))
             if index > 0:
                 exchange = partial(_exchange, z)
                 hooks.callback(self._modules[index - 1].register_forward_hook(exchange).remove)
             if index < len(self) - 1:
                 hooks.callback(module.register_forward_hook(_arrive).remove)
             try:
-                return self._plain(z if index == 0 else _as_many(self._known_input(), len(z)))
+                # of the known input no value is read, but its size may be
+                given = self._plain(z if index == 0 else of_examples(self._known_input(), len(z)))
+                return self.reading.joined(given, examples)
             except _Arrived as arrived:
                 return _only_tensor(arrived.output, self._cuts[index].name)
 
@@ -155,9 +175,9 @@ class _Pass:
         carries: of each block, whether its input requires grad.
     """
 
-    def __init__(self, cuts: Sequence[Cut], x: Tensor, recorded: list[bool], carries: list[bool]) -> None:
+    def __init__(self, cuts: Sequence[Cut], x: Any, recorded: list[bool], carries: list[bool]) -> None:
         self.passages: list[Passage] = []
-        self.entry = x.detach()
+        self.entry: Any = detached(x)
         self._cuts, self._recorded, self._carries = cuts, recorded, carries
         self._input: Tensor | None = None
         self._drive: Tensor | None = None
@@ -222,7 +242,7 @@ class _Part:
         self.parameters, self.leading = parameters, leading
         self._chain, self._index = chain, index
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Any) -> Tensor:
         """The block's output."""
         return self._chain.run_alone(self._index, x)
 
@@ -267,11 +287,7 @@ def _arrive(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
 
 
 def _detach_inputs(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    return tuple(map(_detached, args)), {name: _detached(value) for name, value in kwargs.items()}
-
-
-def _detached(value: Any) -> Any:
-    return value.detach() if isinstance(value, Tensor) else value
+    return detached(args), detached(kwargs)
 
 
 def _teach(
@@ -294,8 +310,3 @@ def _answering(module: nn.Module, output: Tensor) -> Iterator[None]:
             del module.forward
         else:
             module.forward = own  # pyright: ignore[reportAttributeAccessIssue]
-
-
-def _as_many(x: Tensor, examples: int) -> Tensor:
-    """A batch of another size, of copies of the first example: its values are not read, its size may be."""
-    return x if len(x) == examples else x[:1].expand(examples, *x.shape[1:])

@@ -1,6 +1,7 @@
 """A batch's way through one block, in one graph that ends at the block's input."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,14 +12,15 @@ class Passage:
     """A batch's way through one block, in one graph that ends at the block's input.
 
     Attributes:
-        entry: the block's input, detached; signals go back to it, except in the first block.
+        entry: the block's input, detached; signals go back to it, except in the first block, where it may be any
+            structure of tensors.
         input: what the opening layer got: the entry, after the layers that lead the block.
         drive: what the opening layer gave.
         output: what the block gave.
     """
 
-    entry: Tensor
-    input: Tensor
+    entry: Any
+    input: Any
     drive: Tensor
     output: Tensor
 

@@ -1,6 +1,7 @@
 """A batch's way up a chain: every block runs on the detached output of the one before."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,12 +13,12 @@ from biograd.credit.structures import require_tensor_from
 from biograd.errors import UnsupportedNet
 
 
-def run_detached(chain: Sequence[Block], x: Tensor, record: Callable[[Block], bool]) -> list[Tensor]:
+def run_detached(chain: Sequence[Block], x: Any, record: Callable[[Block], bool]) -> list[Tensor]:
     """Run every block on the detached output of the one before.
 
     Args:
         chain: the blocks.
-        x: a batch of inputs.
+        x: a batch of inputs; at named cut points any structure of tensors.
         record: whether a block's graph is wanted; a frozen block on a detached input has none.
 
     Returns:
@@ -33,7 +34,7 @@ def run_detached(chain: Sequence[Block], x: Tensor, record: Callable[[Block], bo
     return outputs
 
 
-def run_through(chain: Sequence[Block], x: Tensor, record: Callable[[Block], bool]) -> list[Passage]:
+def run_through(chain: Sequence[Block], x: Any, record: Callable[[Block], bool]) -> list[Passage]:
     """As `run_detached`, and keep the graphs of the layers around each opening one, which signals travel back through.
 
     Args:

@@ -10,10 +10,11 @@ from torch import Tensor
 from biograd.credit.chain.blocks import Block
 from biograd.credit.chain.named_chain import NamedChain
 from biograd.credit.kinds import input_shape
+from biograd.credit.structures import copied, device_of, of_examples
 from biograd.errors import UnsupportedNet
 
 
-def output_shapes(chain: Sequence[Block], sample: Tensor | None) -> list[torch.Size]:
+def output_shapes(chain: Sequence[Block], sample: Any) -> list[torch.Size]:
     """Shape of every block's output for one example.
 
     The blocks are run once in evaluation mode; training flags, buffers, random state and the sample stay as they
@@ -21,16 +22,18 @@ def output_shapes(chain: Sequence[Block], sample: Tensor | None) -> list[torch.S
 
     Args:
         chain: the blocks.
-        sample: one input with its batch dimension; may be None where the first layer is linear, and is not read where
-            the net has named cut points.
+        sample: one input with its batch dimension, of parts of a net at named cut points any structure of tensors; may
+            be None where the first layer is linear, and is not read where the net has named cut points.
 
     Raises:
         UnsupportedNet: a sample is needed and there is none, or it does not fit.
     """
     if isinstance(chain, NamedChain):
         return chain.shapes
-    x = _example(chain) if sample is None else sample[:1].detach().clone()  # in-place layers may overwrite it
-    on_cuda = [x.device] if x.device.type == "cuda" else []  # forking every GPU's generator would warn
+    # in-place layers may overwrite it
+    x = _example(chain) if sample is None else copied(of_examples(sample, 1))
+    device = device_of(x)
+    on_cuda = [device] if device.type == "cuda" else []  # forking every GPU's generator would warn
     shapes = []
     with evaluating(chain), torch.no_grad(), torch.random.fork_rng(on_cuda):
         for block in chain:
@@ -43,11 +46,12 @@ def output_shapes(chain: Sequence[Block], sample: Tensor | None) -> list[torch.S
     return shapes
 
 
-def run_once(chain: NamedChain, sample: Tensor) -> None:
+def run_once(chain: NamedChain, sample: Any) -> None:
     """Run a net at named cut points on one example, as `output_shapes` runs blocks."""
-    on_cuda = [sample.device] if sample.device.type == "cuda" else []
+    device = device_of(sample)
+    on_cuda = [device] if device.type == "cuda" else []
     with evaluating(chain), torch.no_grad(), torch.random.fork_rng(on_cuda):
-        chain.run(sample[:1].detach().clone(), lambda block: False)
+        chain.run(copied(of_examples(sample, 1)), lambda block: False)
 
 
 def _example(chain: Sequence[Block]) -> Tensor:

@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from torch import Tensor, nn
 
 from biograd.credit.chain.blocks import Block, blocks, refuse_data_parallel
-from biograd.credit.chain.cut_plan import layers_inside, look
+from biograd.credit.chain.cut_plan import look
 from biograd.credit.chain.cut_points import named_modules
 from biograd.credit.chain.insides import learns, refuse_hidden_backpropagation, refuse_repeated_use
 from biograd.credit.chain.named_chain import NamedChain
-from biograd.credit.structures import require_tensor_for
+from biograd.credit.structures import batch_size, outlined
 from biograd.credit.wrappers import refuse_sharded, unwrap
 from biograd.errors import UnsupportedNet, UserMistake
 
@@ -23,7 +23,7 @@ nothing; or that each is one layer with weights, as rules need that teach layers
 class TaughtBlocks(Protocol):
     """Gives a net's blocks, as they were when a rule was made."""
 
-    def of(self, net: nn.Module, x: Tensor | None = None) -> list[Block]:
+    def of(self, net: nn.Module, x: Any = None) -> list[Block]:
         """The blocks of a net; see `TaughtChain.of`."""
         ...
 
@@ -61,7 +61,7 @@ class TaughtChain:
         self._layout = Layout.of(chain)
         self._frozen = [place for place, block in enumerate(chain) if not learns(block)]
 
-    def of(self, net: nn.Module, x: Tensor | None = None) -> list[Block]:
+    def of(self, net: nn.Module, x: Any = None) -> list[Block]:
         """The blocks of a net.
 
         Args:
@@ -97,33 +97,39 @@ class TaughtCuts:
     Args:
         net: any net.
         names: the cut points; see `biograd.credit.chain.cut_points.named_modules`.
-        sample: one input, batch of one, on which the net runs once.
+        sample: one input, batch of one, any structure of tensors, on which the net runs a few times.
         reading: what is asked of the blocks.
+        several_outputs: whether the net may give several tensors of real numbers.
 
     Raises:
         UnsupportedNet: the net cannot be cut there; see `biograd.credit.chain.cut_plan.look`.
         UserMistake: no sample.
     """
 
-    def __init__(self, net: nn.Module, names: Sequence[str], sample: Tensor | None, reading: Reading) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        names: Sequence[str],
+        sample: Any,
+        reading: Reading,
+        *,
+        several_outputs: bool = False,
+    ) -> None:
         net = _without_wrappers(net)
         refuse_sharded(net.parameters())
         if sample is None:
             raise UserMistake(
                 "named cut points are found by running the net on one input: give it, create(…, sample=x[:1])"
             )
-        require_tensor_for("a rule that teaches block by block", sample)
-        named = named_modules(net, names)
-        if reading == "layer by layer":
-            named = layers_inside(net, named, sample)
-        self._cuts = look(
-            *(net, named, sample),
+        self._plan = look(
+            *(net, named_modules(net, names), sample),
             in_sequence=reading == "in sequence",
             layer_by_layer=reading == "layer by layer",
+            several_outputs=several_outputs,
         )
         self._is_by_layer = reading == "layer by layer"
 
-    def of(self, net: nn.Module, x: Tensor | None = None) -> list[Block]:
+    def of(self, net: nn.Module, x: Any = None) -> list[Block]:
         """The blocks of a net; see `TaughtChain.of`."""
         _refuse_no_examples(x)
         net = _without_wrappers(net)
@@ -131,7 +137,7 @@ class TaughtCuts:
         refuse_sharded(parameters.values())
         here = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
         modules = dict(net.named_modules())
-        for cut in self._cuts:
+        for cut in self._plan.cuts:
             gone = [n for n in (cut.name, cut.opening, *cut.layers) if n not in modules]
             other = [name for name, shape in cut.parameters if here.get(name) != shape]
             if gone or other:
@@ -139,7 +145,7 @@ class TaughtCuts:
                     f"the rule was made for another net: {(gone or other)[0]!r} of the block {cut.name!r} is gone or "
                     "has another shape; make the rule for the net it teaches"
                 )
-        return NamedChain(net, self._cuts, x, modules, parameters, layer_by_layer=self._is_by_layer)
+        return NamedChain(net, self._plan, x, modules, parameters, layer_by_layer=self._is_by_layer)
 
 
 def _without_wrappers(net: nn.Module) -> nn.Module:
@@ -147,8 +153,12 @@ def _without_wrappers(net: nn.Module) -> nn.Module:
     return unwrap(net)
 
 
-def _refuse_no_examples(x: Tensor | None) -> None:
-    if x is not None and not len(x):
+def _refuse_no_examples(x: Any) -> None:
+    if batch_size(x) == 0:
         raise UserMistake(
-            f"the batch has no examples, {tuple(x.shape)}, and a rule for chains needs one at least: leave it out"
+            f"the batch has no examples, {_shape(x)}, and a rule for chains needs one at least: leave it out"
         )
+
+
+def _shape(x: Any) -> str:
+    return str(tuple(x.shape)) if isinstance(x, Tensor) else outlined(x)

@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from torch import Tensor, nn
+from torch import nn
 
 from biograd.credit.chain.blocks import is_chain, is_plain_sequential
 from biograd.credit.chain.cut_points import proposal
 from biograd.credit.chain.insides import HiddenBackpropagation
 from biograd.credit.chain.taught_chain import Reading, TaughtBlocks, TaughtChain, TaughtCuts
+from biograd.credit.structures import require_tensor_for
 from biograd.credit.wrappers import unwrap
 from biograd.errors import UnsupportedNet, UserMistake
 from biograd.settings import Meaning
@@ -34,16 +35,23 @@ CutPoints = Annotated[
 
 
 def blocks_for_a_rule(
-    net: nn.Module, sample: Tensor | None, inside: Inside, blocks: CutPoints, reading: Reading = "in sequence"
+    net: nn.Module,
+    sample: Any,
+    inside: Inside,
+    blocks: CutPoints,
+    reading: Reading = "in sequence",
+    *,
+    several_outputs: bool = False,
 ) -> TaughtBlocks:
     """What gives the blocks of a net, and of others like it.
 
     Args:
         net: a chain, or any net where cut points are named.
-        sample: one input; needed where they are.
+        sample: one input, at cut points any structure of tensors; needed where there are any.
         inside: ``exact`` where hidden blocks of a chain may have several weight layers.
         blocks: the cut points, none for a chain.
         reading: what is asked of blocks at cut points.
+        several_outputs: whether a net at cut points may give several tensors.
 
     Raises:
         UnsupportedNet: it is no chain, or cannot be cut where the user says, or a block has several weight layers and
@@ -52,6 +60,8 @@ def blocks_for_a_rule(
     """
     with suggesting_rules_for_any_net():
         if not blocks:
+            if sample is not None:
+                require_tensor_for("a rule for a chain", sample)
             _require_chain(net)
             return _taught_chain(net, inside)
         if inside is not None:
@@ -59,7 +69,7 @@ def blocks_for_a_rule(
                 "inside='exact' is for chains, and blocks= names cut points, between which errors pass exactly anyway: "
                 "leave one of them out"
             )
-        return TaughtCuts(net, blocks, sample, reading)
+        return TaughtCuts(net, blocks, sample, reading, several_outputs=several_outputs)
 
 
 def _taught_chain(net: nn.Module, inside: Inside) -> TaughtChain:

@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Ge, Gt
@@ -17,6 +17,7 @@ from biograd.credit.chain.lesson import Lesson
 from biograd.credit.chain.passages import run_detached
 from biograd.credit.fused import run_fused
 from biograd.credit.side_effects import without_side_effects
+from biograd.credit.structures import device_of
 from biograd.errors import UnsupportedNet
 from biograd.rules.parts.chains import suggesting_rules_for_any_net
 from biograd.rules.parts.random_stream import RandomStream
@@ -83,14 +84,12 @@ class Decoders(nn.ModuleList):
             # h_{l−1} − ĥ_{l−1} = g_l(h_l) − g_l(ĥ_l)
             found.append(_difference(self[index - 1], h, h - found[-1], lesson.hidden[index - 1]))
         # 2 (h_l − ĥ_l) / B
-        return [difference.mul_(2 / len(lesson.x)) for difference in found[::-1]]
+        return [difference.mul_(2 / lesson.examples) for difference in found[::-1]]
 
-    def reconstruction_losses(
-        self, chain: list[Block], x: Tensor, read: Read | None = None
-    ) -> dict[str, float]:
+    def reconstruction_losses(self, chain: list[Block], x: Any, read: Read | None = None) -> dict[str, float]:
         """See `biograd.Rule.reconstruction_losses`; ``read`` as for `Reconstruction`."""
         losses = {}
-        with without_side_effects([*layers_of(chain), *self], x.device), torch.no_grad():
+        with without_side_effects([*layers_of(chain), *self], device_of(x)), torch.no_grad():
             outputs = run_detached(chain, x, lambda block: False)
             for index, decoder in enumerate(self, start=1):
                 h, z = outputs[index - 1], outputs[index]
@@ -131,7 +130,7 @@ class Reconstruction(nn.Module):
             recovered = [g(z) for g, z in zip(decoders, given, strict=True)]  # g(f(h̃))
         for back, t in zip(recovered, wanted, strict=True):
             require_fit(back, t)
-            yield Root(back, (back.detach() - t).mul_(2 / len(lesson.x)))  # 2 (g(f(h̃)) − t) / B
+            yield Root(back, (back.detach() - t).mul_(2 / lesson.examples))  # 2 (g(f(h̃)) − t) / B
 
     def noisy(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         r""":math:`\tilde h = h + \epsilon` for every input of a batch, all noise from one draw."""
@@ -149,7 +148,7 @@ class Reconstruction(nn.Module):
             outputs = [lesson.outputs[index].detach() for index, _ in inverted]
             return self._read(outputs, inputs, lesson, read), inputs
         noisy = self.noisy(inputs)
-        with without_side_effects(layers_of(block for _, block in inverted), lesson.x.device):
+        with without_side_effects(layers_of(block for _, block in inverted), device_of(lesson.x)):
             outputs = [run_fused(block, h) for (_, block), h in zip(inverted, noisy, strict=True)]
             return self._read(outputs, noisy, lesson, read), noisy if self._preserves_noise else inputs
 
@@ -173,7 +172,7 @@ def _difference(decoder: nn.Module, h: Tensor, target: Tensor, below: Tensor) ->
     return back - aim
 
 
-def decoder_places(chain: list[Block], sample: Tensor | None, auxiliary: int = 0) -> list[Site]:
+def decoder_places(chain: list[Block], sample: Any, auxiliary: int = 0) -> list[Site]:
     """The blocks of a net from the second one on.
 
     Args:

@@ -4,15 +4,17 @@ import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from annotated_types import Gt
 from torch import Tensor, nn
 
 from biograd.credit.chain.blocks import Block
+from biograd.credit.chain.named_chain import NamedChain
 from biograd.credit.chain.places import Laid
 from biograd.credit.chain.shapes import output_shapes
 from biograd.credit.chain.ways import Way, way_to
+from biograd.errors import UnsupportedNet
 from biograd.rules.parts.feedback_weights import draw_like
 from biograd.rules.parts.places import Layout
 from biograd.rules.parts.random_stream import RandomStream
@@ -142,7 +144,7 @@ class DirectFeedback(nn.Module):
     def __init__(
         self,
         chain: Sequence[Block],
-        sample: Tensor | None,
+        sample: Any,
         form: Form,
         layout: Layout,
         *,
@@ -155,6 +157,7 @@ class DirectFeedback(nn.Module):
         like = next(parameter for block in chain for parameter in block.parameters())
         stream = RandomStream(seed)
         self.source: Laid = laid[source]
+        self._is_vector = source == -1 and isinstance(chain, NamedChain) and not chain.reading.is_one
         self._ways: list[Way] = [
             way_to(hidden, self.source, layout.places, is_tiled=form.is_tiled) for hidden in laid[:-1]
         ]
@@ -164,7 +167,16 @@ class DirectFeedback(nn.Module):
         )
 
     def forward(self, source: Tensor, hidden: Sequence[Tensor]) -> list[Tensor]:
-        """The projection of ``source``, a tensor in the shape of a block's output, to every hidden block."""
+        """The projection of ``source``, a tensor in the shape of a block's output, to every hidden block.
+
+        Raises:
+            UnsupportedNet: a size of source or hidden blocks that the projections were not made for.
+        """
+        if self._is_vector and source.shape[1] != self.source.features:
+            raise UnsupportedNet(
+                f"the net gives {source.shape[1]} numbers an example, and gave {self.source.features} when the rule "
+                "was made: make it with a sample of this size"
+            )
         told = zip(self._ways, self.blocks, hidden, strict=True)
         return [way(projection, source, h) for way, projection, h in told]
 

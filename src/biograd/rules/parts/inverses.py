@@ -126,7 +126,7 @@ class Inverses(nn.Module):
             if isinstance(inverse, LearnedInverse):
                 generator = self._stream.next(inverse.X.device)
                 yield Root(
-                    *inverse.reconstruction(block.opening, len(lesson.x), generator), has_examples=False
+                    *inverse.reconstruction(block.opening, lesson.examples, generator), has_examples=False
                 )
 
     def weights(self, chain: list[Block]) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import torch
 
 from biograd.credit.chain.blocks import Block
+from biograd.credit.chain.named_chain import NamedChain
 from biograd.credit.chain.places import Axis, Laid, axis_of
 from biograd.credit.chain.ways import Told
 from biograd.errors import UserMistake
@@ -66,8 +67,13 @@ class Layout:
             shapes: what they give for an example.
 
         Raises:
-            UserMistake: axes were given for another number of blocks.
+            UserMistake: axes were given for another number of blocks, or an axis for an output that is several tensors.
         """
+        if self.classes is not None and isinstance(chain, NamedChain) and not chain.reading.is_one:
+            raise UserMistake(
+                f"classes={self.classes!r} says which axis of an output holds its classes, and the net gives several "
+                "tensors, whose numbers are one vector to hidden blocks: leave it out"
+            )
         *hidden, last = [
             Laid(f"the output of block {block.name!r}", s, axis_of(block, s))
             for block, s in zip(chain, shapes, strict=True)

@@ -123,7 +123,9 @@ class TargetChain:
         """
         found = self.targets(lesson, step)[1:]
         # e_l = 2 m_l (y_l − t_l), over B as the loss is a mean over B examples
-        signals = [2 / len(lesson.x) * (m * (y - t))[:, :passed_on] for y, t, m, passed_on in reversed(found)]
+        signals = [
+            2 / lesson.examples * (m * (y - t))[:, :passed_on] for y, t, m, passed_on in reversed(found)
+        ]
         return [signal.reshape(h.shape) for signal, h in zip(signals, lesson.hidden, strict=True)]
 
     def targets(self, lesson: Lesson, step: Step) -> list[Target]:
@@ -184,7 +186,7 @@ def _first_target(top: InvertibleBlock, y: Tensor, lesson: Lesson) -> Target:
     r""":math:`t_L = y_L - \frac12 g`, g an example's own derivative of the loss."""
     used = y if top.passed_on is None else y[:, : top.passed_on]
     # t_L = y_L − ½ g, with g = B times the derivative of the mean loss
-    t = top.completed(used - lesson.error.view_as(used) * (len(lesson.x) / 2), y)
+    t = top.completed(used - lesson.error.view_as(used) * (lesson.examples / 2), y)
     return Target(y, t, t.new_ones((len(t), *[1] * (t.dim() - 1))), top.passed_on)
 
 
