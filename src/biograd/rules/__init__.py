@@ -90,7 +90,7 @@ def create(
     name: "str | Callable[..., Rule]",
     net: "torch.nn.Module",
     *,
-    sample: "torch.Tensor | None" = None,
+    sample: Any = None,
     **settings: Any,
 ) -> "Rule":
     """Make a rule by its short name for a net.
@@ -98,7 +98,7 @@ def create(
     Args:
         name: one of `names()`, ``path/to/file.py:ClassName``, or the class itself.
         net: the net that the rule will teach; it is read, not changed or kept.
-        sample: one input, batch of one, for rules that need the shapes inside the net.
+        sample: one input, batch of one, as the net takes it, for rules that need the shapes inside the net.
         **settings: the keyword-only parameters of the rule.
 
     Raises:
