@@ -26,6 +26,7 @@ class Page(HTMLParser):
     def __init__(self, path):
         super().__init__(convert_charrefs=True)
         self.elements, self.open, self.text, self.script = [], [], {}, ""
+        self.looks, self.around_tables = [], []
         self.section = None
         self.feed(path.read_text(encoding="utf-8"))
         self.close()
@@ -34,14 +35,18 @@ class Page(HTMLParser):
         self.elements.append((tag, dict(attrs)))
         if tag == "section":
             self.section = dict(attrs)["id"]
+        if tag == "table":
+            self.around_tables.append(set(self.looks))
         if tag not in VOID:
             self.open.append(tag)
+            self.looks.append(dict(attrs).get("class"))
 
     def handle_startendtag(self, tag, attrs):
         self.elements.append((tag, dict(attrs)))
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
+        self.looks.pop()
 
     def handle_data(self, data):
         if self.open and self.open[-1] == "script":
@@ -87,6 +92,18 @@ def test_the_page_needs_no_network_and_no_other_file(page, runs_folder):
     )
     assert policy.startswith("default-src 'none'")
     assert base64.b64encode(hashlib.sha256(page.script.encode()).digest()).decode() in policy
+
+
+def test_on_a_narrow_screen_a_table_moves_within_a_box_that_shades_what_it_hides(page, runs_folder):
+    assert page.around_tables
+    assert all("wide" in looks for looks in page.around_tables)
+    (box,) = re.findall(
+        r"^\.wide \{(.*?)\}", (runs_folder / "report.html").read_text(), re.DOTALL | re.MULTILINE
+    )
+    assert "overflow-x: auto" in box
+    assert (
+        box.count("no-repeat scroll") == box.count("no-repeat local") == 2
+    )  # two shades, and what covers them
 
 
 def test_links_lead_to_sections_or_to_the_figures_beside_the_page(page, runs_folder):
