@@ -390,6 +390,22 @@ def test_all_weights_that_cannot_be_taught_are_named_at_once():
     assert_taught(net, X, ("W", "w", "table"))
 
 
+def test_for_a_table_as_a_layers_matrix_the_way_to_have_it_taught_is_told_and_is_one():
+    torch.manual_seed(0)
+    net = Uses(lambda net, x: torch.tanh(x @ net.W) @ net.table.weight.T, table=nn.Embedding(4, 4))
+    assert_refused(
+        net,
+        X,
+        r"'table.weight' is used by TensorBase.matmul \(as the weight of a layer it is taught: head = "
+        r"nn.Linear\(4, 4, bias=False\), head.weight = table.weight\)",
+    )
+    net.head = nn.Linear(4, 4, bias=False)
+    net.head.weight = net.table.weight
+    assert_taught(net, X)
+    summed = Uses(lambda net, x: (x @ net.W) * net.table.weight.sum(), table=nn.Embedding(4, 4))
+    assert_refused(summed, X, "^'table.weight' is used by TensorBase.mul, through")  # no layer would do this
+
+
 def test_a_parametrised_bias_is_only_added_and_its_layer_taught():
     class Doubled(nn.Module):
         def forward(self, b):

@@ -28,7 +28,13 @@ from biograd.credit.feedback.recomputation import (
     refuse_second_forward,
     watchers_of_saved_tensors,
 )
-from biograd.credit.feedback.refusals import COMPUTED_IN_FORWARD, DIFFERENTIATES, refusal, unknown_weight
+from biograd.credit.feedback.refusals import (
+    COMPUTED_IN_FORWARD,
+    DIFFERENTIATES,
+    as_a_layer,
+    refusal,
+    unknown_weight,
+)
 from biograd.credit.feedback.taught_call import OnCall, TaughtCall, summed_up
 from biograd.credit.feedback.taught_product import is_taught, taught_product
 from biograd.credit.feedback.unrolled import UNROLLED, Under
@@ -52,6 +58,7 @@ from biograd.credit.graph import (
 )
 from biograd.credit.kinds import PARSERS, WRITTEN_OUT, WrittenOutCall
 from biograd.credit.operations import Following, Signed
+from biograd.credit.products import is_product
 from biograd.credit.structures import called, tensors_in
 from biograd.credit.wrappers import unwrap
 from biograd.errors import UnsupportedNet
@@ -68,6 +75,7 @@ class FeedbackPath(TorchFunctionMode):
             function that makes it.
         exact: tensors that the user lets errors through exactly.
         names: weight to name, for messages; those without feedback (embeddings) are watched all the same.
+        tables: which of them are tables of embeddings.
         on_call: is called with each taught call while gradients are recorded.
         offsets: weights that are known to be added to activations: what comes of that is no weight.
         attention: whether errors pass its patterns exactly, or values alone.
@@ -80,6 +88,7 @@ class FeedbackPath(TorchFunctionMode):
         *,
         exact: Collection[Tensor] = (),
         names: Mapping[Tensor, str] | None = None,
+        tables: Collection[Tensor] = (),
         on_call: OnCall | None = None,
         offsets: Collection[Tensor] = (),
         attention: Attention = "exact",
@@ -89,6 +98,7 @@ class FeedbackPath(TorchFunctionMode):
         self._feedback = dict(feedback)
         self._exact = {id(tensor) for tensor in exact}
         self._watched = WatchedWeights(self._feedback, names, offsets)
+        self._tables = dict.fromkeys(tables)  # no set: a compiler takes none of tensors
         self._on_call = on_call
         self._refused: dict[str, str] | None = None  # where it looks: name of a weight to what uses it
         self._patterns = (
@@ -130,7 +140,7 @@ class FeedbackPath(TorchFunctionMode):
         result = func(*args, **kwargs)
         for tensor in used:
             if self._watched.follow(func, tensor, args, kwargs, result):
-                self._refuse(tensor, name_of(func))
+                self._refuse(tensor, self._use_of(tensor, func))
         if used:
             self._watched.may_use((result, args[:1]), below)
         return result
@@ -319,13 +329,19 @@ class FeedbackPath(TorchFunctionMode):
             return
         if weight in self._watched.forms:
             is_computed = self._watched.forms[weight].steps is None
-            self._refuse(weight, name_of(func) + (COMPUTED_IN_FORWARD if is_computed else ""))
+            self._refuse(weight, self._use_of(weight, func) + (COMPUTED_IN_FORWARD if is_computed else ""))
             return
         raise unknown_weight(name_of(func), tuple(weight.shape))
 
     def _is_made_of_exact(self, weight: Tensor) -> bool:
         leaves = [leaf for node in nodes_below(weight) for leaf in leaves_read(node)]
         return bool(leaves) and all(id(leaf) in self._exact for leaf in leaves)
+
+    def _use_of(self, used: Tensor, func: Callable[..., Any]) -> str:
+        """What messages say that uses a weight, or what was made of one."""
+        form = self._watched.forms[used]
+        is_factor = form.weight in self._tables and form.steps is not None and is_product(func)
+        return name_of(func) + (as_a_layer(form.weight) if is_factor else "")
 
     def _refuse(self, used: Tensor, function: str) -> None:
         """Raise for a use of a weight, or of what was made of one; where it looks, remember it and go on."""
@@ -401,11 +417,13 @@ def path_through(
     made = as_taught(found, weights, feedback, exact, offsets)
     plain = {name: weight for name, weight in weights.items() if name not in made}
     parts = dict(part for one in made.values() for part in one.watched_parts())
-    watched = {**parts, **plain, **embedding_weights(net, exact)}
+    tables = embedding_weights(net, exact)
+    watched = {**parts, **plain, **tables}
     return FeedbackPath(
         {weight: fitting(name, weight, feedback) for name, weight in plain.items()},
         exact=exact_tensors(net, exact),
         names={weight: name for name, weight in watched.items()},
+        tables=tables.values(),
         on_call=on_call,
         offsets=[weight for name, weight in watched.items() if name in offsets],
         attention=attention,

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from torch import Tensor
+
 from biograd.errors import UnsupportedNet, listed
 
 
@@ -22,6 +24,17 @@ COMPUTED_IN_FORWARD = (
     " in a form that the forward computes (in a parametrisation, torch.nn.utils.parametrize, it would have a feedback "
     "weight)"
 )
+
+
+def as_a_layer(table: Tensor) -> str:
+    """What is said beside a function that multiplies by a table of embeddings."""
+    rows, width = table.shape
+    return (
+        f" (as the weight of a layer it is taught: head = nn.Linear({width}, {rows}, bias=False), head.weight = "
+        "table.weight)"
+    )
+
+
 DIFFERENTIATES = (
     "the net differentiates within its forward, where feedback weights would change the values; "
     "use the rule bp"
