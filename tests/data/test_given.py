@@ -300,3 +300,20 @@ def test_a_file_names_a_function_a_class_or_an_instance(tmp_path):
         UserMistake, match=r"has no setting 'width'; its settings: inputs, targets, .*, shift"
     ):
         first("Mine", width=1)
+
+
+def test_very_many_whole_numbers_are_classes_only_where_that_is_said_or_they_have_names():
+    x, y = torch.randn(60, 3), torch.arange(60) // 2
+    with pytest.raises(
+        UserMistake, match="the targets of 60 examples are 30 different whole numbers: say what they are"
+    ):
+        data.load((x, y))
+    with pytest.raises(UserMistake, match="the targets of 60 examples are 30 different"):
+        data.load(((x[:50], y[:50]), (x[50:], y[50:])))  # of both parts together
+    assert data.load((x, y), task="classes").outputs == 30
+    assert data.load((x, y), task="regression").outputs == 1
+    assert data.load(WithClasses(x, y)).task.names[29] == "29"
+
+
+class WithClasses(torch.utils.data.TensorDataset):
+    classes = tuple(str(number) for number in range(30))

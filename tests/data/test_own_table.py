@@ -104,7 +104,7 @@ def test_cells_stand_between_other_separators(write, separator):
             TABLE,
             {"target": "height"},
             "column 'height' holds numbers, such as '1.5' in line 2: to predict them give --data.task regression; if .*"
-            "--data.texts height",
+            "--data.task classes",
         ),
         ("a,b\n", {"target": "b"}, "has 1 lines, expected one that names the columns"),
         ("", {"target": "b"}, "has 0 lines"),
@@ -134,9 +134,10 @@ def test_a_table_that_is_not_there_or_not_in_utf_8_is_one_line(tmp_path):
             data.load(f"table:{tmp_path / name}", target="b")
 
 
-def test_numbers_are_classes_where_they_are_whole_or_said_to_be_texts(write):
+def test_numbers_are_classes_where_they_are_whole_or_said_to_be_some(write):
     half = data.load(write("x,y\n" + "1,1.0\n2,0.5\n" * 5), target="y", texts="y")
     assert half.task.names == ("0.5", "1.0")
+    assert data.load(write("x,y\n" + "1,1.0\n2,0.5\n" * 5), target="y", task="classes").task == half.task
     assert data.load(write("x,y\n" + "1,2.0\n2,1.0\n" * 5), target="y").task.names == ("1.0", "2.0")
 
 
@@ -146,3 +147,20 @@ def test_a_class_of_the_test_rows_alone_is_refused_by_name(write):
         UserMistake, match="its test part has examples of class 'c', and its training part has"
     ):
         data.load(write("x,y,part\n" + rows), target="y", part="part")
+
+
+@pytest.mark.parametrize("spelled", ["{}", "{}.0", "{}e0"])
+def test_very_many_whole_numbers_are_classes_only_where_that_is_said(write, spelled):
+    def of(different, each=1):
+        rows = (f"{row},{spelled.format(row % different)}\n" for row in range(different * each))
+        return write("x,y\n" + "".join(rows))
+
+    with pytest.raises(
+        UserMistake, match="column 'y': the targets of 21 examples are 21 different whole numbers: say"
+    ):
+        data.load(of(21), target="y")
+    with pytest.raises(UserMistake, match="of 270 examples are 30 different"):
+        data.load(of(30, each=9), target="y")
+    assert data.load(of(20), target="y", task="regression").task.kind == "regression"
+    for text, settings in ((of(21), {"task": "classes"}), (of(20), {}), (of(30, each=10), {})):
+        assert data.load(text, target="y", **settings).task.kind == "classes"

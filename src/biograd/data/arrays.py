@@ -26,7 +26,7 @@ def arrays(
     inputs: str = "x",
     targets: str = "y",
     axes: Axes = "as-they-are",
-    task: Kind = "classes",
+    task: Kind | None = None,
     indices: bool = False,
     test_fraction: TestFraction = None,
     normalize: bool = True,
@@ -49,7 +49,8 @@ def arrays(
             for ``test``, or else for ``images`` alone.
         targets: the same of the targets.
         axes: of one example as it is stored: ``hw`` for images without a channel, ``hwc`` for channels last.
-        task: what a target is: a class, numbers (regression), 0 or 1 for each of several labels, a class a token.
+        task: what a target is: a class, numbers (regression), 0 or 1 for each of several labels, a class a token; none
+            stands for a class, unless targets look like numbers to predict.
         indices: inputs are whole numbers, of words say, and stay as they are.
         test_fraction: of the examples that is the test part, where there is no other; none stands for a fifth.
         normalize: to mean 0 and deviation 1 on the training part, channel by channel.

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TargetKind = Annotated[
-    Kind,
+    Kind | None,
     Meaning(
-        "what a target is: a class, numbers (regression), 0 or 1 for each of several labels, a class a token"
+        "what a target is: a class, numbers (regression), 0 or 1 for each of several labels, a class a token; none "
+        "stands for a class, unless targets look like numbers to predict"
     ),
 ]
 Indices = Annotated[bool, Meaning("inputs are whole numbers, of words say, and stay as they are")]
@@ -33,6 +34,10 @@ CropPadding = Annotated[
 Flip = Annotated[bool, Meaning("train on mirror images, half of the time")]
 
 SHARE_OF_TEST = 0.2
+FEW_CLASSES = 20
+"""Different whole numbers that are taken for classes, however few examples there are."""
+FEW_EXAMPLES = 10
+"""Examples a class, below which more of them look like numbers to predict."""
 
 
 def made(
@@ -41,7 +46,7 @@ def made(
     targets: "Sequence[ndarray]",
     *,
     seed: int,
-    task: Kind = "classes",
+    task: Kind | None = None,
     names: tuple[str, ...] | None = None,
     indices: bool = False,
     test_fraction: float | None = None,
@@ -56,7 +61,8 @@ def made(
         inputs: (n, …) of the training and the test part, or of all there is.
         targets: the same of the targets.
         seed: draws the test part where there is none.
-        task: what the targets are; see `biograd.data.Task`.
+        task: what the targets are; see `biograd.data.Task`. None for classes, which must look like some; see
+            `refuse_likely_numbers`.
         names: of the outputs; of classes, None for those that occur, in order.
         indices: inputs are whole numbers that stay as they are.
         test_fraction: of the examples that is the test part; None for a fifth where there is no other.
@@ -72,7 +78,9 @@ def made(
 
     for x in inputs:
         _check_inputs(x, name)
-    y, task_of = _as_targets(targets, task, name, names)
+    if task is None and names is None:
+        refuse_likely_numbers(targets, name)
+    y, task_of = _as_targets(targets, task or "classes", name, names)
     train, *tests = [Split(_as_inputs(x, name, indices), one) for x, one in zip(inputs, y, strict=True)]
     if tests and test_fraction is not None:
         raise UserMistake(
@@ -87,9 +95,33 @@ def made(
         train, test = carve_validation(train, task_of_all, share, seed)
     preprocessing = _preprocessing(train, indices, normalize, crop_padding, flip)
     found = DataSet(name, train, test, task_of(train.targets), preprocessing)
-    if isinstance(found.task, Classes) and tests:
+    if isinstance(found.task, Classes | Tokens) and tests:
         _refuse_unlearned(found)
     return found
+
+
+def refuse_likely_numbers(targets: "Sequence[ndarray]", where: str) -> None:
+    """Refuse whole numbers that are hardly classes: too many for so few examples.
+
+    Args:
+        targets: of each part.
+        where: what the message calls them.
+
+    Raises:
+        UserMistake: it is to be said what they are.
+    """
+    import numpy as np
+
+    if any(part.dtype.kind not in "ui" for part in targets):
+        return
+    joined = np.concatenate([part.reshape(-1) for part in targets])
+    found = len(np.unique(joined))
+    if found > max(FEW_CLASSES, len(joined) / FEW_EXAMPLES):
+        raise UserMistake(
+            f"{where}: the targets of {len(joined)} examples are {found} different whole numbers: say what they are "
+            "with the data's setting task, regression for numbers to predict (--data.task regression), classes if each "
+            "is one"
+        )
 
 
 def _refuse_unlearned(dataset: DataSet) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 from annotated_types import MinLen
 
 from biograd.data.dataset import DataSet
-from biograd.data.own import TestFraction, made
+from biograd.data.own import TestFraction, made, refuse_likely_numbers
 from biograd.errors import UserMistake, brief, listed, unreadable
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def table(
     seed: int,
     *,
     target: Annotated[tuple[str, ...], MinLen(1)],
-    task: Literal["classes", "regression", "labels"] = "classes",
+    task: Literal["classes", "regression", "labels"] | None = None,
     inputs: tuple[str, ...] = (),
     without: tuple[str, ...] = (),
     texts: tuple[str, ...] = (),
@@ -57,7 +57,7 @@ def table(
         seed: draws the test part where no column says which it is.
         target: the column that is to be predicted, or several of numbers.
         task: what stands in it: classes, which are those that occur, numbers (regression), or in each of several
-            columns 1 for those that have a label, and else 0.
+            columns 1 for those that have a label, and else 0; none stands for classes, unless they look like numbers.
         inputs: the columns to predict it from; empty for all others.
         without: columns to leave out.
         texts: columns that are read as texts although numbers stand there; of a class, so that 1.5 is one.
@@ -73,6 +73,8 @@ def table(
     chosen = _chosen(columns, target, inputs, without, part)
     _refuse_unknown(columns, texts, "texts")
     x = np.concatenate([_as_numbers(name, columns[name], name in texts) for name in chosen], axis=1)
+    if task is None:
+        task = _classes_unless_numbers(_only(target), columns[_only(target)], _only(target) in texts)
     y = (
         _as_labels(_only(target), columns[_only(target)], _only(target) in texts)
         if task == "classes"
@@ -192,22 +194,26 @@ def _as_labels(name: str, cells: Sequence[Cell], are_texts: bool) -> "ndarray":
     import numpy as np
 
     _refuse_empty(name, cells)
-    if not are_texts:
-        _refuse_fractions(name, cells)
     texts = [cell.text for cell in cells]
     are_whole = not are_texts and all(text.removeprefix("-").isdecimal() and len(text) < 19 for text in texts)
     return np.array([int(text) for text in texts] if are_whole else texts)
 
 
-def _refuse_fractions(name: str, cells: Sequence[Cell]) -> None:
-    """Numbers of which one is not whole are hardly classes."""
-    found = [_number(cell.text) for cell in cells]
+def _classes_unless_numbers(name: str, cells: Sequence[Cell], are_texts: bool) -> Literal["classes"]:
+    """The task where none is said; numbers of which one is not whole are hardly classes, nor are very many."""
+    import numpy as np
+
+    found = [None if are_texts else _number(cell.text) for cell in cells]
+    if None in found:
+        return "classes"
     fractions = [cell for cell, number in zip(cells, found, strict=True) if number is not None and number % 1]
-    if fractions and None not in found:
+    if fractions:
         raise UserMistake(
             f"column {name!r} holds numbers, such as {brief(fractions[0].text)} in line {fractions[0].line}: to "
-            f"predict them give --data.task regression; if each is a class of its own, --data.texts {name}"
+            "predict them give --data.task regression; if each is a class of its own, --data.task classes"
         )
+    refuse_likely_numbers([np.unique(found, return_inverse=True)[1]], f"column {name!r}")
+    return "classes"
 
 
 def _as_targets(columns: Columns, names: Sequence[str]) -> "ndarray":
