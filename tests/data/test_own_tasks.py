@@ -39,10 +39,10 @@ def test_tokens_have_a_class_each_and_indices_stay_whole():
     assert (loaded.task.names, loaded.preprocessing) == (tuple("abcdefg"), None)
     assert torch.equal(loaded.train.inputs, torch.tensor(words))
     assert torch.equal(loaded.test.targets, torch.tensor(words[:3]))
+    without = np.char.replace(texts, "g", "a")
     with pytest.raises(
         UserMistake, match="its test part has examples of class 'g', and its training part has none"
     ):
-        without = np.char.replace(texts, "g", "a")
         data.load({"train": (words, without), "test": (words, texts)}, task="tokens", indices=True)
     with pytest.raises(UserMistake, match="its inputs are indices, and no images"):
         data.load((words, words[:, 0]), indices=True, flip=True)

@@ -84,6 +84,9 @@ def test_tokens_that_a_net_does_not_know_are_refused_in_a_line_that_says_how_it_
 OWN = """
 from torch import nn
 
+def read(input_shape, outputs):
+    return nn.Sequential(nn.Embedding(8, 8), nn.Linear(8, outputs))
+
 def embedded(input_shape, outputs):
     return nn.Sequential(nn.Embedding(9, 8), nn.Flatten(), nn.Linear(8 * input_shape[0], outputs))
 
@@ -109,3 +112,17 @@ def test_whole_numbers_that_were_normalised_are_not_looked_up_and_the_line_says_
 def test_tokens_below_zero_are_refused_in_a_line(biograd, folder):
     np.savez(folder / "below.npz", x=np.arange(240).reshape(40, 6) % 5 - 1, y=np.arange(40) % 5)
     assert "below has an input -1" in biograd(f"{GPT} --data arrays:below.npz").mistake
+
+
+def test_one_token_that_a_net_of_ones_own_has_no_vector_for_is_found_before_the_run(biograd, folder):
+    (folder / "own.py").write_text(OWN)
+    x = np.arange(240).reshape(40, 6) % 5
+    x[17, 3] = 8
+    np.savez(folder / "rare.npz", x=x, y=np.minimum(x, 4))
+    asked = "train --rule bp --net own.py:read --data arrays:rare.npz --data.task tokens --data.indices true --epochs 1"
+    line = biograd(asked).mistake
+    assert line.endswith("failed: IndexError: index out of range in self; the inputs of rare go from 0 to 8")
+    assert {path.suffix for path in folder.iterdir() if path.name != "__pycache__"} == {
+        ".py",
+        ".npz",
+    }  # no run

@@ -203,10 +203,10 @@ def _classes_unless_numbers(name: str, cells: Sequence[Cell], are_texts: bool) -
     """The task where none is said; numbers of which one is not whole are hardly classes, nor are very many."""
     import numpy as np
 
-    found = [None if are_texts else _number(cell.text) for cell in cells]
-    if None in found:
+    found = [number for cell in cells if (number := _number(cell.text)) is not None]
+    if are_texts or len(found) < len(cells):
         return "classes"
-    fractions = [cell for cell, number in zip(cells, found, strict=True) if number is not None and number % 1]
+    fractions = [cell for cell, number in zip(cells, found, strict=True) if number % 1]
     if fractions:
         raise UserMistake(
             f"column {name!r} holds numbers, such as {brief(fractions[0].text)} in line {fractions[0].line}: to "

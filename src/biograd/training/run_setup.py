@@ -273,6 +273,8 @@ def make_net(config: RunConfig, dataset: DataSet) -> nn.Module:
     user_code.require_trainable(name, net)
     if name in nets.REGISTRY.built_in():
         _require_inputs_of(config, net, dataset)
+    elif dataset.train.inputs.dtype == torch.int64:
+        _rehearse_tokens(name, net, dataset)
     return net.to(torch.float64 if config.precision == "float64" else torch.float32)
 
 
@@ -307,6 +309,20 @@ def _require_known_tokens(name: str, net: nn.Module, dataset: DataSet) -> None:
             f"the inputs of {dataset.name} go up to {int(highest)}: give it the setting vocabulary, "
             f"{int(highest) + 1} or more"
         )
+
+
+def _rehearse_tokens(name: str, net: nn.Module, dataset: DataSet) -> None:
+    """Run a net of the user's own on the least and the greatest token; on the CPU, where a missing one is an error."""
+    x = torch.stack([one for part in (dataset.train, dataset.test) for one in _extremes(part.inputs)])
+    advice = f"the inputs of {dataset.name} go from {int(x.min())} to {int(x.max())}"
+    with isolated(net), torch.no_grad(), user_code.blamed("net", name, advice):
+        called(net, x)
+
+
+def _extremes(inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """The examples that hold the least and the greatest number."""
+    of_example = inputs.flatten(1)
+    return inputs[of_example.amin(1).argmin()], inputs[of_example.amax(1).argmax()]
 
 
 def make_rule(config: RunConfig, net: nn.Module, sample: Any) -> Rule:
