@@ -157,7 +157,7 @@ def spelled(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as a record holds them: of a strategy its name and the settings that differ from their defaults.
 
     Example:
-        >>> from biograd.rules.parts.inverses import Kept
+        >>> from biograd.rules.parts.inverse_strategies import Kept
         >>> spelled({"seed": 1, "inverse": Kept(tolerance=0.01)})
         {'seed': 1, 'inverse': {'name': 'kept', 'settings': {'tolerance': 0.01}}}
     """

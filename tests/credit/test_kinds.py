@@ -360,7 +360,8 @@ def test_its_neurons_are_counted_and_its_fan_in_is_known():
 
 
 @pytest.mark.parametrize(
-    "make", [lambda layer: ExactInverse("3", None), lambda layer: KeptInverse("3", layer, 1e-9)]
+    "make",
+    [lambda layer: ExactInverse("3", None), lambda layer: KeptInverse("3", weight_matrices(layer), 1e-9)],
 )
 def test_signals_go_back_through_its_inverse(make):
     layer = net_of_new_kinds()[3]

@@ -16,7 +16,7 @@ from biograd.credit.back.used_units import used_units
 from biograd.diagnostics.angle import angle
 from biograd.errors import NotFinite
 from biograd.layers import FirstUnits, InvertibleConv2d, LocallyConnected2d
-from biograd.rules.parts.inverses import Kept
+from biograd.rules.parts.inverse_strategies import Kept
 from biograd.testing.snapshots import Traces, buffers
 from tests.rules.small import Task, assert_same, create, gradients
 
@@ -122,7 +122,7 @@ def test_small_steps_need_double_precision(name, settings):
         (
             "gait-prop",
             {"gamma": 0.1},
-            "rule 'gait-prop' has no setting 'gamma'; its settings: form, inverse, inside, blocks, seed",
+            "rule 'gait-prop' has no setting 'gamma'; its settings: form, inverse, exact, inside, blocks, seed",
         ),
         ("gait-prop", {"form": "adaptive", "inverse": "kept"}, "whole blocks exactly, got inverse 'kept'"),
         ("itp", {"form": "constant", "inverse": "learned"}, "whole blocks exactly, got inverse 'learned'"),

@@ -36,7 +36,11 @@ class NewInverse(Inverse):
 
     def forward(self, layer: nn.Module, delta: Tensor, x: Tensor) -> Tensor:
         """See `Inverse.forward`."""
-        return delta @ torch.linalg.inv(weight_matrices(layer))
+        return delta @ self.matrices(weight_matrices(layer), delta)
+
+    def matrices(self, W: Tensor, weight: Tensor) -> Tensor:
+        """See `Inverse.matrices`."""
+        return torch.linalg.inv(W)
 
 
 def inverse_costs(

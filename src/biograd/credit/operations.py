@@ -41,6 +41,16 @@ class Following(NamedTuple):
     matrix: Tensor
 
 
+class Lent(NamedTuple):
+    """A feedback weight that carries errors while it is lent; at all other times the weight itself does.
+
+    Attributes:
+        matrix: gives it while it is lent, in the weight's shape, and else None.
+    """
+
+    matrix: Callable[[], Tensor | None]
+
+
 Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
 Needs = Sequence[bool]
 

@@ -32,7 +32,8 @@ class BlockRule(Rule):
         sample: one input, batch of one; needed where cut points are named, and there any structure of tensors.
         inside: ``exact`` where hidden blocks may have several weight layers.
         blocks: the cut points; see `biograd.credit.chain.cut_points.named_modules`.
-        way: how a batch runs up the chain; see `biograd.credit.chain.lesson`.
+        way: how a batch runs up the chain; see `biograd.credit.chain.lesson`. A rule whose parts bring a way of their
+            own sets `way` when it has made them.
         turns: what each epoch teaches; everything unless given.
 
     Raises:
@@ -74,7 +75,7 @@ class BlockRule(Rule):
             *(net, sample, inside, blocks, reading), several_outputs=self.reads_several_outputs
         )
         self.takes_structures = len(blocks) > 0
-        self._way = way
+        self.way = way
         self.turns = Together() if turns is None else turns
 
     @abstractmethod
@@ -149,7 +150,7 @@ class BlockRule(Rule):
         chain = self.chain(net, x)
         learns = self.teaches_hidden_layers
         return Lesson.of(
-            *(chain, x, y, loss_fn, self._way),
+            *(chain, x, y, loss_fn, self.way),
             lambda block: record and (learns or block is chain[-1]),
             in_full=self.takes_differences,
         )

@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
@@ -18,15 +18,13 @@ from biograd.rules.base import ErrorWeights, Family
 from biograd.rules.block_rule import BlockRule
 from biograd.rules.examples import CHAINS, Examples
 from biograd.rules.parts.chains import CutPoints, Inside
-from biograd.rules.parts.feedback_weights import Seed
-from biograd.rules.parts.inverses import (
-    Columns,
-    Exact,
-    Inverses,
-    InverseStrategy,
-    Kept,
-    Learned,
-    require_batches,
+from biograd.rules.parts.feedback_weights import ExactNames, Seed
+from biograd.rules.parts.inverse_strategies import Columns, Exact, InverseStrategy, Kept, Learned
+from biograd.rules.parts.inverses import Inverses, require_batches
+from biograd.rules.parts.inverses_inside import (
+    InversesInside,
+    places_without_one_layer,
+    refuse_exact_names,
 )
 from biograd.rules.parts.random_stream import RandomStream
 from biograd.rules.parts.target_chain import MARGIN, Margin, SmallSteps, TargetChain, refuse_inverse
@@ -37,7 +35,8 @@ from biograd.settings import Strategy, checked_settings
 class Linearised(Strategy):
     r"""The limit γ → 0, :math:`e_{l-1} = (e_l D_l) W_l^{-1}`: backpropagation with the inverse for the transpose.
 
-    Takes any nonlinearity and any precision.
+    Takes any nonlinearity, any precision, and blocks of several weights, each of which has its inverse; see
+    `biograd.rules.parts.inverses_inside.InversesInside`.
 
     Args:
         columns: which outputs of a layer count. With ``used``, those that `biograd.layers.FirstUnits` leaves behind do
@@ -48,9 +47,21 @@ class Linearised(Strategy):
     name: ClassVar[str] = "linearised"
     columns: Columns = "used"
 
-    def way_back(self, chain: list[Block], inverse: InverseStrategy | None, stream: RandomStream) -> Inverses:
-        """The inverse of each block."""
-        return Inverses(chain, inverse or Kept(), self.columns, stream)
+    def way_back(
+        self,
+        chain: list[Block],
+        inverse: InverseStrategy | None,
+        exact: Sequence[str],
+        sample: Any,
+        stream: RandomStream,
+    ) -> Inverses:
+        """The inverse of each block that is one layer, and of each weight inside others."""
+        whole, strategy = places_without_one_layer(chain), inverse or Kept()
+        if not whole:
+            refuse_exact_names(exact)
+            return Inverses(chain, strategy, self.columns, stream)
+        inside = InversesInside(chain, whole, strategy, self.columns, exact, sample, stream)
+        return Inverses(chain, strategy, self.columns, stream, inside)
 
     def signals(self, inverses: Inverses, lesson: Lesson) -> list[Tensor]:
         """The e of every hidden block, over B as the loss is a mean over B examples."""
@@ -75,10 +86,16 @@ class _Targets(Strategy):
     margin: float
 
     def way_back(
-        self, chain: list[Block], inverse: InverseStrategy | None, stream: RandomStream
+        self,
+        chain: list[Block],
+        inverse: InverseStrategy | None,
+        exact: Sequence[str],
+        sample: Any,
+        stream: RandomStream,
     ) -> TargetChain:
         """The blocks, to be inverted one after another."""
-        del stream
+        del sample, stream
+        refuse_exact_names(exact)
         refuse_inverse(inverse, self.name)
         steps = SmallSteps(f"gait-prop with form={self.name!r}", self.gamma, self.shrinks)
         return TargetChain(chain, self.margin, steps)
@@ -157,11 +174,14 @@ class GaitProp(BlockRule):
     that. References: Ahmad, van Gerven & Ambrogioni 2020; Dalm, Ahmad, Ambrogioni & van Gerven 2021, 2023.
 
     Args:
-        net: a chain; forms with targets need square layers but the first, an invertible nonlinearity and float64.
+        net: a chain; forms with targets need blocks of one square layer but the first, an invertible nonlinearity and
+            float64.
         sample: one input, batch of one; needed where cut points are named.
         form: ``linearised``, ``constant`` or ``adaptive``.
         inverse: what stands for :math:`W^{-1}` in the linearised form: ``kept`` unless given, ``exact`` or ``learned``;
-            see `biograd.rules.parts.inverses`. Forms with targets take none.
+            see `biograd.rules.parts.inverse_strategies`. Forms with targets take none.
+        exact: names of parameters, buffers or modules inside blocks of several weights that carry errors exactly, or
+            patterns: ``layers.*.norm``.
         seed: of learned inverses.
 
     Raises:
@@ -171,7 +191,7 @@ class GaitProp(BlockRule):
 
     family: ClassVar[Family] = "target propagation"
     error_weights: ClassVar[ErrorWeights] = "all"
-    needs: ClassVar[str] = "linear, convolutional or locally connected layers"
+    needs: ClassVar[str] = "weights that can be read as matrices"
     sends_targets: ClassVar[bool] = True
     examples: ClassVar[Examples] = replace(CHAINS, draws=False)
 
@@ -183,6 +203,7 @@ class GaitProp(BlockRule):
         *,
         form: Linearised | Constant | Adaptive = Linearised(),
         inverse: Exact | Kept | Learned | None = None,
+        exact: ExactNames = (),
         inside: Inside = None,
         blocks: CutPoints = (),
         seed: Seed = 0,
@@ -190,8 +211,9 @@ class GaitProp(BlockRule):
         super().__init__(net, sample, inside=inside, blocks=blocks, way=through_every_block)
         self._form = form
         self.scales_with_loss = isinstance(form, Linearised)
-        self.way_back = form.way_back(self.chain(net), inverse, RandomStream(seed))
-        require_nothing_learns_before(self.chain(net), unwrap(net))
+        self.way_back = form.way_back(self.chain(net), inverse, exact, sample, RandomStream(seed))
+        self.way = self.way_back.way
+        require_nothing_learns_before(self.chain(net), unwrap(net), self.way_back.whole)
 
     def teaching_signals(self, lesson: Lesson) -> list[Tensor]:
         """The signal of every hidden block, by the form."""

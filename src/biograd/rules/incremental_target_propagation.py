@@ -17,15 +17,8 @@ from biograd.rules.block_rule import BlockRule
 from biograd.rules.examples import INVERTIBLE, Examples
 from biograd.rules.parts.chains import CutPoints, Inside
 from biograd.rules.parts.feedback_weights import Seed
-from biograd.rules.parts.inverses import (
-    Columns,
-    Exact,
-    Inverses,
-    InverseStrategy,
-    Kept,
-    Learned,
-    require_batches,
-)
+from biograd.rules.parts.inverse_strategies import Columns, Exact, InverseStrategy, Kept, Learned
+from biograd.rules.parts.inverses import Inverses, require_batches
 from biograd.rules.parts.random_stream import RandomStream
 from biograd.rules.parts.target_chain import MARGIN, Margin, SmallSteps, TargetChain, refuse_inverse
 from biograd.settings import Strategy, checked_settings

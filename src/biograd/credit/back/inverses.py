@@ -6,14 +6,23 @@ place: one matrix for a linear layer or a convolution, one a group, one a positi
 
 import math
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from biograd.credit.calls import Call
-from biograd.credit.kinds import KINDS, Matrices, how_weight_is_computed, kind_of, nearest_weight
+from biograd.credit.kinds import (
+    KINDS,
+    Matrices,
+    how_weight_is_computed,
+    kind_of,
+    nearest_weight,
+    stacked,
+)
 from biograd.errors import NotFinite, UnsupportedNet, UserMistake
+from biograd.layers.weight_layout import OUTPUTS_FIRST, WeightLayout
 
 
 def require_invertible_kind(layer: nn.Module, name: str) -> None:
@@ -23,20 +32,77 @@ def require_invertible_kind(layer: nn.Module, name: str) -> None:
         UnsupportedNet: its kind has none, as linear, convolutional and locally connected layers do, it pads in a way
             of its own, or its weight is computed: to read it would compute it anew.
     """
+    reason = why_not_invertible(layer, name)
+    if reason is not None:
+        raise UnsupportedNet(reason)
+
+
+def why_not_invertible(layer: nn.Module, name: str) -> str | None:
+    """Why a layer cannot be inverted through its weight as it is, in a line that names it; None where it can."""
     if not has_matrices(layer):
-        known = [kind.types[0].__name__ for kind in KINDS if kind.weight and kind.weight.matrices]
-        raise UnsupportedNet(
-            f"{name!r} is a {type(layer).__name__}, whose inverse is not known: expected {', '.join(known)}"
-        )
+        return _unknown_inverse(layer, name)
     reason = _matrices(layer).why_not(layer)
     if reason is not None:
-        raise UnsupportedNet(f"{name!r} {reason}")
+        return f"{name!r} {reason}"
     computed = how_weight_is_computed(layer)
     if computed is not None:
-        raise UnsupportedNet(
+        return (
             f"the weight of {name!r} is computed from other parameters ({computed}), and the rule inverts weights that "
             "learn themselves: remove that (torch.nn.utils has a function for each)"
         )
+    return None
+
+
+def _unknown_inverse(layer: nn.Module, name: str) -> str:
+    known = [kind.types[0].__name__ for kind in KINDS if kind.weight and kind.weight.matrices]
+    return f"{name!r} is a {type(layer).__name__}, whose inverse is not known: expected {', '.join(known)}"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a weight is read as matrices, whether a layer of a known kind has it or not.
+
+    Attributes:
+        layout: which axis is what.
+        groups: how many matrices lie one above another.
+    """
+
+    layout: WeightLayout
+    groups: int
+
+    @classmethod
+    def of(cls, owner: nn.Module, name: str, weight: Tensor) -> "Reading":
+        """How a weight of a module is read.
+
+        A parameter of two dimensions in no layer of a known kind is one matrix, and its :math:`W^+` the same whichever
+        way it is multiplied; one of more is a matrix for each place along the axes in front.
+
+        Args:
+            owner: the module that has it.
+            name: of the weight, its name there last.
+            weight: the weight.
+
+        Raises:
+            UnsupportedNet: the layer's outputs are no product of a patch of its input with a matrix.
+        """
+        layer, _, attribute = name.rpartition(".")
+        kind = nearest_weight(owner) if attribute == "weight" else None
+        if kind is None:
+            is_stack = weight.dim() > 2
+            layout = WeightLayout(weight.dim() - 2, -1) if is_stack else OUTPUTS_FIRST
+            return cls(layout, 1 if is_stack else stacked(owner, attribute))
+        groups = getattr(owner, "groups", 1)
+        if kind.matrices is None or (kind.matrices.layout.positions and groups > 1):
+            raise UnsupportedNet(_unknown_inverse(owner, layer))
+        return cls(kind.matrices.layout, groups)
+
+    def matrices(self, weight: Tensor) -> Tensor:
+        """A weight as matrices ``(…, fan_in, out)``, detached."""
+        return self.layout.as_matrices(weight.detach(), self.groups)
+
+    def weight(self, matrices: Tensor, like: Tensor) -> Tensor:
+        """Matrices ``(…, fan_in, out)`` in the layout of a weight."""
+        return self.layout.as_weight(matrices, like)
 
 
 def require_batch(layer: nn.Module, drive: Tensor) -> None:
@@ -206,6 +272,18 @@ class Inverse(nn.Module, ABC):
             NotFinite: the weights are singular, or the signal is not finite.
         """
 
+    @abstractmethod
+    def matrices(self, W: Tensor, weight: Tensor) -> Tensor:
+        r"""What stands for :math:`W^+` at this call, ``(…, out, fan_in)``.
+
+        Args:
+            W: the weight as matrices, ``(…, fan_in, out)``.
+            weight: the weight itself.
+
+        Raises:
+            NotFinite: the weights are singular, or not finite.
+        """
+
     def _narrow(self, delta: Tensor) -> Tensor:
         return delta if self._used is None else delta[:, : self._used]
 
@@ -230,8 +308,12 @@ class ExactInverse(Inverse):
         W = as_matrices(layer, weight)
         if multiplies_rows(layer) and W.shape[0] == W.shape[1]:
             return self._finite(self._solve(W, delta))
-        P = pseudo_inverse(W, self._name)
+        P = self.matrices(W, weight)
         return self._finite(carry(layer, delta, x, as_weight(layer, P.mT, weight)))
+
+    def matrices(self, W: Tensor, weight: Tensor) -> Tensor:
+        """See `Inverse.matrices`."""
+        return pseudo_inverse(W, self._name)
 
     def _solve(self, W: Tensor, delta: Tensor) -> Tensor:
         """The e with e W = δ for a square matrix, without forming the inverse."""
@@ -243,9 +325,9 @@ class KeptInverse(Inverse):
     r"""An inverse X from an earlier step, with one correction at every step, whose residual is measured.
 
     For a linear layer the signal is corrected: :math:`e = \delta X`, then :math:`e \leftarrow e + (\delta - e W) X`.
-    Convolutional and locally connected layers have few and small matrices, and for these X is corrected:
-    :math:`X \leftarrow X + X (I - W X)`. A residual :math:`\rho` before the correction, relative to the signal, leaves
-    about :math:`\rho^2` after it. X is made anew
+    Convolutional and locally connected layers have few and small matrices, and for these X is corrected, as it is
+    inside blocks of several weights: :math:`X \leftarrow X + X (I - W X)`. A residual :math:`\rho` before the
+    correction, relative to the signal, leaves about :math:`\rho^2` after it. X is made anew
 
     - at the next call, where :math:`\rho^2` would be more than half the tolerance by then, if it goes on growing as it
       did since X was made;
@@ -257,7 +339,7 @@ class KeptInverse(Inverse):
 
     Args:
         name: of the layer.
-        layer: square, whose dtype and device it takes.
+        W: square matrices ``(…, fan_in, fan_in)`` like those to come, whose dtype and device it takes.
         tolerance: largest relative residual after the correction, in (0, 1).
 
     Attributes:
@@ -266,9 +348,8 @@ class KeptInverse(Inverse):
         age: calls since X was made, −1 before the first.
     """
 
-    def __init__(self, name: str, layer: nn.Module, tolerance: float) -> None:
+    def __init__(self, name: str, W: Tensor, tolerance: float) -> None:
         super().__init__(name, None)
-        W = weight_matrices(layer)
         self.register_buffer("X", torch.zeros_like(W, memory_format=torch.contiguous_format))
         self.register_buffer("residual", torch.ones((), dtype=W.dtype, device=W.device))
         self.register_buffer("age", torch.tensor(-1))
@@ -281,27 +362,39 @@ class KeptInverse(Inverse):
     def forward(self, layer: nn.Module, delta: Tensor, x: Tensor) -> Tensor:
         """See `Inverse.forward`."""
         weight = narrowed(layer, None)
-        self._refresh_if_asked(layer, weight)
-        e = self._sent(layer, weight, delta, x)
-        if is_read_at_once(delta.device) and self._read() > self._limit and delta.any():
-            self._renew(layer, weight)
-            e = self._sent(layer, weight, delta, x)
+        W = as_matrices(layer, weight)
+        if not multiplies_rows(layer):
+            return carry(layer, delta, x, as_weight(layer, self._matrices(W, weight, delta).mT, weight))
+        self._refresh_if_asked(W, weight)
+        e = self._corrected_signal(W, delta)
+        if self._is_off(delta):
+            self._renew(W)
+            e = self._corrected_signal(W, delta)
         return e
 
-    def _sent(self, layer: nn.Module, weight: Tensor, delta: Tensor, x: Tensor) -> Tensor:
-        self.age += 1
-        W = as_matrices(layer, weight)
-        if multiplies_rows(layer):
-            return self._corrected_signal(W, delta)
-        self._correct(W)
-        return carry(layer, delta, x, as_weight(layer, self.X.mT, weight))
+    def matrices(self, W: Tensor, weight: Tensor) -> Tensor:
+        """See `Inverse.matrices`."""
+        return self._matrices(W, weight, W)
 
-    def _refresh_if_asked(self, layer: nn.Module, weight: Tensor) -> None:
+    def _matrices(self, W: Tensor, weight: Tensor, delta: Tensor) -> Tensor:
+        """X, corrected."""
+        self._refresh_if_asked(W, weight)
+        self._correct(W)
+        if self._is_off(delta):
+            self._renew(W)
+            self._correct(W)
+        return self.X
+
+    def _is_off(self, delta: Tensor) -> bool:
+        """Whether X is to be made anew in this call, for a signal ``delta``."""
+        return is_read_at_once(delta.device) and self._read() > self._limit and bool(delta.any())
+
+    def _refresh_if_asked(self, W: Tensor, weight: Tensor) -> None:
         elsewhere = self._address not in (None, weight.data_ptr())
         self._address = weight.data_ptr()
         growth = 1 + 1 / max(int(self.age), 1)  # until this call, if the weights moved on as they had
         if self._read() * growth > self._limit or elsewhere:
-            self._renew(layer, weight)
+            self._renew(W)
 
     def _read(self) -> float:
         """ρ of the last signal that was sent."""
@@ -311,12 +404,13 @@ class KeptInverse(Inverse):
             raise self._not_finite()
         return residual
 
-    def _renew(self, layer: nn.Module, weight: Tensor) -> None:
+    def _renew(self, W: Tensor) -> None:
         # Laid out as after loading a state, so that products have the same bits.
-        self.X = pseudo_inverse(as_matrices(layer, weight), self._name).contiguous()
+        self.X = pseudo_inverse(W, self._name).contiguous()
         self.age = torch.full_like(self.age, -1)
 
     def _corrected_signal(self, W: Tensor, delta: Tensor) -> Tensor:
+        self.age += 1
         rows = delta.flatten(0, -2)
         # e = δ X, e ← e + (δ − e W) X
         e = rows @ self.X
@@ -326,6 +420,7 @@ class KeptInverse(Inverse):
         return self._unless_useless(torch.addmm(e, missing, self.X)).view(delta.shape)
 
     def _correct(self, W: Tensor) -> None:
+        self.age += 1
         # X ← X + X (I − W X)
         missing = torch.eye(W.shape[-1], dtype=W.dtype, device=W.device) - W @ self.X
         self.residual = torch.linalg.vector_norm(missing) / math.sqrt(missing[..., 0].numel())
@@ -356,7 +451,7 @@ class LearnedInverse(Inverse):
 
     Args:
         name: of the layer.
-        layer: whose dtype and device it takes.
+        W: matrices ``(…, fan_in, out)`` like those to come, of the outputs that count; it takes their dtype and device.
         used: see `Inverse`.
         generator: draws X to begin with; on the CPU the numbers are the same whatever the device.
 
@@ -364,9 +459,8 @@ class LearnedInverse(Inverse):
         X: ``(…, out, fan_in)``, learned.
     """
 
-    def __init__(self, name: str, layer: nn.Module, used: int | None, generator: torch.Generator) -> None:
+    def __init__(self, name: str, W: Tensor, used: int | None, generator: torch.Generator) -> None:
         super().__init__(name, used)
-        W = weight_matrices(layer, used)
         start = torch.randn(W.mT.shape, dtype=W.dtype, device=generator.device, generator=generator)
         self.X = nn.Parameter((start / math.sqrt(max(W.shape[-2:]))).to(W.device))
 
@@ -377,17 +471,18 @@ class LearnedInverse(Inverse):
             carry(layer, self._narrow(delta), x, as_weight(layer, self.X.detach().mT, weight))
         )
 
-    def reconstruction(
-        self, layer: nn.Module, rows: int, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
+    def matrices(self, W: Tensor, weight: Tensor) -> Tensor:
+        """See `Inverse.matrices`."""
+        return self.X.detach()
+
+    def reconstruction(self, W: Tensor, rows: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """What noise comes back as, ``(…, rows, fan_in)``, and the derivative of the mean loss by it.
 
         Args:
-            layer: the layer.
+            W: what it is to undo: matrices ``(…, fan_in, out)`` of the outputs that count.
             rows: how many noise vectors for each matrix.
-            generator: of the noise, on the layer's device.
+            generator: of the noise, on the device of W.
         """
-        W = as_matrices(layer, narrowed(layer, self._used))
         shape = (*W.shape[:-2], rows, W.shape[-2])
         u = torch.randn(shape, dtype=W.dtype, device=W.device, generator=generator)
         with torch.autocast(W.device.type, enabled=False):  # X has the precision of the weights to reach

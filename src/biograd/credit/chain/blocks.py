@@ -1,13 +1,13 @@
 """Blocks of a chain: each runs on a detached input, so that nothing can leak between them."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from biograd.credit.kinds import Place, nearest_kind
+from biograd.credit.kinds import Place, nearest_kind, nearest_weight
 from biograd.credit.structures import map_tensors, require_tensor_from
 from biograd.credit.wrappers import refuse_sharded, unwrap
 from biograd.errors import UnsupportedNet, listed
@@ -21,6 +21,12 @@ class Stretch(Protocol):
 
     leading: tuple[nn.Parameter, ...]
     """Those of them that what the opening layer gets depends on."""
+
+    ending: tuple[str, nn.Module]
+    """The module whose output ends it, in which all that multiplies by weights is, and its name."""
+
+    has_one_layer: bool
+    """Whether the opening layer is one with weights, through which all of the input passes."""
 
     def __call__(self, x: Any) -> Tensor:
         """The block's output."""
@@ -83,6 +89,11 @@ class Block:
     def firing(self) -> tuple[nn.Module, ...]:
         """The layers behind the drive: nonlinearity and pooling."""
         return self.layers[len(self.driving) :]
+
+    @property
+    def holder(self) -> tuple[str, nn.Module]:
+        """The name of a module in which all of the block's weight matrices are, and the module."""
+        return (self.name, self.opening) if self.stretch is None else self.stretch.ending
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """The parameters of all its layers, or of its stretch."""
@@ -153,18 +164,28 @@ def require_layers(chain: Iterable[Block], what: str) -> None:
             )
 
 
-def require_nothing_learns_before(chain: Sequence[Block], net: nn.Module) -> None:
+def has_one_layer(block: Block) -> bool:
+    """Whether all of a block's input passes one layer with weights, that which opens it."""
+    return nearest_weight(block.opening) is not None if block.stretch is None else block.stretch.has_one_layer
+
+
+def require_nothing_learns_before(
+    chain: Sequence[Block], net: nn.Module, whole: Collection[int] = ()
+) -> None:
     """Refuse parameters between a cut point and the layer that opens the next block, where signals pass untaught.
 
     Args:
         chain: the blocks of the net; what leads the first one is taught with it.
         net: without wrappers.
+        whole: places of blocks that signals pass as a whole, which leave nothing untaught.
 
     Raises:
         UnsupportedNet: there are such that learn.
     """
     names = {parameter: name for name, parameter in net.named_parameters()}
-    for below, block in itertools.pairwise(chain):
+    for place, (below, block) in enumerate(itertools.pairwise(chain), start=1):
+        if place in whole:
+            continue
         untaught = [names[parameter] for parameter in block.leading_parameters() if parameter.requires_grad]
         if untaught:
             raise UnsupportedNet(

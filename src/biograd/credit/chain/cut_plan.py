@@ -33,6 +33,7 @@ class Cut:
         opening: name of the one layer with weights that all of the block's input passes through, else ``name``.
         layers: names of what runs in it: its layers in order where it `is_plain`, else the outermost modules.
         is_plain: whether it is a list of layers, one of which has weights, and nothing else.
+        has_one_layer: whether ``opening`` is that layer.
         is_direct: whether it is the named module on what the cut below gave, and nothing else.
         gives_tensor: whether the module gives the tensor that is cut, and not a structure around it.
         is_overwritten: whether what runs behind the cut overwrites its input.
@@ -46,6 +47,7 @@ class Cut:
     opening: str
     layers: tuple[str, ...]
     is_plain: bool
+    has_one_layer: bool
     is_direct: bool
     gives_tensor: bool
     is_overwritten: bool
@@ -199,7 +201,8 @@ def _cut(net: nn.Module, seen: Seen, index: int, parameters: Shapes, shape: torc
     inner = list(flat_layers(module, f"{name}.")) if is_chain(module) else [(name, module)]
     is_direct = is_direct and seen.gives_tensor[index]
     is_plain = is_direct and _is_one_layer_of_weights(inner)
-    opening = _opening(seen, index) or name
+    found = _opening(seen, index)
+    opening = found or name
     root = seen.roots[index][0]
     drive, version = seen.drives.get(opening, (root, root._version))
     return Cut(
@@ -207,6 +210,7 @@ def _cut(net: nn.Module, seen: Seen, index: int, parameters: Shapes, shape: torc
         opening=opening,
         layers=tuple(inner_name for inner_name, _ in inner) if is_plain else tuple(seen.outer[index]),
         is_plain=is_plain,
+        has_one_layer=found is not None,
         is_direct=is_direct,
         gives_tensor=seen.gives_tensor[index],
         is_overwritten=any(tensor._version > 0 for tensor in passed),

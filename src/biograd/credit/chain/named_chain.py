@@ -1,9 +1,9 @@
 """A net that runs as it is, while the outputs of named modules are cut."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,13 @@ from biograd.errors import UnsupportedNet
 
 Taught = Callable[[int, Tensor, Tensor], None]
 """``(place, input, drive)``: is told of a layer as soon as its drive is there, with the drive's graph."""
+
+
+class Watcher(Protocol):
+    """What watches some blocks while they run, as a `biograd.credit.feedback.path.FeedbackPath` does."""
+
+    watches: bool
+    """Whether it does now."""
 
 
 class NamedChain(list[Block]):
@@ -82,6 +89,8 @@ class NamedChain(list[Block]):
         *,
         through_every_block: bool = False,
         into_the_last: bool = False,
+        whole: Collection[int] = (),
+        watcher: Watcher | None = None,
     ) -> list[Passage]:
         """One pass.
 
@@ -91,15 +100,19 @@ class NamedChain(list[Block]):
             through_every_block: whether signals are to go back through the blocks: passages then have the input and
                 the drive of the opening layer, which else are the block's own input and output.
             into_the_last: whether the last block's input requires grad.
+            whole: places of blocks that signals go back through as a whole, from their output to their own input.
+            watcher: watches while these run.
 
         Returns:
             A passage for every block; the output of the last is that of the net as one tensor.
         """
         recorded = [record(block) for block in self]
         carries = [through_every_block or (into_the_last and block is self[-1]) for block in self]
-        cutting = _Pass(self._cuts, x, recorded, carries)
+        cutting = _Pass(self._cuts, x, recorded, carries, whole, watcher)
         with ExitStack() as hooks, torch.set_grad_enabled(any(recorded)):
             for index, opening in enumerate(self._openings if through_every_block else []):
+                if index in whole:
+                    continue
                 watch_input = partial(cutting.enter_opening, index)
                 hooks.callback(opening.register_forward_pre_hook(watch_input).remove)
                 hooks.callback(opening.register_forward_hook(partial(cutting.leave_opening, index)).remove)
@@ -173,12 +186,24 @@ class _Pass:
         x: the batch.
         recorded: of each block, whether its graph is kept.
         carries: of each block, whether its input requires grad.
+        whole: see `NamedChain.run`.
+        watcher: see `NamedChain.run`.
     """
 
-    def __init__(self, cuts: Sequence[Cut], x: Any, recorded: list[bool], carries: list[bool]) -> None:
+    def __init__(
+        self,
+        cuts: Sequence[Cut],
+        x: Any,
+        recorded: list[bool],
+        carries: list[bool],
+        whole: Collection[int],
+        watcher: Watcher | None,
+    ) -> None:
         self.passages: list[Passage] = []
         self.entry: Any = detached(x)
         self._cuts, self._recorded, self._carries = cuts, recorded, carries
+        self._whole, self._watcher = whole, watcher
+        self._watch(0)
         self._input: Tensor | None = None
         self._drive: Tensor | None = None
 
@@ -209,7 +234,8 @@ class _Pass:
         self.entry = h.detach()
         if self._carries[index + 1] and torch.is_grad_enabled():
             self.entry.requires_grad_()
-        given = self.entry.clone() if self._cuts[index].is_overwritten else self.entry
+        given = self.entry.clone() if self._cuts[index].is_overwritten else self._given(index + 1)
+        self._watch(index + 1)
         return given if h is output else with_only_tensor(output, given)
 
     def end(self, output: Tensor) -> None:
@@ -220,6 +246,14 @@ class _Pass:
                 "a net with named cut points must run alike at every batch"
             )
         self._keep(output)
+
+    def _given(self, index: int) -> Tensor:
+        """The input of a block; no leaf where a watcher is to see that it is activity."""
+        return self.entry.view_as(self.entry) if index in self._whole else self.entry
+
+    def _watch(self, index: int) -> None:
+        if self._watcher is not None:
+            self._watcher.watches = index in self._whole
 
     def _keep(self, output: Tensor) -> None:
         output = output if self._recorded[len(self.passages)] else output.detach()
@@ -238,8 +272,11 @@ class _Part:
         index: int,
         parameters: tuple[nn.Parameter, ...],
         leading: tuple[nn.Parameter, ...],
+        ending: tuple[str, nn.Module],
+        has_one_layer: bool,
     ) -> None:
         self.parameters, self.leading = parameters, leading
+        self.ending, self.has_one_layer = ending, has_one_layer
         self._chain, self._index = chain, index
 
     def __call__(self, x: Any) -> Tensor:
@@ -265,7 +302,9 @@ def _block(
     layers, opening = tuple(modules[name] for name in cut.layers), modules[cut.opening]
     own = tuple(parameters[name] for name, _ in cut.parameters)
     leading = tuple(parameters[name] for name in cut.leading)
-    return Block(cut.opening, layers, opening, None if cut.is_plain else _Part(chain, index, own, leading))
+    ending = cut.name, modules[cut.name]
+    part = None if cut.is_plain else _Part(chain, index, own, leading, ending, cut.has_one_layer)
+    return Block(cut.opening, layers, opening, part)
 
 
 def _only_tensor(output: Any, name: str) -> Tensor:

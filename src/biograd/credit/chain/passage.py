@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from biograd.credit.feedback.loan import Loan
+
 
 @dataclass(frozen=True)
 class Passage:
@@ -17,12 +19,15 @@ class Passage:
         input: what the opening layer got: the entry, after the layers that lead the block.
         drive: what the opening layer gave.
         output: what the block gave.
+        loan: what stands for the weights inside on the way back, where the block is passed as a whole: its input is the
+            entry then, and its drive the output.
     """
 
     entry: Any
     input: Any
     drive: Tensor
     output: Tensor
+    loan: Loan | None = None
 
     def drive_signal(self, signal: Tensor) -> Tensor:
         """A signal at the output, carried back to the drive through the layers between."""
@@ -35,3 +40,8 @@ class Passage:
         if self.input is self.entry:
             return signal
         return torch.autograd.grad(self.input, self.entry, signal, retain_graph=True)[0]
+
+    def carried(self, signal: Tensor, loan: Loan) -> Tensor:
+        """A signal at the output of a block that is passed as a whole, carried to the entry through what is lent."""
+        with loan.in_force():
+            return torch.autograd.grad(self.output, self.entry, signal, retain_graph=True)[0]

@@ -1,13 +1,13 @@
 """A batch's way up a chain: every block runs on the detached output of the one before."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from biograd.credit.chain.blocks import Block, is_in_place, run_layers, spared
-from biograd.credit.chain.named_chain import NamedChain
+from biograd.credit.chain.named_chain import NamedChain, Watcher
 from biograd.credit.chain.passage import Passage
 from biograd.credit.structures import require_tensor_from
 from biograd.errors import UnsupportedNet
@@ -34,22 +34,40 @@ def run_detached(chain: Sequence[Block], x: Any, record: Callable[[Block], bool]
     return outputs
 
 
-def run_through(chain: Sequence[Block], x: Any, record: Callable[[Block], bool]) -> list[Passage]:
+def run_through(
+    chain: Sequence[Block],
+    x: Any,
+    record: Callable[[Block], bool],
+    whole: Collection[int] = (),
+    watcher: Watcher | None = None,
+) -> list[Passage]:
     """As `run_detached`, and keep the graphs of the layers around each opening one, which signals travel back through.
 
     Args:
         chain: the blocks.
         x: a batch of inputs.
         record: whether a block's graph is wanted.
+        whole: places of blocks, not the first, that signals travel back through as a whole.
+        watcher: watches while these run.
     """
     if isinstance(chain, NamedChain):
-        return chain.run(x, record, through_every_block=True)
+        return chain.run(x, record, through_every_block=True, whole=whole, watcher=watcher)
     passages = []
-    for block in chain:
+    for place, block in enumerate(chain):
+        if watcher is not None:
+            watcher.watches = place in whole
         with torch.set_grad_enabled(record(block)):
-            passages.append(_passage(block, x.detach(), is_first=block is chain[0]))
+            passage = _whole_passage(block, x.detach()) if place in whole else None
+            passages.append(passage or _passage(block, x.detach(), is_first=place == 0))
         x = passages[-1].output
     return passages
+
+
+def _whole_passage(block: Block, entry: Tensor) -> Passage:
+    if torch.is_grad_enabled():
+        entry.requires_grad_()
+    output = block(entry.clone())  # a layer may overwrite it, and a watcher sees that it is activity
+    return Passage(entry, entry, output, output)
 
 
 def _passage(block: Block, entry: Tensor, *, is_first: bool) -> Passage:

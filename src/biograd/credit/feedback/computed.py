@@ -7,7 +7,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from biograd.credit.feedback.computed_weights import ComputedWeight
-from biograd.credit.feedback.fitting import READY, Feedback, fitting
+from biograd.credit.feedback.fitting import READY, Standing, fitting
 from biograd.credit.feedback.weights import Role, role
 
 
@@ -25,7 +25,7 @@ class Computed(NamedTuple):
     name: str
     weight: ComputedWeight
     role: Role
-    feedback: Feedback | None
+    feedback: Standing | None
     is_offset: bool
 
     def watched_parts(self) -> Iterator[tuple[str, Tensor]]:
@@ -37,7 +37,7 @@ class Computed(NamedTuple):
 def as_taught(
     computed: Mapping[str, ComputedWeight],
     weights: Mapping[str, Tensor],
-    feedback: Mapping[str, Feedback],
+    feedback: Mapping[str, Standing],
     exact: Collection[str],
     offsets: Collection[str],
 ) -> dict[str, Computed]:
@@ -50,7 +50,7 @@ def as_taught(
     }
 
 
-def _taught(name: str, weight: ComputedWeight, feedback: Feedback, is_offset: bool) -> Computed:
+def _taught(name: str, weight: ComputedWeight, feedback: Standing, is_offset: bool) -> Computed:
     once = (
         feedback if isinstance(feedback, READY) else cache(feedback)
     )  # however often the weight is computed

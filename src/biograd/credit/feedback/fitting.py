@@ -4,17 +4,20 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
-from biograd.credit.operations import Following, Signed
+from biograd.credit.operations import Following, Lent, Signed
 from biograd.errors import UnsupportedNet
 
 Feedback = Tensor | Signed | Following | Callable[[], Tensor | Signed]
 """A feedback weight, magnitudes for the weight's signs, one that is taught as its weight is, or a function that makes
 either of the first two: called at most once, and only where an error travels further."""
 
-READY = (Tensor, Signed, Following)  # a tuple: PyTorch 2.6 compiles no union of types
+Standing = Feedback | Lent
+"""What may stand for a weight on a path: feedback, or what is lent for a while."""
+
+READY = (Tensor, Signed, Following, Lent)  # a tuple: PyTorch 2.6 compiles no union of types
 
 
-def fitting(name: str, weight: Tensor, feedback: Mapping[str, Feedback]) -> Feedback:
+def fitting(name: str, weight: Tensor, feedback: Mapping[str, Standing]) -> Standing:
     """The feedback of a weight, detached unless it follows the weight; what is made later is checked when it is.
 
     Args:
@@ -30,6 +33,8 @@ def fitting(name: str, weight: Tensor, feedback: Mapping[str, Feedback]) -> Feed
         raise UnsupportedNet(f"no feedback weight for {name!r}; there are: {', '.join(feedback)}")
     if isinstance(B, Following):
         return Following(_checked(name, weight, B.matrix))
+    if isinstance(B, Lent):
+        return B  # of matrices that are made of the weight
     if isinstance(B, Tensor | Signed):
         return _detached(name, weight, B)
     return lambda: _detached(name, weight, B())

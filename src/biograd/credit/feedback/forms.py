@@ -4,12 +4,14 @@ A transpose, a slice, a part of a stack and a copy are such; so is a token that 
 computed of a weight has no feedback weight.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from biograd.credit.operations import Following, Signed
+from biograd.credit.operations import Following, Lent, Signed
 from biograd.credit.structures import tensors_in
 
 _METHODS = (
@@ -130,7 +132,7 @@ def formed(
     return {part: _next(func, args, kwargs, form, part, place) for place, part in enumerate(result)}
 
 
-def in_form(form: Form, feedback: Tensor | Signed | Following) -> Tensor | Signed | Following:
+def in_form(form: Form, feedback: Tensor | Signed | Following | Lent) -> Tensor | Signed | Following | Lent:
     """The feedback of a weight in the form that its weight is used in."""
     if not form.steps:
         return feedback
@@ -138,7 +140,14 @@ def in_form(form: Form, feedback: Tensor | Signed | Following) -> Tensor | Signe
         return feedback if feedback.magnitude.dim() == 0 else Signed(form.of(feedback.magnitude))
     if isinstance(feedback, Following):
         return Following(form.of(feedback.matrix))
+    if isinstance(feedback, Lent):
+        return Lent(partial(_in_form_if_any, form, feedback.matrix))
     return form.of(feedback)
+
+
+def _in_form_if_any(form: Form, matrix: Callable[[], Tensor | None]) -> Tensor | None:
+    made = matrix()
+    return None if made is None else form.of(made)
 
 
 def _next(

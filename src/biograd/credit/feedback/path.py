@@ -19,7 +19,7 @@ from biograd.credit.calls import PRODUCTS, Call, parse_linear
 from biograd.credit.feedback.computed import Computed, as_taught
 from biograd.credit.feedback.computed_weights import ComputedWeight, computed_weights
 from biograd.credit.feedback.first_look import FirstLook
-from biograd.credit.feedback.fitting import READY, Feedback, fitting
+from biograd.credit.feedback.fitting import READY, Feedback, Standing, fitting
 from biograd.credit.feedback.forms import in_form
 from biograd.credit.feedback.patterns import Attention, ConstantPatterns
 from biograd.credit.feedback.recomputation import (
@@ -80,11 +80,14 @@ class FeedbackPath(TorchFunctionMode):
         offsets: weights that are known to be added to activations: what comes of that is no weight.
         attention: whether errors pass its patterns exactly, or values alone.
         computed: weights that the net computes, which the path finds when they are.
+
+    Attributes:
+        watches: whether it does what it is there for; where only parts of a net are taught so, it rests in between.
     """
 
     def __init__(
         self,
-        feedback: Mapping[Tensor, Feedback],
+        feedback: Mapping[Tensor, Standing],
         *,
         exact: Collection[Tensor] = (),
         names: Mapping[Tensor, str] | None = None,
@@ -109,13 +112,14 @@ class FeedbackPath(TorchFunctionMode):
         self._computing = 0  # how many weights are being computed now, one within another
         self._made_weights: dict[Tensor, None] = {}
         self._within = ExitStack()
+        self.watches = True
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         """Teach a weight operation, refuse another use of a taught weight, let all else pass."""
         kwargs = kwargs or {}
-        if self._computing:
+        if self._computing or not self.watches:
             return func(*args, **kwargs)
         parse = PARSERS.get(func)
         if parse is not None:
@@ -405,7 +409,7 @@ def feedback_path(
 def path_through(
     net: nn.Module,
     weights: Mapping[str, Tensor],
-    feedback: Mapping[str, Feedback],
+    feedback: Mapping[str, Standing],
     exact: Collection[str] = (),
     on_call: OnCall | None = None,
     offsets: Collection[str] = (),

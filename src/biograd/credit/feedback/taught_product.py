@@ -5,14 +5,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from biograd.credit.operations import Following, Gradients, Operation, Signed, signed
+from biograd.credit.operations import Following, Gradients, Lent, Operation, Signed, signed
 
 
 def taught_product(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
-    feedback: Tensor | Signed | Following,
+    feedback: Tensor | Signed | Following | Lent,
     operation: Operation,
 ) -> Tensor:
     """``operation.forward(x, weight, bias)``, bit for bit, with ``feedback`` in its backward.
@@ -24,9 +24,13 @@ def taught_product(
         weight: carries activity forward.
         bias: as the operation takes it, or None.
         feedback: carries errors back, in the shape, dtype and device of the weight; or the magnitudes that the
-            signs of the weight are given when an error comes back; or a matrix that the weight's gradient goes to too.
+            signs of the weight are given when an error comes back; or a matrix that the weight's gradient goes to too;
+            or one that is lent for a while.
         operation: what is done.
     """
+    if isinstance(feedback, Lent):
+        x, W = _as_autocast(x, weight.detach())
+        return _LentProduct.apply(x, weight, bias, W, operation, feedback)  # pyright: ignore[reportReturnType]
     if isinstance(feedback, Signed):
         B, magnitude = weight.detach(), feedback.magnitude
     elif isinstance(feedback, Following):
@@ -83,9 +87,33 @@ class _TransformableProduct(torch.autograd.Function):
         return (*_gradients(ctx, grad), None, None)
 
 
+class _LentProduct(torch.autograd.Function):
+    """The form whose errors travel back through the weight itself unless another one is lent."""
+
+    @staticmethod
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, x: Tensor, weight: Tensor, bias: Any, own: Tensor, operation: Any, lent: Lent
+    ) -> Tensor:
+        _keep(ctx, x, bias, own, operation, None)
+        ctx.lent = lent
+        return operation.forward(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        lent = ctx.lent.matrix()
+        if lent is None:
+            return (*_gradients(ctx, grad), None, None)
+        x, own, _ = ctx.saved_tensors
+        needs = (ctx.needs_input_grad[0], False, False)  # what is lent carries errors, and teaches nothing
+        return (*ctx.operation.backward(grad, x, lent.to(own.dtype), needs), None, None, None)
+
+
 # `torch.vmap` makes a class of its own at every call.
 _VECTORISED = f"Vmapped{_TransformableProduct.__name__}Backward"
-_NODES = (_Product._backward_cls, _TransformableProduct._backward_cls)  # pyright: ignore[reportAttributeAccessIssue]
+_NODES = tuple(
+    function._backward_cls  # pyright: ignore[reportAttributeAccessIssue]
+    for function in (_Product, _TransformableProduct, _LentProduct)
+)
 
 
 def _keep(
@@ -110,6 +138,12 @@ def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
 def _is_transforming() -> bool:
     """Whether a transform of `torch.func` is at work."""
     return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
+
+
+def _as_autocast(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """An input and a weight as autocast has them."""
+    dtype = _autocast_dtype(x)
+    return (x, weight) if dtype is None else (x.to(dtype), weight.to(dtype))
 
 
 def _autocast_dtype(x: Tensor) -> torch.dtype | None:

@@ -27,8 +27,22 @@ def taught_weights(net: nn.Module, exact: Collection[str] = ()) -> dict[str, Ten
             such names, in which ``*`` stands for any text.
 
     Raises:
-        UnsupportedNet: modules whose weights cannot be reached, all of them named; something in ``exact`` that the net
-            does not have; or no weight matrix at all.
+        UnsupportedNet: as `carrying_weights`; or there is none.
+    """
+    taught = carrying_weights(net, exact)
+    if not taught:
+        raise UnsupportedNet(
+            "the net has no weight matrix to teach: it needs a linear or convolutional layer"
+        )
+    return taught
+
+
+def carrying_weights(net: nn.Module, exact: Collection[str] = ()) -> dict[str, Tensor]:
+    """The weights that `taught_weights` gives, of a net that may have none.
+
+    Raises:
+        UnsupportedNet: modules whose weights cannot be reached, all of them named; or something in ``exact`` that the
+            net does not have.
     """
     exact = exact_names(net, exact)
     computed = computed_weights(net)
@@ -37,12 +51,7 @@ def taught_weights(net: nn.Module, exact: Collection[str] = ()) -> dict[str, Ten
     carrying = {id(p) for p in _carrying_parameters(net, computed)} - kept
     plain = {name: parameter for name, parameter in net.named_parameters() if id(parameter) in carrying}
     made = {name: weight.now() for name, weight in computed.items() if role(name, weight, exact) == "carries"}
-    taught = {name: weight for name, weight in {**plain, **made}.items() if _is_matrix(name, weight)}
-    if not taught:
-        raise UnsupportedNet(
-            "the net has no weight matrix to teach: it needs a linear or convolutional layer"
-        )
-    return taught
+    return {name: weight for name, weight in {**plain, **made}.items() if _is_matrix(name, weight)}
 
 
 Role = Literal["carries", "exact", "looked up", "beside"]

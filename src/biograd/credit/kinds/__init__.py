@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from biograd.credit.calls import Call
+from biograd.credit.kinds.attention import ATTENTION
 from biograd.credit.kinds.exact_layers import EXACT_LAYERS
 from biograd.credit.kinds.layer_kind import (
     Exact,
@@ -59,6 +60,7 @@ __all__ = [
     "neurons",
     "positions_sharing",
     "shares_weights",
+    "stacked",
 ]
 
 KINDS: list[LayerKind] = []
@@ -201,6 +203,12 @@ def incoming_axes(layer: Any) -> tuple[int, ...]:
     return weight.matrices.layout.incoming(layer.weight)
 
 
+def stacked(layer: nn.Module, name: str) -> int:
+    """How many matrices lie one above another in a parameter of a layer that is not its ``weight``."""
+    kind = nearest_kind(layer)
+    return 1 if kind is None else kind.stacked(layer, name)
+
+
 def input_shape(layer: nn.Module) -> tuple[int, ...] | None:
     """The shape of one example that a layer takes; None where it takes several, as convolutions do."""
     weight = nearest_weight(layer)
@@ -220,6 +228,7 @@ for _kind in (
     *SHAPE_LAYERS,
     *NONLINEARITIES,
     *RECURRENT_LAYERS,
+    ATTENTION,
     *OPAQUE_MODULES,
 ):
     enter(_kind)

@@ -146,6 +146,8 @@ class LayerKind:
         feedback: how a feedback path treats its parameters, if not by what ``weight`` says.
         undo: makes what undoes it in a decoder, where it leads a block and changes shapes.
         nonlinearity: of a layer, a module of its own that ends a decoder whose outputs lie in its range.
+        stacked: of a layer and the name of a parameter beside its ``weight``, how many matrices lie in it one above the
+            other.
         bijection: of a layer and a margin, its inverse unit by unit, if it has one; see
             `biograd.credit.back.invertible_blocks.bijection`.
     """
@@ -159,6 +161,7 @@ class LayerKind:
     feedback: Exact | Opaque | WrittenOut | None = None
     undo: Undo | None = None
     nonlinearity: Callable[[Any], nn.Module] | None = None
+    stacked: Callable[[Any, str], int] = lambda layer, name: 1
     bijection: Callable[[Any, float], Bijection | None] | None = None
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import torch
 from annotated_types import Gt, Lt
@@ -11,10 +11,10 @@ from torch import Tensor
 
 from biograd.credit.back.invertible_blocks import InvertibleBlock
 from biograd.credit.chain.blocks import Block
-from biograd.credit.chain.lesson import Lesson
+from biograd.credit.chain.lesson import Lesson, Way, through_every_block
 from biograd.errors import NotFinite, UnsupportedNet, UserMistake
+from biograd.rules.parts.inverse_strategies import InverseStrategy
 from biograd.rules.parts.inverses import (
-    InverseStrategy,
     inverted_weights,
     require_batches,
     require_invertible,
@@ -105,6 +105,12 @@ class TargetChain:
         UnsupportedNet: a block cannot be inverted, or steps would be lost in rounding.
     """
 
+    way: ClassVar[Way] = staticmethod(through_every_block)
+    """How a batch runs up the chain for targets."""
+
+    whole: ClassVar[frozenset[int]] = frozenset()
+    """Places of blocks that signals pass as a whole: none, as each is inverted layer by layer."""
+
     def __init__(self, chain: list[Block], margin: float, steps: SmallSteps | None) -> None:
         self._margin, self._steps = margin, steps
         for block in chain[1:]:
@@ -153,7 +159,7 @@ class TargetChain:
 
     def weights(self, chain: list[Block]) -> dict[str, Tensor]:
         """See `biograd.Rule.inverse_weights`."""
-        return inverted_weights(chain, {})
+        return inverted_weights(chain[1:], {})
 
     def _take_apart(self, chain: list[Block]) -> list[InvertibleBlock]:
         if self._steps is not None:
