@@ -195,12 +195,11 @@ REFUSED = {
         Items(lambda x, y: (x, y % 2), classes=NAMES),
         Items(classes=NAMES),
     ),
-    "an input is a mapping of a, b: a run takes one tensor in and one target; for more, write a loop": (
+    "a target is a mapping of c: a run takes one tensor of targets; for more, write a loop": (
         {"a": X, "b": X},
         {"c": Y},
     ),
     "a target is a mapping of a: a run takes one tensor": (X, {"a": Y}),
-    "an input is a mapping of a: a run takes one tensor in": Items(lambda x, y: ({"a": x}, y)),
     "a target is a mapping of b: a run takes one tensor": Items(lambda x, y: (x, {"b": y})),
     "data is empty, expected at least one example": [],
     "empty, expected at least one example": TensorDataset(X[:0], Y[:0]),

@@ -84,7 +84,7 @@ def test_bytes_are_normalised_by_the_statistics_of_the_training_part(write):
     [
         ({"x": numbers()}, {}, r"no array 'y' nor 'y_train': it holds x; --data.inputs and"),
         ({"a": numbers(), "y": LABELS}, {}, "no array 'x' nor 'x_train': it holds a, y"),
-        ({"x_train": numbers(), "x_test": numbers(), "y": LABELS}, {}, "2 parts of inputs and 1 of targets"),
+        ({"x_train": numbers(), "x_test": numbers(), "y": LABELS}, {}, "2 parts of 'x' and 1 of 'y'"),
         ({"x": numbers(), "y": LABELS[:5]}, {}, "one target an example"),
         ({"x": numbers(), "y": np.eye(3)[LABELS].astype(complex)}, {}, "expected a class for each example"),
         ({"x": np.array([["a"]] * 40), "y": LABELS}, {}, "inputs are <U1, expected numbers"),

@@ -57,6 +57,13 @@ TASK = (
     Flag(
         "answers", "PART", "of a net that gives several tensors: a key, an attribute or a place, heads.policy"
     ),
+    Flag(
+        "by-keyword",
+        "BOOL",
+        "give the net the columns of an example by name, net(**x), in place of one dict",
+        "true or false",
+        "false",
+    ),
     Flag("one-vs-rest", "CLASS", "make it binary: this class, by name or index, against the rest"),
     Flag(
         "data-dir",

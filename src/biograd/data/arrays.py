@@ -4,7 +4,9 @@ import contextlib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from annotated_types import MinLen
 
 from biograd.data.dataset import DataSet
 from biograd.data.own import CropPadding, TestFraction, made
@@ -23,7 +25,7 @@ def arrays(
     download: bool,
     seed: int,
     *,
-    inputs: str = "x",
+    inputs: Annotated[tuple[str, ...], MinLen(1)] = ("x",),
     targets: str = "y",
     axes: Axes = "as-they-are",
     task: Kind | None = None,
@@ -38,6 +40,7 @@ def arrays(
     They are called ``x_train``, ``y_train``, ``x_test`` and ``y_test``, or ``x`` and ``y``. Inputs (n, …) are bytes,
     which are scaled to [0, 1], or any numbers, as float32; the axis after the first is the channel, or the feature.
     Targets (n,) are whole numbers or texts, and the values that occur are the classes; of other tasks they are numbers.
+    Several arrays of inputs reach the net as a dict, by name; of these, whole numbers stay as they are, bytes apart.
     Nothing in the file is run: arrays of Python objects are refused.
 
     Args:
@@ -46,9 +49,10 @@ def arrays(
         download: not used.
         seed: draws the test part where there is none.
         inputs: how the arrays of inputs are called; ``images`` stands for ``images_train`` or ``train_images``, and so
-            for ``test``, or else for ``images`` alone.
+            for ``test``, or else for ``images`` alone; several are the columns of an example.
         targets: the same of the targets.
-        axes: of one example as it is stored: ``hw`` for images without a channel, ``hwc`` for channels last.
+        axes: of one example as it is stored: ``hw`` for images without a channel, ``hwc`` for channels last; of several
+            arrays, those that have as many axes are turned.
         task: what a target is: a class, numbers (regression), 0 or 1 for each of several labels, a class a token; none
             stands for a class, unless targets look like numbers to predict.
         indices: inputs are whole numbers, of words say, and stay as they are.
@@ -59,10 +63,13 @@ def arrays(
     """
     stored = _read(Path(path).expanduser())
     where = Path(path).name
-    x = [_turned(part, axes, where) for part in _parts(stored, inputs, where)]
+    parts = {name: _parts(stored, name, where) for name in inputs}
     y = [_flat(part) for part in _parts(stored, targets, where)]
-    if len(x) != len(y):
-        raise UserMistake(f"{where} has {len(x)} parts of inputs and {len(y)} of targets: {_held(stored)}")
+    if odd := next((name for name in inputs if len(parts[name]) != len(y)), None):
+        raise UserMistake(
+            f"{where} has {len(parts[odd])} parts of {odd!r} and {len(y)} of {targets!r}: {_held(stored)}"
+        )
+    x = [_turned({name: parts[name][place] for name in inputs}, axes, where) for place in range(len(y))]
     return made(
         Path(path).stem,
         x,
@@ -119,16 +126,21 @@ def _held(stored: "dict[str, ndarray]") -> str:
     return f"it holds {listed(sorted(stored))}; --data.inputs and --data.targets say how they are called"
 
 
-def _turned(values: "ndarray", axes: Axes, where: str) -> "ndarray":
-    """Examples with the channel first."""
-    expected = {"as-they-are": values.ndim, "hw": 3, "hwc": 4}[axes]
-    if values.ndim != expected:
-        raise UserMistake(
-            f"{where}: inputs are {values.shape}, which are no images with the axes {axes!r} each"
-        )
-    if axes == "hw":
-        return values[:, None]
-    return values.transpose(0, 3, 1, 2) if axes == "hwc" else values
+def _turned(columns: "dict[str, ndarray]", axes: Axes, where: str) -> Any:
+    """Examples whose images have the channel first; of one column the array itself."""
+    images = {name: values for name, values in columns.items() if values.ndim == _AXES.get(axes)}
+    if axes in _AXES and not images:
+        shapes = ", ".join(str(values.shape) for values in columns.values())
+        raise UserMistake(f"{where}: inputs are {shapes}, which are no images with the axes {axes!r} each")
+    turned = columns | {
+        name: values[:, None] if axes == "hw" else values.transpose(0, 3, 1, 2)
+        for name, values in images.items()
+    }
+    return turned if len(turned) > 1 else next(iter(turned.values()))
+
+
+_AXES = {"hw": 3, "hwc": 4}
+"""Axes of all images together."""
 
 
 def _flat(targets: "ndarray") -> "ndarray":

@@ -1,9 +1,11 @@
 """The small frozen types through which data sets, nets and the training loop meet."""
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from biograd.data.columns import on_each
 from biograd.data.tasks import Classes, Task
 from biograd.errors import UserMistake, brief
 
@@ -22,14 +24,15 @@ class Split:
 
     Args:
         inputs: (n, …) uint8, to be scaled to [0, 1], or float32, as they are; the axis after the first
-            is the channel, or the feature. Or int64: indices, such as the tokens of a text.
+            is the channel, or the feature. Or int64: indices, such as the tokens of a text. Or several such tensors
+            by name, the columns, which a net is given as a dict; these may be bool too, and (n,) of single numbers.
         targets: (n, …), of a type and shape that the `Task` says.
 
     Raises:
         UserMistake: they are of other types or shapes.
     """
 
-    inputs: "Tensor"
+    inputs: Any
     targets: "Tensor"
 
     def __post_init__(self) -> None:
@@ -39,6 +42,14 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    def at(self, places: Any) -> "Split":
+        """Some of the examples.
+
+        Args:
+            places: which, as one axis of a tensor is indexed: a slice, numbers, or a mask.
+        """
+        return Split(on_each(lambda column: column[places], self.inputs), self.targets[places])
 
 
 @dataclass(frozen=True)
@@ -83,7 +94,8 @@ class DataSet:
         train: the training part.
         test: the test part.
         task: `Classes`, `Regression`, `Labels` or `Tokens`, with the names of the outputs.
-        preprocessing: of the inputs; None where they are indices.
+        preprocessing: of the inputs; None where they are indices. Of columns, by name, those that are prepared; the
+            others are whole numbers or truth values, and stay as they are.
 
     Raises:
         UserMistake: a part is empty, or holds a target that is none of the task or an input that is not finite, or
@@ -94,7 +106,7 @@ class DataSet:
     train: Split
     test: Split
     task: Task
-    preprocessing: Preprocessing | None
+    preprocessing: Preprocessing | Mapping[str, Preprocessing] | None
 
     def __post_init__(self) -> None:
         from biograd.data.checks import check_set
@@ -102,9 +114,9 @@ class DataSet:
         check_set(self)
 
     @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Shape of one example: ``(features,)``, ``(channels, height, width)`` or ``(tokens,)``."""
-        return tuple(self.train.inputs.shape[1:])
+    def input_shape(self) -> Any:
+        """Shape of one example: ``(features,)``, ``(channels, height, width)`` or ``(tokens,)``; of columns a dict."""
+        return on_each(lambda column: tuple(column.shape[1:]), self.train.inputs)
 
     @property
     def outputs(self) -> int:
@@ -177,7 +189,7 @@ class DataSet:
         seed: int = 0,
         validation_fraction: float = 0.1,
         device: "str | torch.device" = "cpu",
-    ) -> "tuple[Tensor, Tensor]":
+    ) -> "tuple[Any, Tensor]":
         """All inputs of a part, normalised, in order and not augmented, and all targets; otherwise as `batches`."""
         from biograd.data.tensor_batches import TensorBatches
 

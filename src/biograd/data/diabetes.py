@@ -40,5 +40,5 @@ def diabetes(directory: str | Path | None, download: bool, seed: int) -> DataSet
     whole = Split(inputs, targets.unsqueeze(1))
     train, test = carve_validation(whole, Regression.standardised(names, whole.targets), 1 / 4, seed)
     return DataSet(
-        "diabetes", train, test, Regression.standardised(names, train.targets), standardisation(train)
+        "diabetes", train, test, Regression.standardised(names, train.targets), standardisation(train.inputs)
     )

@@ -37,4 +37,4 @@ def digits(directory: str | Path | None, download: bool, seed: int) -> DataSet:
     whole = Split(images, torch.tensor(labels, dtype=torch.int64))
     task = Classes(tuple("0123456789"))
     train, test = carve_validation(whole, task, 1 / 5, seed)
-    return DataSet("digits", train, test, task, standardisation(train))
+    return DataSet("digits", train, test, task, standardisation(train.inputs))

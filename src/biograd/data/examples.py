@@ -20,9 +20,9 @@ READ_AGAIN = 8
 
 @dataclass(frozen=True)
 class Part:
-    """Inputs (n, …) and targets (n, …) as they were found."""
+    """Inputs (n, …), an array or a dict of columns, and targets (n, …) as they were found."""
 
-    inputs: "ndarray"
+    inputs: "ndarray | dict[str, ndarray]"
     targets: "ndarray"
 
 
@@ -48,22 +48,23 @@ def are_examples(found: Any) -> bool:
     return isinstance(found, Mapping) or _has_items(found) or _is_loader(found)
 
 
-def gathered(found: Any, *, inputs: str | None = None, targets: str | None = None) -> Examples:
+def gathered(found: Any, *, inputs: Sequence[str] = (), targets: str | None = None) -> Examples:
     """Read all examples.
 
     Args:
         found: a pair of inputs and targets (tensors, arrays, lists, columns); or what has a length and items that are
             such pairs, or mappings, as a `torch.utils.data.Dataset`; or what has ``column_names``, as a data set of
-            Hugging Face; or a training and a test part of these kinds, as a pair or ``{"train": …, "test": …}``.
-        inputs: of mappings and columns, which one holds the inputs.
-        targets: the same of the targets.
+            Hugging Face; or a training and a test part of these kinds, as a pair or ``{"train": …, "test": …}``. The
+            inputs of a pair may be several by name, ``{"image": …, "table": …}``.
+        inputs: of mappings and columns, which hold the inputs: one, as it is, or several, as a dict.
+        targets: which one holds the targets.
 
     Raises:
         UserMistake: it is none of these, or has been read; an example is unlike the others, or differs when it is read
             again; or it is not said which columns are meant.
     """
     if isinstance(found, Examples):
-        if (inputs, targets) != (None, None):
+        if inputs or targets is not None:
             raise UserMistake(
                 "the inputs and targets of the data have been read: no columns are left to choose from"
             )
@@ -88,7 +89,7 @@ def _parts(found: Any) -> list[Any]:
 class _Source:
     """One part as it was given, and which of its columns are meant."""
 
-    def __init__(self, given: Any, inputs: str | None, targets: str | None) -> None:
+    def __init__(self, given: Any, inputs: Sequence[str], targets: str | None) -> None:
         self.given, self.columns = given, (inputs, targets)
         there = getattr(given, "column_names", None)
         self.read_whole = self._named(there, inputs, targets) if isinstance(there, list) else None
@@ -97,7 +98,8 @@ class _Source:
         if _is_pair(self.given) and any(map(_is_whole, self.given)):
             return _as_part(*self.given)
         if self.read_whole is not None:
-            return _as_part(*(self.given[name] for name in self.read_whole))
+            columns, target = self.read_whole
+            return _as_part(_picked(self.given, columns), self.given[target])
         if _is_loader(self.given):
             raise UserMistake(
                 f"data is a {type(self.given).__name__}, which hands out batches: give the examples that it has, "
@@ -130,24 +132,26 @@ class _Source:
         except Exception as error:
             raise failed(f"example {place} of the data cannot be read", error) from error
         if isinstance(item, Mapping):
-            x, y = self._named(list(item), *self.columns)
-            return item[x], item[y]
+            columns, target = self._named(list(item), *self.columns)
+            return _picked(item, columns), item[target]
         if not isinstance(item, tuple | list) or len(item) != 2:
             raise UserMistake(
                 f"example {place} of the data is {brief(item)}, expected a pair of an input and a target, or a mapping"
             )
         return item[0], item[1]
 
-    def _named(self, there: list[str], inputs: str | None, targets: str | None) -> tuple[str, str]:
-        """The columns of inputs and targets; what is not said, where there is but one that it can be."""
+    def _named(
+        self, there: list[str], inputs: Sequence[str], targets: str | None
+    ) -> tuple[Sequence[str], str]:
+        """The columns of inputs and that of targets; what is not said, where there is but one that it can be."""
         kinds = [name for name in there if getattr(self._features().get(name), "names", None)]
         y = targets or (kinds[0] if len(kinds) == 1 else None)
         others = [name for name in there if name != y]
-        x = inputs or (others[0] if y is not None and len(others) == 1 else None)
-        if x not in there or y not in there:
+        x = inputs or (others if y is not None and len(others) == 1 else ())
+        if not x or not set(x) <= set(there) or y not in there:
             raise UserMistake(
-                f"data has the columns {listed(there)}, and its inputs are {brief(x)}, its targets {brief(y)}: say "
-                "which they are with the settings inputs and targets"
+                f"data has the columns {listed(there)}, and its inputs are {brief(', '.join(x) or None)}, its targets "
+                f"{brief(y)}: say which they are with the settings inputs and targets"
             )
         return x, y
 
@@ -156,15 +160,45 @@ class _Source:
         return found if isinstance(found, Mapping) else {}
 
 
+def _picked(held: Any, columns: Sequence[str]) -> Any:
+    """One column as it is, several by name."""
+    return held[columns[0]] if len(columns) == 1 else {name: held[name] for name in columns}
+
+
 def _as_part(inputs: Any, targets: Any) -> Part:
-    return Part(_stacked(inputs, "input"), _stacked(targets, "target"))
+    return Part(_inputs_of_all(inputs), _stacked(targets, "target"))
+
+
+def _inputs_of_all(inputs: Any) -> "ndarray | dict[str, ndarray]":
+    """One array, or one for each column, of columns as they are or of examples that hold them by name."""
+    if isinstance(inputs, list) and inputs and isinstance(inputs[0], Mapping):
+        inputs = {
+            name: [_column(one, place, inputs[0])[name] for place, one in enumerate(inputs)]
+            for name in inputs[0]
+        }
+    if not isinstance(inputs, Mapping):
+        return _stacked(inputs, "input")
+    return {name: _stacked(column, f"input {name!r}") for name, column in inputs.items()}
+
+
+def _column(inputs: Any, place: int, first: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The inputs of an example, which has the columns of the first."""
+    if not isinstance(inputs, Mapping) or inputs.keys() != first.keys():
+        held = (
+            f"the columns {listed(list(map(str, inputs)))}" if isinstance(inputs, Mapping) else brief(inputs)
+        )
+        raise UserMistake(
+            f"the input of example {place} is {held}, that of the first the columns {listed(list(map(str, first)))}: "
+            "make all alike"
+        )
+    return inputs
 
 
 def _stacked(values: Any, what: str) -> "ndarray":
     """One array of all, (n, …)."""
     import numpy as np
 
-    _refuse_several(values, what)
+    _refuse_mapping(values, what)
     if not isinstance(values, Iterable):
         raise UserMistake(f"the {what}s are {brief(values)}, expected one for each example")
     if _has_array(values):
@@ -181,19 +215,21 @@ def _stacked(values: Any, what: str) -> "ndarray":
     return np.stack(found)
 
 
-def _refuse_several(value: Any, what: str) -> None:
+def _refuse_mapping(value: Any, what: str) -> None:
     if isinstance(value, Mapping):
-        raise UserMistake(
-            f"{_A[what]} is a mapping of {listed([str(key) for key in value])}: a run takes one tensor in and one "
-            "target; for more, write a loop of your own with rule.assign_credit"
+        expected = (
+            "a run takes one tensor of targets; for more, write a loop of your own with rule.assign_credit"
+            if what == "target"
+            else "a column is one tensor"
         )
+        raise UserMistake(f"{_a(what)} is a mapping of {listed([str(key) for key in value])}: {expected}")
 
 
 def _as_array(value: Any, what: str) -> "ndarray":
     import numpy as np
     import torch
 
-    _refuse_several(value, what)
+    _refuse_mapping(value, what)
     if isinstance(value, torch.Tensor):
         return _as_values(value, what)
     if (mode := getattr(value, "mode", None)) is not None and callable(getattr(value, "getbands", None)):
@@ -205,11 +241,12 @@ def _as_array(value: Any, what: str) -> "ndarray":
     if found.dtype.hasobject and found.ndim and all(isinstance(one, str) for one in found.flat):
         return found.astype(str)  # a column of texts, as pandas has it
     if found.dtype.kind not in "buifU":
-        raise UserMistake(f"{_A[what]} is {brief(value)}, expected numbers, text or an image")
+        raise UserMistake(f"{_a(what)} is {brief(value)}, expected numbers, text or an image")
     return found
 
 
-_A = {"input": "an input", "target": "a target"}
+def _a(what: str) -> str:
+    return f"a {what}" if what == "target" else f"an {what}"
 
 
 def _as_values(value: "Tensor", what: str) -> "ndarray":
@@ -218,7 +255,7 @@ def _as_values(value: "Tensor", what: str) -> "ndarray":
 
     if value.layout != torch.strided or value.is_meta:
         held = "without values" if value.is_meta else f"{value.layout}"
-        raise UserMistake(f"{_A[what]} is a tensor {held}, expected a dense one that holds its values")
+        raise UserMistake(f"{_a(what)} is a tensor {held}, expected a dense one that holds its values")
     whole = value.detach().cpu().resolve_conj().resolve_neg()
     is_known = not whole.is_floating_point() or whole.dtype in (torch.float16, torch.float32, torch.float64)
     return (whole if is_known else whole.float()).numpy()
@@ -236,8 +273,18 @@ def _as_pixels(image: Any, mode: str) -> "ndarray":
 
 def _are_same(one: tuple[Any, Any], other: tuple[Any, Any]) -> bool:
     """Whether an example is as it was; what is no number is equal to itself."""
-    pairs = zip(map(_as_array, one, _A), map(_as_array, other, _A), strict=True)
-    return all(x.shape == y.shape and bool(((x == y) | ((x != x) & (y != y))).all()) for x, y in pairs)
+    first, second = _arrays(*one), _arrays(*other)
+    return first.keys() == second.keys() and all(_are_equal(first[name], second[name]) for name in first)
+
+
+def _arrays(x: Any, y: Any) -> "dict[str, ndarray]":
+    """Those of an example."""
+    columns = {f"input {name!r}": one for name, one in x.items()} if isinstance(x, Mapping) else {"input": x}
+    return {what: _as_array(value, what) for what, value in {**columns, "target": y}.items()}
+
+
+def _are_equal(x: "ndarray", y: "ndarray") -> bool:
+    return x.shape == y.shape and bool(((x == y) | ((x != x) & (y != y))).all())
 
 
 def _is_pair(value: Any) -> bool:
@@ -249,7 +296,7 @@ def _has_array(value: Any) -> bool:
 
 
 def _is_whole(value: Any) -> bool:
-    """Whether something is all inputs, or all targets, of a part; a mapping is meant so, and refused."""
+    """Whether something is all inputs, or all targets, of a part; a mapping is columns."""
     is_list = isinstance(value, Sequence) and not isinstance(value, tuple | str)
     return _has_array(value) or isinstance(value, Mapping) or is_list
 

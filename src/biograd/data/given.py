@@ -14,7 +14,15 @@ from biograd.settings import Meaning, annotations
 NAMES = ("directory", "download", "seed")
 """What a loader is given, by position."""
 
-Column = Annotated[str | None, Meaning("where examples are mappings or columns, which one holds them")]
+InputColumns = Annotated[
+    tuple[str, ...],
+    Meaning(
+        "where examples are mappings or columns, which one holds inputs; of several a net is given a dict"
+    ),
+]
+TargetColumn = Annotated[
+    str | None, Meaning("where examples are mappings or columns, which one holds targets")
+]
 
 
 def loader(found: Any) -> Any:
@@ -46,8 +54,8 @@ def _of_examples(found: Any) -> Callable[..., DataSet]:
         download: bool,
         seed: int,
         *,
-        inputs: Column = None,
-        targets: Column = None,
+        inputs: InputColumns = (),
+        targets: TargetColumn = None,
         task: TargetKind = None,
         indices: Indices = False,
         test_fraction: TestFraction = None,

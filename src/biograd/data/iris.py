@@ -36,4 +36,4 @@ def iris(directory: str | Path | None, download: bool, seed: int) -> DataSet:
     whole = Split(torch.tensor(measurements, dtype=torch.float32), torch.tensor(species, dtype=torch.int64))
     task = Classes(("setosa", "versicolor", "virginica"))
     train, test = carve_validation(whole, task, 1 / 3, seed)
-    return DataSet("iris", train, test, task, standardisation(train))
+    return DataSet("iris", train, test, task, standardisation(train.inputs))

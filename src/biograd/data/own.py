@@ -1,13 +1,14 @@
 """Sets of a user's own examples: what all of them have in common, whatever they are read from."""
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge, Gt, Lt
 
+from biograd.data.columns import on_each, titles
 from biograd.data.dataset import DataSet, Preprocessing, Split
 from biograd.data.tasks import Classes, Labels, Regression, Task, Tokens
-from biograd.errors import UserMistake
+from biograd.errors import UserMistake, listed
 from biograd.settings import Meaning
 from biograd.tasks import Kind
 
@@ -42,7 +43,7 @@ FEW_EXAMPLES = 10
 
 def made(
     name: str,
-    inputs: "Sequence[ndarray]",
+    inputs: Sequence[Any],
     targets: "Sequence[ndarray]",
     *,
     seed: int,
@@ -58,13 +59,14 @@ def made(
 
     Args:
         name: what messages and tables call it.
-        inputs: (n, …) of the training and the test part, or of all there is.
+        inputs: arrays (n, …) of the training and the test part, or of all there is; or columns by name, of which whole
+            numbers and truth values stay as they are, bytes apart.
         targets: the same of the targets.
         seed: draws the test part where there is none.
         task: what the targets are; see `biograd.data.Task`. None for classes, which must look like some; see
             `refuse_likely_numbers`.
         names: of the outputs; of classes, None for those that occur, in order.
-        indices: inputs are whole numbers that stay as they are.
+        indices: inputs are whole numbers that stay as they are, in all columns.
         test_fraction: of the examples that is the test part; None for a fifth where there is no other.
         normalize: to mean 0 and deviation 1 on the training part, channel by channel; else bytes are in [0, 1].
         crop_padding: see `biograd.data.Preprocessing`.
@@ -81,7 +83,7 @@ def made(
     if task is None and names is None:
         refuse_likely_numbers(targets, name)
     y, task_of = _as_targets(targets, task or "classes", name, names)
-    train, *tests = [Split(_as_inputs(x, name, indices), one) for x, one in zip(inputs, y, strict=True)]
+    train, *tests = [Split(_as_tensors(x, name, indices), one) for x, one in zip(inputs, y, strict=True)]
     if tests and test_fraction is not None:
         raise UserMistake(
             f"it has a test part of its own: test_fraction = {test_fraction} would carve another"
@@ -93,7 +95,9 @@ def made(
         task_of_all.check(train.targets, name)
         share = SHARE_OF_TEST if test_fraction is None else test_fraction
         train, test = carve_validation(train, task_of_all, share, seed)
-    preprocessing = _preprocessing(train, indices, normalize, crop_padding, flip)
+    if indices and (crop_padding or flip):
+        raise UserMistake("its inputs are indices, and no images that could be cropped or mirrored")
+    preprocessing = None if indices else _preprocessing(train.inputs, normalize, crop_padding, flip)
     found = DataSet(name, train, test, task_of(train.targets), preprocessing)
     if isinstance(found.task, Classes | Tokens) and tests:
         _refuse_unlearned(found)
@@ -133,24 +137,65 @@ def _refuse_unlearned(dataset: DataSet) -> None:
         )
 
 
-def _preprocessing(
-    train: Split, indices: bool, normalize: bool, crop_padding: int, flip: bool
-) -> Preprocessing | None:
+def _preprocessing(inputs: Any, normalize: bool, crop_padding: int, flip: bool) -> Any:
+    """Of a tensor, or of each column of numbers, among which images are cropped and mirrored."""
+    if not isinstance(inputs, Mapping):
+        return _of_tensor(inputs, normalize, crop_padding, flip)
+    numbers = {name: column for name, column in inputs.items() if _is_prepared(column)}
+    images = [name for name, column in numbers.items() if column.ndim == 4]
+    if (crop_padding or flip) and not images:
+        raise UserMistake(
+            f"its columns {listed(list(inputs))} hold no images, (channels, height, width), that could be cropped or "
+            "mirrored"
+        )
+    changes = dict.fromkeys(images, (crop_padding, flip))
+    return {
+        name: _of_tensor(column, normalize, *changes.get(name, (0, False)))
+        for name, column in numbers.items()
+    }
+
+
+def _of_tensor(inputs: "Tensor", normalize: bool, crop_padding: int, flip: bool) -> Preprocessing:
     from biograd.data.statistics import standardisation
 
-    if indices and (crop_padding or flip):
-        raise UserMistake("its inputs are indices, and no images that could be cropped or mirrored")
-    if indices:
-        return None
-    found = standardisation(train) if normalize else Preprocessing((0.0,), (1.0,))
+    found = standardisation(inputs) if normalize else Preprocessing((0.0,), (1.0,))
     return Preprocessing(found.mean, found.std, crop_padding=crop_padding, flip=flip)
 
 
-def _check_inputs(values: "ndarray", where: str) -> None:
-    if values.ndim < 2 or 0 in values.shape:
-        raise UserMistake(
-            f"{where}: inputs are {values.shape}, expected (n, …) of at least one example; (n, 1) of single numbers"
-        )
+def _is_prepared(column: "Tensor") -> bool:
+    import torch
+
+    return column.dtype in (torch.uint8, torch.float32)
+
+
+def _check_inputs(inputs: Any, where: str) -> None:
+    """Refuse what holds no examples; single numbers are a column only where others stand beside it."""
+    least = 1 if isinstance(inputs, Mapping) else 2
+
+    def check(values: "ndarray", called: str) -> None:
+        if values.ndim < least or 0 in values.shape:
+            raise UserMistake(
+                f"{called}: inputs are {values.shape}, expected (n, …) of at least one example; (n, 1) of single "
+                "numbers"
+            )
+
+    on_each(check, inputs, titles(inputs, where))
+
+
+def _as_tensors(inputs: Any, where: str, indices: bool) -> Any:
+    """An array or columns as a tensor or tensors; of columns, whole numbers and truth values stay as they are."""
+    read = _as_column if isinstance(inputs, Mapping) else _as_inputs
+    return on_each(lambda values, called: read(values, called, indices), inputs, titles(inputs, where))
+
+
+def _as_column(values: "ndarray", where: str, indices: bool) -> "Tensor":
+    import numpy as np
+    import torch
+
+    if values.dtype.kind == "b" and not indices:
+        return torch.from_numpy(np.ascontiguousarray(values))
+    is_whole = values.dtype.kind in "iu" and values.dtype != np.uint8
+    return _as_inputs(values, where, indices or is_whole)
 
 
 def _as_inputs(values: "ndarray", where: str, indices: bool) -> "Tensor":

@@ -39,7 +39,7 @@ def carve_validation(train: Split, task: Task, fraction: float, seed: int) -> tu
             f"a fraction of {fraction}, to validate or test on, takes {taken} of {len(train)} examples; "
             "each part needs at least one (0 means no validation part)"
         )
-    return _part(train, ~held_out), _part(train, held_out)
+    return train.at(~held_out), train.at(held_out)
 
 
 def _quotas(strata: Tensor, fraction: float) -> Tensor:
@@ -50,7 +50,3 @@ def _quotas(strata: Tensor, fraction: float) -> Tensor:
     largest = (quotas - shares).argsort(stable=True)[:left]
     quotas[largest] += 1
     return quotas
-
-
-def _part(split: Split, mask: Tensor) -> Split:
-    return Split(split.inputs[mask], split.targets[mask])

@@ -3,16 +3,17 @@
 import torch
 from torch import Tensor
 
-from biograd.data.dataset import Preprocessing, Split
+from biograd.data.dataset import Preprocessing
 
 
-def standardisation(train: Split) -> Preprocessing:
-    """Mean 0 and standard deviation 1 on ``train``, channel by channel; constant channels are only centred.
+def standardisation(inputs: Tensor) -> Preprocessing:
+    """Mean 0 and standard deviation 1 on a training part, channel by channel; constant channels are only centred.
 
     Args:
-        train: inputs (n, channels, …), float32, or bytes, whose statistics are those of [0, 1].
+        inputs: (n, channels, …), or (n,) of one channel, float32, or bytes, whose statistics are those of [0, 1].
     """
-    mean, std = _of_bytes(train.inputs) if train.inputs.dtype == torch.uint8 else _of_numbers(train.inputs)
+    channels = inputs.unsqueeze(1) if inputs.ndim == 1 else inputs
+    mean, std = _of_bytes(channels) if inputs.dtype == torch.uint8 else _of_numbers(channels)
     std[std == 0] = 1.0
     return Preprocessing(tuple(mean.tolist()), tuple(std.tolist()))
 

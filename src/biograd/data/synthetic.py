@@ -66,7 +66,7 @@ def synthetic(
     )()
     train, test = Split(inputs[:examples], targets[:examples]), Split(inputs[examples:], targets[examples:])
     task = _task(kind, tuple(str(index) for index in range(classes)), train)
-    return DataSet("synthetic", train, test, task, standardisation(train))
+    return DataSet("synthetic", train, test, task, standardisation(train.inputs))
 
 
 def _task(kind: str, names: tuple[str, ...], train: Split) -> Task:

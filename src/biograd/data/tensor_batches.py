@@ -1,7 +1,8 @@
-"""Batches of examples that lie on the device as one tensor, shuffled and augmented there."""
+"""Batches of examples that lie on the device as tensors, shuffled and augmented there."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from numbers import Integral
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,6 +10,7 @@ from torch import Tensor
 from biograd.data.augment import crop_and_flip
 from biograd.data.batches import cut
 from biograd.data.checks import check_fit, check_values
+from biograd.data.columns import on_each
 from biograd.data.dataset import Preprocessing, Split
 from biograd.data.seeded import seeded
 from biograd.data.tasks import Task
@@ -21,18 +23,20 @@ _ORDER, _AUGMENTATION = 0, 1  # keep the two kinds of draws apart
 
 
 class TensorBatches:
-    """`biograd.data.Batches` of a set that is a tensor on the device.
+    """`biograd.data.Batches` of a set that is a tensor on the device, or several by name.
 
     In training, the order of the examples is a function of (seed, epoch) alone, and crops and flips of a
     batch a function of (seed, epoch, batch) alone, the same on every device and however many processes share the
-    batch. Otherwise, examples come in order and unchanged but for normalisation.
+    batch; images of one size in several columns are moved alike. Otherwise, examples come in order and unchanged but
+    for normalisation.
 
-    The whole set lies on the device. Where it is less than 1 GiB as float32 and not augmented it is
+    The whole set lies on the device. Where a tensor is less than 1 GiB as float32 and not augmented it is
     normalised once, here; else each batch is, from the values as they came.
 
     Args:
         split: the examples.
-        preprocessing: normalisation, and for training the augmentation; None for indices, which stay as they are.
+        preprocessing: normalisation, and for training the augmentation; None for indices, which stay as they are; of
+            columns those of each by name.
         task: what the targets are.
         batch_size: examples a batch, at least 1; the last batch of an epoch holds what is left.
         seed: any integer.
@@ -56,7 +60,7 @@ class TensorBatches:
     def __init__(
         self,
         split: Split,
-        preprocessing: Preprocessing | None,
+        preprocessing: Preprocessing | Mapping[str, Preprocessing] | None,
         task: Task,
         *,
         batch_size: int,
@@ -73,13 +77,10 @@ class TensorBatches:
         self.batch_size = batch_size
         self.seed = seed
         self.train = train
-        augments = preprocessing is not None and train and preprocessing.is_random
-        self._augmentation = preprocessing if augments else None
-        self._inputs = split.inputs.to(device)
+        self._inputs = on_each(
+            lambda values, how: _Placed(values.to(device), how, augments=train), split.inputs, preprocessing
+        )
         self._targets = task.prepared(split.targets).to(device)
-        self._affine = None if preprocessing is None else _affine(self._inputs, preprocessing)
-        if not augments and 4 * self._inputs.numel() < LARGEST_FLOAT_SET:
-            self._inputs, self._affine = self._normalised(self._inputs), None
 
     def __len__(self) -> int:
         """Batches an epoch."""
@@ -91,29 +92,22 @@ class TensorBatches:
 
     def epoch(
         self, epoch: int, start: int = 0, *, rank: int = 0, size: int = 1
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    ) -> Iterator[tuple[Any, Tensor]]:
         """The batches of an epoch from number ``start`` on; see `biograd.data.Batches.epoch`.
 
         Yields:
-            Inputs (part, …), normalised float32 or indices, and targets (part, …) as the loss takes them.
+            Inputs (part, …), normalised float32 or indices, or a dict of such columns, and targets (part, …) as the
+            loss takes them.
         """
         order = self._order(epoch) if self.train else None
         for number in range(start, len(self)):
             part = cut(self.examples(number), rank, size)
             first = number * self.batch_size
-            chosen = slice(first + part.start, first + part.stop)
-            if order is None:
-                x, y = self._inputs[chosen].clone(), self._targets[chosen].clone()
-            else:
-                x, y = (
-                    self._inputs.index_select(0, order[chosen]),
-                    self._targets.index_select(0, order[chosen]),
-                )
-            if self._augmentation is not None:
-                x = self._augmented(x, self._augmentation, epoch, number, part)
-            yield self._normalised(x), y
+            places = slice(first + part.start, first + part.stop)
+            chosen = places if order is None else order[places]
+            yield self._chosen(chosen, epoch, number, part), _rows(self._targets, chosen)
 
-    def sample(self) -> Tensor:
+    def sample(self) -> Any:
         """The first example, normalised and not augmented, as a batch of one.
 
         Raises:
@@ -121,11 +115,22 @@ class TensorBatches:
         """
         if not len(self._targets):
             raise UserMistake("there is no example to take as a sample: this part of the data is empty")
-        return self._normalised(self._inputs[:1].clone())
+        return on_each(lambda placed: placed.normalised(_rows(placed.values, slice(1))), self._inputs)
 
     def _order(self, epoch: int) -> Tensor:
         order = torch.randperm(len(self._targets), generator=seeded(self.seed, epoch, _ORDER))
-        return order.to(self._inputs.device)
+        return order.to(self._targets.device)
+
+    def _chosen(self, chosen: slice | Tensor, epoch: int, number: int, part: slice) -> Any:
+        """The inputs of a part of a batch."""
+
+        def prepared(placed: _Placed) -> Tensor:
+            x = _rows(placed.values, chosen)
+            if placed.augmentation is not None:
+                x = self._augmented(x, placed.augmentation, epoch, number, part)
+            return placed.normalised(x)
+
+        return on_each(prepared, self._inputs)
 
     def _augmented(self, x: Tensor, how: Preprocessing, epoch: int, number: int, part: slice) -> Tensor:
         """Crop and flip a part of a batch with its share of the draws for the whole."""
@@ -133,7 +138,28 @@ class TensorBatches:
         drawn = self.examples(number)
         return crop_and_flip(x, how.crop_padding, how.flip, generator, drawn=drawn, part=part)
 
-    def _normalised(self, x: Tensor) -> Tensor:
+
+class _Placed:
+    """Inputs on the device, all of them or a column, and how a batch of them is prepared.
+
+    Args:
+        values: (n, …).
+        preprocessing: None where they are as they are.
+        augments: whether it augments them, where it is random.
+
+    Attributes:
+        values: normalised, where that is done once for all.
+        augmentation: how a batch is augmented, None where it is not.
+    """
+
+    def __init__(self, values: Tensor, preprocessing: Preprocessing | None, *, augments: bool) -> None:
+        is_augmented = augments and preprocessing is not None and preprocessing.is_random
+        self.values, self.augmentation = values, preprocessing if is_augmented else None
+        self._affine = None if preprocessing is None else _affine(values, preprocessing)
+        if not is_augmented and 4 * values.numel() < LARGEST_FLOAT_SET:
+            self.values, self._affine = self.normalised(values), None
+
+    def normalised(self, x: Tensor) -> Tensor:
         """A copy that is normalised; or x itself, where the set is already or holds indices."""
         if self._affine is None:
             return x
@@ -141,9 +167,14 @@ class TensorBatches:
         return x.to(torch.float32, copy=True).mul_(scale).add_(shift)
 
 
+def _rows(values: Tensor, chosen: slice | Tensor) -> Tensor:
+    """Examples in memory of their own."""
+    return values[chosen].clone() if isinstance(chosen, slice) else values.index_select(0, chosen)
+
+
 def _affine(inputs: Tensor, preprocessing: Preprocessing) -> tuple[Tensor, Tensor]:
     """Normalisation as x·scale + shift, each (1, channels, 1, …), bytes being scaled to [0, 1] with it."""
-    shape = (1, -1) + (1,) * (inputs.ndim - 2)
+    shape = (1, -1) + (1,) * (inputs.ndim - 2) if inputs.ndim > 1 else (1,)
     mean, std = (torch.tensor(numbers).view(shape) for numbers in (preprocessing.mean, preprocessing.std))
     largest = 255.0 if inputs.dtype == torch.uint8 else 1.0
     return (1 / (largest * std)).to(inputs.device), (-mean / std).to(inputs.device)

@@ -77,7 +77,7 @@ def names() -> list[str]:
 
 def create(
     name: "str | Callable[..., nn.Module]",
-    input_shape: tuple[int, ...],
+    input_shape: Any,
     outputs: int,
     *,
     seed: int | None = None,
@@ -87,7 +87,8 @@ def create(
 
     Args:
         name: one of `names()`, ``path/to/file.py:Name``, or itself a callable ``Name(input_shape, outputs, *, …)``.
-        input_shape: shape of one example, ``(features,)`` or ``(channels, height, width)``.
+        input_shape: shape of one example, ``(features,)`` or ``(channels, height, width)``; of columns, which a net of
+            your own may take, a dict of the shapes by name.
         outputs: number of output units.
         seed: draws the initial weights from a generator state of its own and leaves the global one
             as it was; None draws from the global one.

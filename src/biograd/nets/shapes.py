@@ -1,6 +1,6 @@
 """Whether a net can take the inputs and outputs it is asked for."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from biograd.errors import UserMistake, brief
@@ -17,6 +17,12 @@ def check_sizes(net: str, input_shape: Sequence[int], outputs: int) -> None:
     Raises:
         UserMistake: they are not.
     """
+    if isinstance(input_shape, Mapping):
+        columns = ", ".join(f"{name} {_spell(shape)}" for name, shape in input_shape.items())
+        raise UserMistake(
+            f"{net} takes one tensor, and an example has the columns {columns}: take a net of your own, which is given "
+            "them as a dict (path/to/file.py:Name)"
+        )
     if not input_shape or not all(_is_size(size) for size in input_shape):
         raise UserMistake(
             f"{net}: input_shape must be the sizes of one example, whole numbers of at least 1, such as (784,) "

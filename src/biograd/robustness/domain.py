@@ -1,12 +1,12 @@
 """The units in which inputs are attacked: those of the input, before a net has it standardised."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from biograd.data import DataSet
+from biograd.data import DataSet, Preprocessing
 from biograd.data.seeded import seeded
 from biograd.errors import UserMistake
 
@@ -38,18 +38,32 @@ def domain_of(dataset: DataSet) -> Domain:
     """`PIXELS` for bytes, and for images whose values lie in [0, 1]; else `DEVIATIONS`.
 
     Raises:
-        UserMistake: inputs are indices, which cannot be changed a little.
+        UserMistake: as for `require_numbers`.
     """
+    require_numbers(dataset)
     inputs = dataset.train.inputs
+    if inputs.dtype == torch.uint8:
+        return PIXELS
+    is_image = inputs.dim() == 4 and inputs.min() >= 0 and inputs.max() <= 1
+    return PIXELS if is_image else DEVIATIONS
+
+
+def require_numbers(dataset: DataSet) -> None:
+    """Refuse what cannot be changed a little, by one measure.
+
+    Raises:
+        UserMistake: inputs are indices, or several columns.
+    """
+    if isinstance(dataset.train.inputs, Mapping):
+        raise UserMistake(
+            f"an example of {dataset.name} is several columns, and attacks change one tensor: attack a run on images "
+            "or features"
+        )
     if dataset.preprocessing is None:
         raise UserMistake(
             f"inputs of {dataset.name} are indices, and attacks change numbers a little: attack a run on images or "
             "features"
         )
-    if inputs.dtype == torch.uint8:
-        return PIXELS
-    is_image = inputs.dim() == 4 and inputs.min() >= 0 and inputs.max() <= 1
-    return PIXELS if is_image else DEVIATIONS
 
 
 def held_out_examples(dataset: DataSet, count: int | None, seed: int) -> tuple[Tensor, Tensor]:
@@ -76,7 +90,7 @@ def to_net(dataset: DataSet) -> Callable[[Tensor], Tensor]:
 
 def _standardised(dataset: DataSet, x: Tensor) -> Tensor:
     how = dataset.preprocessing
-    assert how is not None  # or there would be no domain
+    assert isinstance(how, Preprocessing)  # or there would be no domain
     shape = (1, -1) + (1,) * (x.dim() - 2)
     mean, std = (
         torch.tensor(numbers, dtype=x.dtype, device=x.device).view(shape) for numbers in (how.mean, how.std)

@@ -15,6 +15,7 @@ from biograd.progress import shown
 from biograd.records import Measurement, Run
 from biograd.records.robustness import AttackRow, Measured
 from biograd.robustness.curves import Curve, at_large, evidence, excuse, measured, plans, second_look
+from biograd.robustness.domain import require_numbers
 from biograd.robustness.masking import in_doubt, verdict
 from biograd.robustness.scores import accuracy
 from biograd.robustness.settings import AttackSettings
@@ -79,6 +80,7 @@ def measure_run(
         device=place,
     ):
         attacked = restored(path, device=str(place), data_dir=data_dir, objects=objects)
+        require_numbers(attacked.dataset)
         source = find_source(attacked, likely)
         found = _measured(attacked, source, settings, progress)
         found["seconds"] = time.perf_counter() - start

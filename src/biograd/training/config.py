@@ -120,6 +120,7 @@ class RunConfig(BaseModel):
         data_dir: where the data lies; None for ``$BIOGRAD_DATA``, else the user's cache.
         answers: where the net gives several tensors the one that metrics judge, and losses by name read: a key, an
             attribute or a place, ``logits`` or ``heads.policy``; see `biograd.training.answers`.
+        by_keyword: whether a net is given the columns of an example by name, ``net(**x)``; else as one dict.
         one_vs_rest: makes the task binary, this class against all others.
         validation_fraction: part of the training set, in [0, 1), that is held out for validation.
         precision: ``float32``, ``float64``, or ``bfloat16`` for autocast over float32 weights. Not
@@ -154,6 +155,7 @@ class RunConfig(BaseModel):
     threads: Annotated[Count, Field(gt=0, le=1024)] = 1
     data_dir: Annotated[str, Field(min_length=1), AfterValidator(_absolute)] | None = None
     answers: Annotated[str, BeforeValidator(_spelled), Field(min_length=1)] | None = None
+    by_keyword: bool = False
     one_vs_rest: Annotated[str, BeforeValidator(_spelled), Field(min_length=1)] | None = None
     validation_fraction: Annotated[float, BeforeValidator(_no_truth), Field(ge=0, lt=1)] = 0.1
     precision: Precision = "float32"

@@ -10,10 +10,12 @@ from torch import nn
 from biograd import data, nets, rules
 from biograd.data import DataSet
 from biograd.data.examples import are_examples, gathered
+from biograd.data.given import loader
 from biograd.errors import UserMistake
 from biograd.handed import hand
 from biograd.registry import Registry
 from biograd.rules.base import Rule
+from biograd.settings import validate
 from biograd.training import losses
 
 OBJECTS: dict[str, Registry] = {
@@ -67,6 +69,7 @@ def _table(key: str, given: Any, settings: dict[str, Any]) -> dict[str, Any]:
     if key != "data" or not are_examples(given):
         return {**settings, "name": hand(_kept(key, given), given.name if isinstance(given, DataSet) else "")}
     columns = {column: settings[column] for column in COLUMNS if column in settings}
+    columns = validate(loader(given), columns, f"data of type {type(given).__name__}")
     others = {setting: value for setting, value in settings.items() if setting not in COLUMNS}
     label = "own-data" if isinstance(given, tuple | list | Mapping) else ""
     return {**others, "name": hand(gathered(given, **columns), label or type(given).__name__)}

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from biograd import records
-from biograd.data import DataSet, Split, TensorBatches
+from biograd.data import DataSet, TensorBatches
 from biograd.errors import CheckpointError, UserMistake
 from biograd.rules.base import Rule
 from biograd.training import checkpoint, examples, folder, precision, versions
@@ -46,7 +46,7 @@ class Restored:
         """What tables call the run, and its seed: ``bp/seed0``."""
         return f"{self.config.title}/seed{self.config.seed}"
 
-    def predict(self, x: Tensor) -> Tensor:
+    def predict(self, x: Any) -> Tensor:
         """The run's prediction for standardised inputs, ``(batch, outputs)``; differentiable in x.
 
         In float32, or float64 where the run trained in that.
@@ -55,9 +55,9 @@ class Restored:
             output = answer(self.rule.predict(self.net, self.inputs(x)), self.config.answers)
         return output.float() if output.dtype.itemsize < 4 else output
 
-    def inputs(self, x: Tensor) -> Tensor:
-        """A batch in the precision of the net."""
-        return precision.cast(x, self.config.precision)
+    def inputs(self, x: Any) -> Any:
+        """A batch as the net takes it."""
+        return examples.for_net(self.config, x)
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
         """The context that a forward pass runs in."""
@@ -125,11 +125,11 @@ def _made(path: Path, config: RunConfig, state: Weights) -> Restored:
     versions.refuse_changed_examples(path, examples.digest(config, whole))
     place, dataset = find_device(config), examples.as_task(config, whole)
     net = make_net(config, dataset).to(place).eval()
-    first = Split(dataset.train.inputs[:1], dataset.train.targets[:1])
+    first = dataset.train.at(slice(1))
     sample = TensorBatches(
         first, dataset.preprocessing, dataset.task, batch_size=1, seed=0, device=place, train=False
     ).sample()
-    rule = make_rule(config, net, precision.cast(sample, config.precision)).to(place)
+    rule = make_rule(config, net, examples.for_net(config, sample)).to(place)
     checkpoint.fill(net, state["net"], f"{path}: net")
     checkpoint.fill(rule, state.get("rule", {}), f"{path}: rule")
     return Restored(path, config, place, dataset, net, rule)

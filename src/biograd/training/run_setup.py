@@ -3,7 +3,7 @@
 import contextlib
 import copy
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,8 @@ from biograd import data, nets, penalties, rules
 from biograd.credit.chain.lesson import output_errors
 from biograd.credit.isolation import isolated
 from biograd.credit.structures import called
-from biograd.data import Batches, DataSet, Task, TensorBatches
+from biograd.data import Batches, DataSet, Split, Task, TensorBatches
+from biograd.data.columns import named, on_each
 from biograd.data.seeded import derive
 from biograd.errors import NotFinite, UserMistake
 from biograd.penalties.base import Penalty
@@ -91,8 +92,8 @@ class RunSetup:
         return [schedule for schedule in (self.schedule, self.feedback_schedule) if schedule is not None]
 
     def inputs(self, x: Any) -> Any:
-        """A batch in the precision of the net."""
-        return precision.cast(x, self.config.precision)
+        """A batch as the net takes it."""
+        return examples.for_net(self.config, x)
 
     def targets(self, y: Tensor) -> Tensor:
         """The targets of a batch, numbers in the precision of the net."""
@@ -129,10 +130,11 @@ def build(config: RunConfig, device: torch.device | None = None) -> RunSetup:
     whole = examples.load_data(config)
     dataset = examples.as_task(config, whole)
     require_task(config, dataset)
+    examples.require_columns(config, dataset)
     training, validation, test = _batches(config, dataset, device)
     net = make_net(config, dataset).to(device)
     with _told_of_indices(config, net, dataset):
-        rule = make_rule(config, net, precision.cast(training.sample(), config.precision)).to(device)
+        rule = make_rule(config, net, examples.for_net(config, training.sample())).to(device)
     penalty = make_penalty(config, net).to(device)
     optimizer, feedback_optimizer = make_optimizers(config, net, rule)
     schedule, feedback_schedule = (
@@ -172,7 +174,8 @@ def _told_of_indices(config: RunConfig, net: nn.Module, dataset: DataSet) -> Ite
         yield
     except UserMistake as mistake:
         looks_up = any(isinstance(module, nn.Embedding | nn.EmbeddingBag) for module in net.modules())
-        if dataset.train.inputs.dtype == torch.int64 or not looks_up or "Long" not in str(mistake):
+        is_told = isinstance(dataset.train.inputs, Mapping) or dataset.train.inputs.dtype == torch.int64
+        if is_told or not looks_up or "Long" not in str(mistake):
             raise
         raise UserMistake(f"{mistake}{_on_indices(config)}", mistake.lines) from None
 
@@ -197,9 +200,7 @@ def _rehearse(setup: RunSetup) -> None:
     """
     net, name = setup.net, setup.config.rule.name
     *_, (x, y) = setup.training.epoch(0, start=len(setup.training) - 1)
-    if isinstance(x, Tensor):
-        x, y = x[:2], y[:2]
-    x, y = setup.inputs(x), setup.targets(y)
+    x, y = setup.inputs(on_each(lambda column: column[:2], x)), setup.targets(y[:2])
     _rehearse_net(setup, x, y)
     with isolated(net, devices_of=x), setup.autocast(), user_code.blamed("rule", name, user_code.CHECK):
         rule = copy.deepcopy(setup.rule)
@@ -218,7 +219,12 @@ def _rehearse(setup: RunSetup) -> None:
 def _rehearse_net(setup: RunSetup, x: Any, y: Tensor) -> None:
     """Run net and loss without the rule: the net has to answer the task, and what goes wrong is known to be theirs."""
     net, loss = setup.config.net.name, setup.config.loss.name
-    with isolated(setup.net, setup.loss_fn, devices_of=x), user_code.blamed("net", net), _enough_examples():
+    told = _AS_ONE_DICT if isinstance(x, Mapping) else ""
+    with (
+        isolated(setup.net, setup.loss_fn, devices_of=x),
+        user_code.blamed("net", net, told),
+        _enough_examples(),
+    ):
         with setup.autocast():
             output = called(setup.net, x)
             user_code.require_output(f"net {net!r} gives", setup.answer(output), setup.task, y)
@@ -227,6 +233,11 @@ def _rehearse_net(setup: RunSetup, x: Any, y: Tensor) -> None:
             with user_code.blamed("loss", loss):
                 read = output_errors(output, y, setup.loss_fn)[1]
         torch.autograd.backward([tensor for tensor, _ in read], [error for _, error in read])
+
+
+_AS_ONE_DICT = (
+    "the columns of an example reach it as one dict, by keyword with by_keyword (--by-keyword true)"
+)
 
 
 @contextlib.contextmanager
@@ -271,11 +282,12 @@ def make_net(config: RunConfig, dataset: DataSet) -> nn.Module:
     with user_code.blamed("net", name):
         net = nets.create(name, dataset.input_shape, dataset.outputs, seed=seed, **config.net.settings)
     user_code.require_trainable(name, net)
+    net = net.to(torch.float64 if config.precision == "float64" else torch.float32)
     if name in nets.REGISTRY.built_in():
         _require_inputs_of(config, net, dataset)
-    elif dataset.train.inputs.dtype == torch.int64:
-        _rehearse_tokens(name, net, dataset)
-    return net.to(torch.float64 if config.precision == "float64" else torch.float32)
+    else:
+        _rehearse_tokens(config, net, dataset)
+    return net
 
 
 def _require_inputs_of(config: RunConfig, net: nn.Module, dataset: DataSet) -> None:
@@ -311,18 +323,38 @@ def _require_known_tokens(name: str, net: nn.Module, dataset: DataSet) -> None:
         )
 
 
-def _rehearse_tokens(name: str, net: nn.Module, dataset: DataSet) -> None:
+def _rehearse_tokens(config: RunConfig, net: nn.Module, dataset: DataSet) -> None:
     """Run a net of the user's own on the least and the greatest token; on the CPU, where a missing one is an error."""
-    x = torch.stack([one for part in (dataset.train, dataset.test) for one in _extremes(part.inputs)])
-    advice = f"the inputs of {dataset.name} go from {int(x.min())} to {int(x.max())}"
-    with isolated(net), torch.no_grad(), user_code.blamed("net", name, advice):
-        called(net, x)
+    both = [named(part.inputs) for part in (dataset.train, dataset.test)]
+    tokens = [name for name, column in both[0].items() if column.dtype == torch.int64]
+    ranges = [_range(name, torch.cat([columns[name] for columns in both])) for name in tokens]
+    advice = f"the inputs of {dataset.name} go {', '.join(ranges)}"
+    with isolated(net), torch.no_grad(), user_code.blamed("net", config.net.name, advice):
+        for part in (dataset.train, dataset.test) if tokens else ():
+            extreme = [place for name in tokens for place in _extremes(named(part.inputs)[name])]
+            try:
+                called(net, examples.for_net(config, _prepared(dataset, part.at(extreme))))
+            except TypeError:
+                return  # it is called in the wrong way, as the rehearsal says
 
 
-def _extremes(inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """The examples that hold the least and the greatest number."""
-    of_example = inputs.flatten(1)
-    return inputs[of_example.amin(1).argmin()], inputs[of_example.amax(1).argmax()]
+def _range(name: str, tokens: Tensor) -> str:
+    lowest, highest = tokens.aminmax()
+    return f"from {int(lowest)} to {int(highest)}{f' in {name!r}' if name else ''}"
+
+
+def _extremes(inputs: Tensor) -> tuple[int, int]:
+    """Which examples hold the least and the greatest number."""
+    of_example = inputs.reshape(len(inputs), -1)
+    return int(of_example.amin(1).argmin()), int(of_example.amax(1).argmax())
+
+
+def _prepared(dataset: DataSet, split: Split) -> Any:
+    """The inputs of a few examples, as a batch."""
+    few = TensorBatches(
+        split, dataset.preprocessing, dataset.task, batch_size=len(split), seed=0, device="cpu", train=False
+    )
+    return next(few.epoch(0))[0]
 
 
 def make_rule(config: RunConfig, net: nn.Module, sample: Any) -> Rule:

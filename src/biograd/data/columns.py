@@ -1,0 +1,43 @@
+"""Inputs are one tensor, or several by name, their columns: what is done to the one is done to each of the others."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def on_each(fn: Callable[..., Any], inputs: Any, *beside: Any) -> Any:
+    """``fn(inputs, *beside)``; of columns a dict of it, of each with what stands beside it by its name, else None.
+
+    Example:
+        >>> on_each(len, "abc"), on_each(len, {"a": "abc", "b": ""})
+        (3, {'a': 3, 'b': 0})
+        >>> on_each(lambda x, y: (x, y), {"a": 1, "b": 2}, {"b": 3})
+        {'a': (1, None), 'b': (2, 3)}
+    """
+    if not isinstance(inputs, Mapping):
+        return fn(inputs, *beside)
+    others = [one or {} for one in beside]
+    return {name: fn(column, *(one.get(name) for one in others)) for name, column in inputs.items()}
+
+
+def named(inputs: Any) -> dict[str, Any]:
+    """The columns of inputs; of one tensor it alone, with no name.
+
+    Example:
+        >>> named(1), named({"a": 1})
+        ({'': 1}, {'a': 1})
+    """
+    return dict(inputs) if isinstance(inputs, Mapping) else {"": inputs}
+
+
+def titles(inputs: Any, where: str) -> Any:
+    """What messages call inputs, to stand beside them in `on_each`.
+
+    Args:
+        inputs: a tensor, or columns.
+        where: what they are called as a whole.
+
+    Example:
+        >>> titles(1, "mine"), titles({"a": 1}, "mine")
+        ('mine', {'a': "mine, column 'a'"})
+    """
+    return {name: f"{where}, column {name!r}" for name in inputs} if isinstance(inputs, Mapping) else where
