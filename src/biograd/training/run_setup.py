@@ -327,10 +327,12 @@ def _rehearse_tokens(config: RunConfig, net: nn.Module, dataset: DataSet) -> Non
     """Run a net of the user's own on the least and the greatest token; on the CPU, where a missing one is an error."""
     both = [named(part.inputs) for part in (dataset.train, dataset.test)]
     tokens = [name for name, column in both[0].items() if column.dtype == torch.int64]
+    if not tokens:
+        return
     ranges = [_range(name, torch.cat([columns[name] for columns in both])) for name in tokens]
     advice = f"the inputs of {dataset.name} go {', '.join(ranges)}"
     with isolated(net), torch.no_grad(), user_code.blamed("net", config.net.name, advice):
-        for part in (dataset.train, dataset.test) if tokens else ():
+        for part in (dataset.train, dataset.test):
             extreme = [place for name in tokens for place in _extremes(named(part.inputs)[name])]
             try:
                 called(net, examples.for_net(config, _prepared(dataset, part.at(extreme))))
