@@ -311,3 +311,17 @@ def test_a_penalty_within_the_loss_keeps_its_derivative(name):
     credit, found = gradient(penalised)
     assert torch.allclose(found - plain, 0.6 * net[0].weight, rtol=0, atol=1e-12)
     assert torch.equal(credit.output, net(x))
+
+
+@pytest.mark.parametrize(
+    "name", ["dfa", "drtp", "ddtp-linear", "dtp", "sdtp", "ao-sdtp", "drl", "l-drl", "gait-prop", "itp"]
+)
+def test_one_example_without_its_batch_dimension_is_refused_and_nothing_is_filled(name):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 5), nn.Tanh(), nn.Linear(5, 3))
+    rule = biograd.rules.create(name, net, sample=torch.randn(1, 6))
+    with pytest.raises(
+        biograd.UserMistake, match=r"but block '0' gave \(5,\): give the one example .*, x\[None\]"
+    ):
+        rule.assign_credit(net, torch.randn(6), torch.tensor(1), F.cross_entropy)
+    assert all(p.grad is None for p in (*net.parameters(), *rule.parameters()))

@@ -14,6 +14,7 @@ from biograd.credit.full_precision import widened
 from biograd.credit.isolation import isolated
 from biograd.credit.structures import detached
 from biograd.credit.weighting import Weight
+from biograd.errors import UserMistake
 from biograd.rules.base import Credit, Loss, Nets, Rule, no_path_to_input
 from biograd.rules.parts.chains import CutPoints, Inside, blocks_for_a_rule
 from biograd.rules.parts.epoch import Together, Turns
@@ -149,8 +150,21 @@ class BlockRule(Rule):
     def _run(self, net: nn.Module, x: Any, y: Any, loss_fn: Loss, record: bool = True) -> Lesson:
         chain = self.chain(net, x)
         learns = self.teaches_hidden_layers
-        return Lesson.of(
+        lesson = Lesson.of(
             *(chain, x, y, loss_fn, self.way),
             lambda block: record and (learns or block is chain[-1]),
             in_full=self.takes_differences,
         )
+        if learns:
+            _require_batch(lesson)
+        return lesson
+
+
+def _require_batch(lesson: Lesson) -> None:
+    """Refuse one example without its batch dimension, whose features would be taken for examples."""
+    for block, h in zip(lesson.chain[:-1], lesson.hidden, strict=True):
+        if h.dim() < 2:
+            raise UserMistake(
+                f"expected a batch (batch, …), but block {block.name!r} gave {tuple(h.shape)}: give the one example a "
+                "batch dimension, x[None]"
+            )
