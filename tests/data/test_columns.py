@@ -266,6 +266,12 @@ REFUSED = {
     ),
     "column 'name': inputs are <U3, expected numbers": lambda: data.load(({"name": ["elm", "oak"] * 12}, Y)),
     r"column 'table': inputs are \(24, 0\), expected": lambda: data.load(({"table": np.zeros((N, 0))}, Y)),
+    "choose among the columns of data, and it gives pairs": lambda: data.load(
+        ({**COLUMNS}, Y), inputs="table"
+    ),
+    "it gives pairs of an input and a target": lambda: data.load(
+        Items(lambda columns, y, place: (columns, y)), targets="label"
+    ),
     "data has the columns id, .*, and its inputs are 'table, tabel'": lambda: data.load(
         Table(), inputs=("table", "tabel"), targets="label"
     ),

@@ -96,6 +96,7 @@ class _Source:
 
     def read(self) -> Part:
         if _is_pair(self.given) and any(map(_is_whole, self.given)):
+            self._refuse_names()
             return _as_part(*self.given)
         if self.read_whole is not None:
             columns, target = self.read_whole
@@ -138,7 +139,16 @@ class _Source:
             raise UserMistake(
                 f"example {place} of the data is {brief(item)}, expected a pair of an input and a target, or a mapping"
             )
+        self._refuse_names()
         return item[0], item[1]
+
+    def _refuse_names(self) -> None:
+        """Refuse to choose columns where inputs and targets stand apart already."""
+        if any(self.columns):
+            raise UserMistake(
+                "the settings inputs and targets choose among the columns of data, and it gives pairs of an input and "
+                "a target: leave them out"
+            )
 
     def _named(
         self, there: list[str], inputs: Sequence[str], targets: str | None
