@@ -198,6 +198,69 @@ def test_dfa_sends_the_errors_of_all_outputs_as_one_vector(weight):
     torch.testing.assert_close(filled(net), expected, rtol=1e-12, atol=1e-14)
 
 
+def test_the_signal_at_the_input_comes_through_all_that_read_it():
+    net, x, y = senses()
+    rule = taught("dfa", net, x, of_both, y, SENSES)[2]
+    found = rule.input_gradient(net, x, y, of_both)
+    h = seen_by(net, x)[1]
+    output = {
+        "policy": net.policy(h),
+        "value": net.value(torch.cat([h, x["numbers"]], 1)).unflatten(1, (2, 1)),
+    }
+    exact = torch.autograd.grad(of_both(output, y), [*output.values()])
+    e = torch.cat([one.flatten(1) for one in exact], 1)
+    image, numbers, _ = (projection.B for projection in rule.direct.blocks)
+    beside = e[:, 3:] @ net.value.weight[:, 6:].detach()  # the head that reads the numbers too
+    expected = {
+        "image": e @ image.t() @ net.image.weight.detach(),
+        "numbers": e @ numbers.t() @ net.numbers.weight.detach() + beside,
+    }
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
+
+
+def test_local_signals_at_the_input_come_through_all_layers_that_read_it():
+    net, x, y = senses()
+    one = Steps(lambda m, x: {"policy": m.net(x)["policy"]}, net=net)
+    blocks = ("net.image", "net.numbers", "net.body", "net.policy")
+    of_policy = lambda o, y: F.cross_entropy(o["policy"], y)  # noqa: E731
+    rule = rules.create("stdp-association", one, sample=x, blocks=blocks, competition=False)
+    found = rule.input_gradient(one, x, y["class"], of_policy)
+    for index, name in enumerate(("image", "numbers")):
+        layer = net.get_submodule(name)
+        wanted = (F.one_hot(y["class"], 3).double() @ rule.codes(index)).repeat(1, 4)[:, : layer.out_features]
+        delta = 0.05 * (torch.sigmoid(layer(x[name])) - wanted) / 5
+        torch.testing.assert_close(found[name], (delta @ layer.weight).detach(), rtol=1e-12, atol=1e-14)
+
+
+def test_packed_sequences_are_taught_at_cut_points():
+    class Reader(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lstm = nn.LSTM(3, 5)
+
+        def forward(self, x):
+            return self.lstm(x)[1][0][-1]
+
+    torch.manual_seed(0)
+    forward = lambda m, x: {"answers": m.answers(torch.tanh(m.hidden(m.reader(x))))}  # noqa: E731
+    net = Steps(forward, reader=Reader(), hidden=nn.Linear(5, 5), answers=nn.Linear(5, 2)).double()
+    parts = [torch.randn(size, 3, dtype=torch.float64) for size in (4, 3, 1)]
+    x, y = nn.utils.rnn.pack_sequence(parts), torch.tensor([0, 1, 0])
+    for name in ("dfa", "dtp"):
+        blocks = ("reader", "hidden", "answers")
+        found, credit, _ = taught(name, net, x, lambda o, y: F.cross_entropy(o["answers"], y), y, blocks)
+        assert all(gradient is not None for gradient in found)
+        assert torch.equal(credit.output["answers"], net(x)["answers"])
+        whole = {key: gradient.clone() for key, gradient in filled(net).items()}
+        net.zero_grad()
+        for weight in torch.eye(3, dtype=torch.float64):
+            rules.create(name, net, sample=x, blocks=blocks).assign_credit(
+                net, x, y, lambda o, y: F.cross_entropy(o["answers"], y), weight=weight
+            )
+        torch.testing.assert_close(filled(net), whole, rtol=1e-12, atol=1e-14)
+        net.zero_grad()
+
+
 def test_an_output_that_the_loss_does_not_read_has_no_error_and_its_head_learns_nothing():
     net, x, y = senses()
     rule = taught("dfa", net, x, lambda o, y: F.cross_entropy(o["policy"], y["class"]), y, SENSES)[2]
@@ -223,7 +286,8 @@ def test_all_heads_are_the_last_block_and_learn_by_the_derivative(name):
 
 
 def test_a_head_in_the_middle_is_no_hidden_block_and_one_that_others_read_is():
-    parts = {key: nn.Linear(4, 4) for key in ("a", "aside", "b", "top")}
+    parts = {key: nn.Linear(4, 4) for key in ("a", "aside", "top")}
+    parts["b"] = nn.Sequential(nn.Tanh(), nn.Linear(4, 4))
     aside = Steps(lambda m, x: (m.a(x), m.aside(m.a(x))), a=parts["a"], aside=parts["aside"])
 
     def forward(m, x):
@@ -235,18 +299,18 @@ def test_a_head_in_the_middle_is_no_hidden_block_and_one_that_others_read_is():
     net = Steps(forward, below=aside, b=parts["b"], top=parts["top"]).double()
     blocks = ("below.a", "below.aside", "b", "top")
     rule = rules.create("dfa", net, sample=X[:1, :4], blocks=blocks)
-    assert [block.name for block in rule.chain(net)] == ["below.a", "b", "top"]
+    assert [block.name for block in rule.chain(net)] == ["below.a", "b.1", "top"]
     rule.assign_credit(net, X[:, :4], Y, lambda o, y: sum(one.square().mean() for one in o.values()))
     h = torch.tanh(parts["a"](X[:, :4])).detach()
     early = parts["aside"](h)
     torch.testing.assert_close(parts["aside"].weight.grad, (2 * early / early.numel()).t() @ h)
     assert rule.direct.blocks[0].B.shape == (4, 12)
     inner = rules.create("softhebb", _without_biases(net), sample=X[:1, :4], blocks=blocks)
-    assert [block.name for block in inner.chain(net)][:2] == ["below.a", "b"]
+    assert [block.name for block in inner.chain(net)][:2] == ["below.a", "b.1"]
 
 
 def _without_biases(net):
-    for layer in (net.below.a, net.b):
+    for layer in (net.below.a, net.b[1]):
         layer.bias = None
     return net
 

@@ -145,8 +145,9 @@ def of_examples(x: Any, count: int) -> Any:
 
     Example:
         >>> import torch
-        >>> of_examples({"image": torch.ones(2, 3), "scale": torch.ones(())}, 1)["image"].shape
-        torch.Size([1, 3])
+        >>> one = of_examples({"image": torch.ones(2, 3), "grid": torch.ones(5, 4)}, 1)
+        >>> one["image"].shape, one["grid"].shape
+        (torch.Size([1, 3]), torch.Size([5, 4]))
     """
     there = batch_size(x)
     if there is None or there == count or isinstance(x, PackedSequence):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from biograd.credit.chain.blocks import Block
 from biograd.credit.chain.ledger import Ledger, Root
-from biograd.credit.chain.lesson import Lesson, Way, plainly, signal_at_input
+from biograd.credit.chain.lesson import Lesson, Way, plainly, signals_at_input
 from biograd.credit.full_precision import widened
 from biograd.credit.isolation import isolated
 from biograd.credit.structures import detached
@@ -111,13 +111,13 @@ class BlockRule(Rule):
         return Credit(lesson.loss, detached(lesson.given))
 
     def carry_to_input(self, net: nn.Module, x: Any, y: Any, loss_fn: Loss) -> Any:
-        """See `Rule.input_gradient`: the first block's teaching signal, through the first block."""
+        """See `Rule.input_gradient`: the first block's teaching signal through it, and those of others that read x."""
         lesson = self._run(net, x, y, loss_fn)
         with lesson.precision, torch.no_grad():
-            signal, *_ = [*self.teaching_signals(lesson), lesson.output_error]
-        if signal is None:
+            signals = [*self.teaching_signals(lesson), lesson.output_error]
+        if signals[0] is None:
             raise no_path_to_input(self)
-        return signal_at_input(lesson, signal)
+        return signals_at_input(lesson, signals)
 
     def targets(self, net: nn.Module, x: Any, y: Any, loss_fn: Loss) -> dict[str, tuple[Tensor, Tensor]]:
         r"""See `Rule.targets`: :math:`\hat h = h - \tfrac{B}{2} s` of a batch of B, empty unless `sends_targets`.

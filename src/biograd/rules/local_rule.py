@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from biograd.credit.chain.blocks import Block, run_layers, spared
 from biograd.credit.chain.ledger import Ledger, Root
-from biograd.credit.chain.lesson import output_errors
+from biograd.credit.chain.lesson import carried_to, output_errors
 from biograd.credit.chain.moment import Aim, Moment
 from biograd.credit.chain.named_chain import NamedChain
 from biograd.credit.chain.parameter_hooks import without_parameter_hooks
@@ -23,7 +23,6 @@ from biograd.credit.structures import (
     batch_size,
     called,
     detached,
-    gradients_at,
     require_tensor_from,
 )
 from biograd.credit.weighting import Weight, Weighting
@@ -120,28 +119,30 @@ class LocalRule(Rule):
     def carry_to_input(self, net: nn.Module, x: Any, y: Any, loss_fn: Loss) -> Any:
         """See `Rule.input_gradient`: what the first block's drive receives, through the layers that make it.
 
+        At cut points it comes through all layers that read the input.
+
         A net of one block has no other signal than the derivative of the loss. Where hidden layers wait for nothing,
         none of the loss goes on to the input.
         """
-        (first, *others), leaves = self.chain(net, x), as_leaves(x)
+        first, *others = chain = self.chain(net, x)
+        as_leaves(x)
         if not others:
-            torch.autograd.backward(loss_fn(called(net, spared(first, x)), y), inputs=leaves)
-            return gradients_at(x)
+            loss = loss_fn(called(net, spared(first, x)), y)
+            return carried_to(x, [(loss, torch.ones_like(loss))])
         if self.waits_for == "nothing":
             raise no_path_to_input(self)
-        h, drive = self._first_drive(net, first, x)
-        with torch.no_grad():
-            signal = self.drive_signal(Moment(0, first, h, drive, self._aim(net, x, y, loss_fn)))
-        torch.autograd.backward(drive, signal, inputs=leaves)
-        return gradients_at(x)
+        aim, signals = self._aim(net, x, y, loss_fn), dict[Tensor, Tensor]()
 
-    def _first_drive(self, net: nn.Module, first: Block, x: Any) -> tuple[Any, Tensor]:
-        """What the first layer got, at cut points the net's input, and what it gave, in one graph."""
-        chain = self.chain(net, x)
+        @torch.no_grad()
+        def told(index: int, h: Tensor, drive: Tensor) -> None:
+            signals[drive] = self.drive_signal(Moment(index, chain[index], h, drive, aim))
+
         if isinstance(chain, NamedChain):
-            return x, chain.run_alone(0, x)
-        h = run_layers(first.leading, spared(first, x))
-        return h, run_layers(first.driving[len(first.leading) :], h)
+            chain.run_layer_by_layer(x, told, from_input=True)
+        else:
+            h = run_layers(first.leading, spared(first, x))
+            told(0, h, run_layers(first.driving[len(first.leading) :], h))
+        return carried_to(x, signals.items())
 
     def _aim(self, net: nn.Module, x: Any, y: Any, loss_fn: Loss) -> Aim:
         dtype, batch = next(net.parameters()).dtype, batch_size(x) or batch_size(y) or 0

@@ -1,7 +1,7 @@
 """What a batch leaves in a chain on its way up: a rule makes teaching signals of it."""
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from biograd.credit.structures import (
     gradients_at,
     map_tensors,
     require_tensor_from,
+    tensors_in,
 )
 from biograd.errors import UserMistake
 
@@ -262,10 +263,32 @@ def own_error(error: Tensor, importance: Tensor | None) -> Tensor:
     return torch.where(v > 0, error / v, 0)
 
 
-def signal_at_input(lesson: Lesson, signal: Tensor) -> Any:
-    """A signal at the first block's output, carried on through that block to its input, in the input's structure."""
-    first, x = lesson.chain[0], lesson.x
-    leaves = as_leaves(x)
-    output = first(spared(first, x))
-    torch.autograd.backward(output, signal, inputs=leaves)
+def signals_at_input(lesson: Lesson, signals: Sequence[Tensor | None]) -> Any:
+    """Signals at the outputs of blocks, carried on through those that read the input, in the input's structure.
+
+    Args:
+        lesson: a batch; its tensors are made leaves.
+        signals: one a block, in order; None carries nothing.
+    """
+    chain, x = lesson.chain, lesson.x
+    as_leaves(x)
+    if isinstance(chain, NamedChain):
+        outputs = [passage.output for passage in chain.run(x, lambda block: True, from_input=True)]
+    else:
+        outputs = [chain[0](spared(chain[0], x))]
+    return carried_to(x, zip(outputs, signals, strict=False))
+
+
+def carried_to(x: Any, signals: Iterable[tuple[Tensor, Tensor | None]]) -> Any:
+    """Signals at tensors, carried back to the leaves in a structure by `as_leaves`, in that structure.
+
+    Args:
+        x: the structure.
+        signals: tensors, each with the derivative by it; what has no graph or None carries nothing.
+    """
+    carried = [(tensor, signal) for tensor, signal in signals if signal is not None and tensor.requires_grad]
+    if carried:
+        roots, derivatives = zip(*carried, strict=True)
+        leaves = [tensor for tensor in tensors_in(x) if tensor.requires_grad]
+        torch.autograd.backward(roots, derivatives, inputs=leaves)
     return gradients_at(x)

@@ -17,6 +17,7 @@ from biograd.credit.structures import (
     called,
     detached,
     device_of,
+    map_tensors,
     of_examples,
     only_tensor,
     outlined,
@@ -91,6 +92,7 @@ class NamedChain(list[Block]):
         into_the_last: bool = False,
         whole: Collection[int] = (),
         watcher: Watcher | None = None,
+        from_input: bool = False,
     ) -> list[Passage]:
         """One pass.
 
@@ -102,13 +104,15 @@ class NamedChain(list[Block]):
             into_the_last: whether the last block's input requires grad.
             whole: places of blocks that signals go back through as a whole, from their output to their own input.
             watcher: watches while these run.
+            from_input: whether the graphs of blocks that read the batch go on to it.
 
         Returns:
             A passage for every block; the output of the last is that of the net as one tensor.
         """
         recorded = [record(block) for block in self]
         carries = [through_every_block or (into_the_last and block is self[-1]) for block in self]
-        cutting = _Pass(self._cuts, x, recorded, carries, whole, watcher)
+        entry = map_tensors(Tensor.clone, x) if from_input else detached(x)
+        cutting = _Pass(self._cuts, entry, recorded, carries, whole, watcher)
         with ExitStack() as hooks, torch.set_grad_enabled(any(recorded)):
             for index, opening in enumerate(self._openings if through_every_block else []):
                 if index in whole:
@@ -123,22 +127,23 @@ class NamedChain(list[Block]):
         self._x, self._outputs = x, [passage.output.detach() for passage in cutting.passages]
         return cutting.passages
 
-    def run_layer_by_layer(self, x: Any, taught: Taught | None) -> Any:
+    def run_layer_by_layer(self, x: Any, taught: Taught | None, *, from_input: bool = False) -> Any:
         """One pass in which each named module but the last is a layer, taught as soon as its drive is there.
 
         Args:
             x: a batch of inputs.
             taught: is told of each of them; None teaches none.
+            from_input: whether the graphs of layers that read the batch go on to it, and so inputs are not cut.
 
         Returns:
             The output, any structure of tensors, with the graph of the last named module, and of the readouts.
         """
         with ExitStack() as hooks, torch.enable_grad():
-            for module in (*self._modules, *self._readouts):
+            for module in () if from_input else (*self._modules, *self._readouts):
                 hooks.callback(module.register_forward_pre_hook(_detach_inputs, with_kwargs=True).remove)
             for index, module in enumerate(self._modules[:-1]):
                 hooks.callback(module.register_forward_hook(partial(_teach, index, taught)).remove)
-            return self._plain(detached(x))
+            return self._plain(map_tensors(Tensor.clone, x) if from_input else detached(x))
 
     def _plain(self, x: Any) -> Any:
         """``net(x)`` in plain Python: a net that was compiled as a whole would be compiled anew for hooks."""
@@ -183,7 +188,7 @@ class _Pass:
 
     Args:
         cuts: the blocks.
-        x: the batch.
+        entry: what the net is given.
         recorded: of each block, whether its graph is kept.
         carries: of each block, whether its input requires grad.
         whole: see `NamedChain.run`.
@@ -193,14 +198,14 @@ class _Pass:
     def __init__(
         self,
         cuts: Sequence[Cut],
-        x: Any,
+        entry: Any,
         recorded: list[bool],
         carries: list[bool],
         whole: Collection[int],
         watcher: Watcher | None,
     ) -> None:
         self.passages: list[Passage] = []
-        self.entry: Any = detached(x)
+        self.entry = entry
         self._cuts, self._recorded, self._carries = cuts, recorded, carries
         self._whole, self._watcher = whole, watcher
         self._watch(0)
