@@ -122,7 +122,7 @@ def test_small_steps_need_double_precision(name, settings):
         (
             "gait-prop",
             {"gamma": 0.1},
-            "rule 'gait-prop' has no setting 'gamma'; its settings: form, inverse, exact, inside, blocks, seed",
+            "rule 'gait-prop' has no setting 'gamma'; its settings: form, inverse, exact, undo, inside, blocks, seed",
         ),
         ("gait-prop", {"form": "adaptive", "inverse": "kept"}, "whole blocks exactly, got inverse 'kept'"),
         ("itp", {"form": "constant", "inverse": "learned"}, "whole blocks exactly, got inverse 'learned'"),

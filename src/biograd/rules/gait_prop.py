@@ -20,14 +20,14 @@ from biograd.rules.examples import CHAINS, Examples
 from biograd.rules.parts.chains import CutPoints, Inside
 from biograd.rules.parts.feedback_weights import ExactNames, Seed
 from biograd.rules.parts.inverse_strategies import Columns, Exact, InverseStrategy, Kept, Learned
-from biograd.rules.parts.inverses import Inverses, require_batches
+from biograd.rules.parts.inverses import Inverses
 from biograd.rules.parts.inverses_inside import (
     InversesInside,
     places_without_one_layer,
     refuse_exact_names,
 )
 from biograd.rules.parts.random_stream import RandomStream
-from biograd.rules.parts.target_chain import MARGIN, Margin, SmallSteps, TargetChain, refuse_inverse
+from biograd.rules.parts.target_chain import MARGIN, Margin, SmallSteps, TargetChain, Undo, refuse_inverse
 from biograd.settings import Strategy, checked_settings
 
 
@@ -52,20 +52,21 @@ class Linearised(Strategy):
         chain: list[Block],
         inverse: InverseStrategy | None,
         exact: Sequence[str],
+        undo: str | None,
         sample: Any,
         stream: RandomStream,
     ) -> Inverses:
         """The inverse of each block that is one layer, and of each weight inside others."""
-        whole, strategy = places_without_one_layer(chain), inverse or Kept()
+        whole, strategy = places_without_one_layer(chain, undo), inverse or Kept()
         if not whole:
             refuse_exact_names(exact)
-            return Inverses(chain, strategy, self.columns, stream)
+            return Inverses(chain, strategy, self.columns, stream, undo)
         inside = InversesInside(chain, whole, strategy, self.columns, exact, sample, stream)
-        return Inverses(chain, strategy, self.columns, stream, inside)
+        return Inverses(chain, strategy, self.columns, stream, undo, inside)
 
     def signals(self, inverses: Inverses, lesson: Lesson) -> list[Tensor]:
         """The e of every hidden block, over B as the loss is a mean over B examples."""
-        require_batches(lesson)
+        inverses.look(lesson)
         # e_L = g / B
         e, found = lesson.error, []
         for place in reversed(range(1, len(lesson.chain))):
@@ -90,6 +91,7 @@ class _Targets(Strategy):
         chain: list[Block],
         inverse: InverseStrategy | None,
         exact: Sequence[str],
+        undo: str | None,
         sample: Any,
         stream: RandomStream,
     ) -> TargetChain:
@@ -98,7 +100,7 @@ class _Targets(Strategy):
         refuse_exact_names(exact)
         refuse_inverse(inverse, self.name)
         steps = SmallSteps(f"gait-prop with form={self.name!r}", self.gamma, self.shrinks)
-        return TargetChain(chain, self.margin, steps)
+        return TargetChain(chain, self.margin, steps, undo)
 
     def signals(self, chain: TargetChain, lesson: Lesson) -> list[Tensor]:
         """The signal of every hidden block, :math:`2 m_l (y_l - t_l) / B`."""
@@ -204,6 +206,7 @@ class GaitProp(BlockRule):
         form: Linearised | Constant | Adaptive = Linearised(),
         inverse: Exact | Kept | Learned | None = None,
         exact: ExactNames = (),
+        undo: Undo = None,
         inside: Inside = None,
         blocks: CutPoints = (),
         seed: Seed = 0,
@@ -211,7 +214,7 @@ class GaitProp(BlockRule):
         super().__init__(net, sample, inside=inside, blocks=blocks, way=through_every_block)
         self._form = form
         self.scales_with_loss = isinstance(form, Linearised)
-        self.way_back = form.way_back(self.chain(net), inverse, exact, sample, RandomStream(seed))
+        self.way_back = form.way_back(self.chain(net), inverse, exact, undo, sample, RandomStream(seed))
         self.way = self.way_back.way
         require_nothing_learns_before(self.chain(net), unwrap(net), self.way_back.whole)
 

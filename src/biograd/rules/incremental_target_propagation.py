@@ -18,9 +18,9 @@ from biograd.rules.examples import INVERTIBLE, Examples
 from biograd.rules.parts.chains import CutPoints, Inside
 from biograd.rules.parts.feedback_weights import Seed
 from biograd.rules.parts.inverse_strategies import Columns, Exact, InverseStrategy, Kept, Learned
-from biograd.rules.parts.inverses import Inverses, require_batches
+from biograd.rules.parts.inverses import Inverses
 from biograd.rules.parts.random_stream import RandomStream
-from biograd.rules.parts.target_chain import MARGIN, Margin, SmallSteps, TargetChain, refuse_inverse
+from biograd.rules.parts.target_chain import MARGIN, Margin, SmallSteps, TargetChain, Undo, refuse_inverse
 from biograd.settings import Strategy, checked_settings
 
 
@@ -37,20 +37,22 @@ class Linearised(Strategy):
     columns: Columns = "used"
     margin: Margin = MARGIN
 
-    def way_back(self, chain: list[Block], inverse: InverseStrategy | None, stream: RandomStream) -> Inverses:
+    def way_back(
+        self, chain: list[Block], inverse: InverseStrategy | None, undo: str | None, stream: RandomStream
+    ) -> Inverses:
         """The inverse of each block."""
         for block in chain[1:]:
-            _nonlinearity(block, self.margin)  # refuses one that cannot be inverted unit by unit
-        return Inverses(chain, inverse or Kept(), self.columns, stream)
+            _nonlinearity(block, self.margin, undo)  # refuses one that cannot be inverted unit by unit
+        return Inverses(chain, inverse or Kept(), self.columns, stream, undo)
 
     def signals(self, inverses: Inverses, lesson: Lesson) -> list[Tensor]:
         """The e of every hidden block, over B as the loss is a mean over B examples."""
-        require_batches(lesson)
+        inverses.look(lesson)
         # e_L = g / B
         e, found = lesson.error, []
         for place in reversed(range(1, len(lesson.chain))):
             block, passage = lesson.chain[place], lesson.passages[place]
-            D = _nonlinearity(block, self.margin).derivative(passage.drive.detach())
+            D = _nonlinearity(block, self.margin, inverses.undo).derivative(passage.drive.detach())
             # e_{l−1} = (e_l D_l⁻¹) W_l⁻¹, with e D⁻¹ as e D divided by D²
             e = inverses.send(place, block, passage, passage.drive_signal(e) / D.square())
             found.append(e)
@@ -71,13 +73,13 @@ class Constant(Strategy):
     margin: Margin = MARGIN
 
     def way_back(
-        self, chain: list[Block], inverse: InverseStrategy | None, stream: RandomStream
+        self, chain: list[Block], inverse: InverseStrategy | None, undo: str | None, stream: RandomStream
     ) -> TargetChain:
         """The blocks, to be inverted one after another."""
         del stream
         refuse_inverse(inverse, self.name)
         steps = SmallSteps(f"itp with form={self.name!r}", self.gamma, shrink=True)
-        return TargetChain(chain, self.margin, steps)
+        return TargetChain(chain, self.margin, steps, undo)
 
     def signals(self, chain: TargetChain, lesson: Lesson) -> list[Tensor]:
         """The signal of every hidden block, :math:`2 m_l (y_l - t_l) / B`."""
@@ -126,6 +128,7 @@ class IncrementalTargetPropagation(BlockRule):
         *,
         form: Linearised | Constant = Linearised(),
         inverse: Exact | Kept | Learned | None = None,
+        undo: Undo = None,
         inside: Inside = None,
         blocks: CutPoints = (),
         seed: Seed = 0,
@@ -133,7 +136,7 @@ class IncrementalTargetPropagation(BlockRule):
         super().__init__(net, sample, inside=inside, blocks=blocks, way=through_every_block)
         self._form = form
         self.scales_with_loss = isinstance(form, Linearised)
-        self.way_back = form.way_back(self.chain(net), inverse, RandomStream(seed))
+        self.way_back = form.way_back(self.chain(net), inverse, undo, RandomStream(seed))
         require_nothing_learns_before(self.chain(net), unwrap(net))
 
     def teaching_signals(self, lesson: Lesson) -> list[Tensor]:
@@ -149,5 +152,5 @@ class IncrementalTargetPropagation(BlockRule):
         return self.way_back.weights(self.chain(net))
 
 
-def _nonlinearity(block: Block, margin: float) -> Bijection:
-    return bijection(nonlinearity_of(block)[0], margin, block.name)
+def _nonlinearity(block: Block, margin: float, undo: str | None) -> Bijection:
+    return bijection(nonlinearity_of(block, undo)[0], margin, block.name)

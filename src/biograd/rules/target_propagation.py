@@ -10,7 +10,7 @@ from biograd.rules.base import ErrorWeights, Family
 from biograd.rules.block_rule import BlockRule
 from biograd.rules.examples import SQUARE, Examples
 from biograd.rules.parts.chains import CutPoints, Inside
-from biograd.rules.parts.target_chain import MARGIN, Margin, TargetChain
+from biograd.rules.parts.target_chain import MARGIN, Margin, TargetChain, Undo
 from biograd.settings import checked_settings
 
 
@@ -48,11 +48,12 @@ class TargetPropagation(BlockRule):
         sample: Any = None,
         *,
         margin: Margin = MARGIN,
+        undo: Undo = None,
         inside: Inside = None,
         blocks: CutPoints = (),
     ) -> None:
         super().__init__(net, sample, inside=inside, blocks=blocks, way=through_every_block)
-        self._chain = TargetChain(self.chain(net), margin, steps=None)
+        self._chain = TargetChain(self.chain(net), margin, None, undo)
 
     def teaching_signals(self, lesson: Lesson) -> list[Tensor]:
         """``2 (y − t) / B`` of every hidden block."""

@@ -17,6 +17,7 @@ from biograd.credit.back.inverses import (
     require_invertible_kind,
     solved,
 )
+from biograd.credit.back.own_inverses import undoes_itself, undone
 from biograd.credit.chain.blocks import Block, require_layers
 from biograd.credit.kinds import nearest_kind, neuron_axis
 from biograd.credit.kinds.bijections import Bijection
@@ -46,13 +47,18 @@ def bijection(layer: nn.Module, margin: float, name: str) -> Bijection:
     )
 
 
-def nonlinearity_of(block: Block) -> tuple[nn.Module, int | None]:
+def nonlinearity_of(block: Block, undo: str | None = None) -> tuple[nn.Module, int | None]:
     """The only layer behind a block's opening one, the identity if there is none, and how many units are passed on.
+
+    Args:
+        block: the block.
+        undo: the method of modules that undo themselves.
 
     Raises:
         UnsupportedNet: there are more layers than that, or it is no list of layers.
     """
-    require_layers([block], "a target")
+    if not undoes_itself(block, undo):
+        require_layers([block], "a target")
     rest = list(block.following)
     last = rest.pop() if rest and isinstance(rest[-1], FirstUnits) else None
     if len(rest) > 1:
@@ -71,20 +77,23 @@ class InvertibleBlock:
         block: the block.
         nonlinearity: with its inverse.
         passed_on: how many units, None for all.
+        undo: the method by which the layer undoes itself; None where its weight is inverted.
     """
 
     block: Block
     nonlinearity: Bijection
     passed_on: int | None
+    undo: str | None = None
 
     @classmethod
-    def of(cls, block: Block, margin: float, *, is_first: bool) -> "InvertibleBlock":
+    def of(cls, block: Block, margin: float, *, is_first: bool, undo: str | None = None) -> "InvertibleBlock":
         """Take a block apart.
 
         Args:
             block: the block.
             margin: see `bijection`.
             is_first: whether nothing is sent back below it, so that its layer may have any shape, and any before it.
+            undo: the method of modules that undo themselves.
 
         Raises:
             UnsupportedNet: it has another make, or its layer is not square.
@@ -95,10 +104,11 @@ class InvertibleBlock:
                 f"the block {block.name!r} begins with a {type(odd[0]).__name__}, through which no target can be sent "
                 "back: expected nothing or nn.Flatten before a layer with weights"
             )
-        activation, passed_on = nonlinearity_of(block)
-        if not is_first:
+        activation, passed_on = nonlinearity_of(block, undo)
+        undo = undo if undoes_itself(block, undo) and not is_first else None
+        if not is_first and undo is None:
             require_square(block.opening, block.name)
-        return cls(block, bijection(activation, margin, block.name), passed_on)
+        return cls(block, bijection(activation, margin, block.name), passed_on, undo)
 
     def activity(self, drive: Tensor) -> Tensor:
         """The activity of all units at a drive, auxiliary ones included."""
@@ -122,6 +132,8 @@ class InvertibleBlock:
             NotFinite: the weights are singular.
         """
         layer: Any = self.block.opening
+        if self.undo is not None:
+            return undone(layer, self.undo, self.nonlinearity.inverse(activity))
         weight = narrowed(layer, None)
         with torch.autocast(weight.device.type, enabled=False):  # inverses need the precision of the weights
             return self._inverted(layer, weight, activity.to(weight.dtype), x.to(weight.dtype))

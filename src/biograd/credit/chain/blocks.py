@@ -25,6 +25,9 @@ class Stretch(Protocol):
     ending: tuple[str, nn.Module]
     """The module whose output ends it, in which all that multiplies by weights is, and its name."""
 
+    is_direct: bool
+    """Whether that module on what the block before gave is all of it."""
+
     has_one_layer: bool
     """Whether the opening layer is one with weights, through which all of the input passes."""
 

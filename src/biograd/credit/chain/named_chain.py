@@ -277,11 +277,11 @@ class _Part:
         index: int,
         parameters: tuple[nn.Parameter, ...],
         leading: tuple[nn.Parameter, ...],
-        ending: tuple[str, nn.Module],
-        has_one_layer: bool,
+        cut: Cut,
+        ending: nn.Module,
     ) -> None:
         self.parameters, self.leading = parameters, leading
-        self.ending, self.has_one_layer = ending, has_one_layer
+        self.ending, self.is_direct, self.has_one_layer = (cut.name, ending), cut.is_direct, cut.has_one_layer
         self._chain, self._index = chain, index
 
     def __call__(self, x: Any) -> Tensor:
@@ -307,8 +307,7 @@ def _block(
     layers, opening = tuple(modules[name] for name in cut.layers), modules[cut.opening]
     own = tuple(parameters[name] for name, _ in cut.parameters)
     leading = tuple(parameters[name] for name in cut.leading)
-    ending = cut.name, modules[cut.name]
-    part = None if cut.is_plain else _Part(chain, index, own, leading, ending, cut.has_one_layer)
+    part = None if cut.is_plain else _Part(chain, index, own, leading, cut, modules[cut.name])
     return Block(cut.opening, layers, opening, part)
 
 

@@ -13,6 +13,12 @@ from biograd.credit.back.inverses import (
     weight_matrices,
 )
 from biograd.credit.back.invertible_blocks import require_square
+from biograd.credit.back.own_inverses import (
+    carried_by_derivative,
+    require_inverse,
+    require_one_that_undoes_itself,
+    undoes_itself,
+)
 from biograd.credit.back.used_units import used_units
 from biograd.credit.chain.blocks import Block
 from biograd.credit.chain.ledger import Root
@@ -33,6 +39,7 @@ class Inverses(nn.Module):
         columns: whether the outputs that `biograd.layers.FirstUnits` leaves behind have a part in the inverse (``all``,
             which needs square layers) or not (``used``).
         stream: what learned inverses are drawn from.
+        undo: the method of modules that undo themselves, which need no other inverse.
         inside: inverses of the weights in blocks that signals pass as a whole; None where there are no such.
 
     Raises:
@@ -45,10 +52,12 @@ class Inverses(nn.Module):
         strategy: InverseStrategy,
         columns: Columns,
         stream: RandomStream,
+        undo: str | None,
         inside: InversesInside | None = None,
     ) -> None:
         super().__init__()
-        self._stream = stream
+        require_one_that_undoes_itself(chain, undo)
+        self._stream, self.undo, self._has_looked = stream, undo, False
         self.whole = frozenset[int]() if inside is None else inside.whole
         layers = self._layers(chain)
         for block in layers.values():
@@ -68,10 +77,26 @@ class Inverses(nn.Module):
         with torch.autocast(delta.device.type, enabled=False):  # inverses need the precision of the weights
             if passage.loan is not None:
                 return carried_through(block.name, passage, passage.loan, delta)
+            if undoes_itself(block, self.undo):
+                return self._send_by_derivative(block, passage, delta)
             dtype = block.opening.get_parameter("weight").dtype
             inverse = self.of[self._index[place]]
             e = inverse(block.opening, delta.to(dtype), passage.input.detach().to(dtype))
         return passage.entry_signal(e.to(passage.input.dtype))
+
+    def _send_by_derivative(self, block: Block, passage: Passage, delta: Tensor) -> Tensor:
+        assert self.undo is not None
+        drive = passage.drive.detach()
+        # e J⁻¹, the derivative of g at the drive
+        return passage.entry_signal(carried_by_derivative(block.opening, self.undo, drive, delta))
+
+    def look(self, lesson: Lesson) -> None:
+        """See that the batch has its dimension and, in the first call, that modules undo themselves."""
+        require_batches(lesson)
+        for block, passage in zip(lesson.chain[1:], lesson.passages[1:], strict=True):
+            if self.undo is not None and not self._has_looked and undoes_itself(block, self.undo):
+                require_inverse(block, self.undo, passage)
+        self._has_looked = True
 
     def lessons(self, lesson: Lesson) -> Iterator[Root]:
         """The lessons of learned inverses, from fresh noise; none for others."""
@@ -90,7 +115,8 @@ class Inverses(nn.Module):
 
     def _layers(self, chain: Sequence[Block]) -> dict[int, Block]:
         """The blocks that signals go back through at their opening layer, by their place in the chain."""
-        return {place: b for place, b in enumerate(chain) if place > 0 and place not in self.whole}
+        above = {place: b for place, b in enumerate(chain) if place > 0 and place not in self.whole}
+        return {place: block for place, block in above.items() if not undoes_itself(block, self.undo)}
 
 
 def _inverse(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from biograd.credit.back.inverses import Inverse, LearnedInverse, Reading, why_not_invertible
+from biograd.credit.back.own_inverses import undoes_itself
 from biograd.credit.chain.blocks import Block, has_one_layer
 from biograd.credit.chain.ledger import Root
 from biograd.credit.chain.lesson import Lesson, Record
@@ -140,16 +141,21 @@ class InversesInside(nn.Module):
         return {name: reading for name, reading in self._readings.items() if name in used}
 
 
-def places_without_one_layer(chain: Sequence[Block]) -> frozenset[int]:
+def places_without_one_layer(chain: Sequence[Block], undo: str | None) -> frozenset[int]:
     """The places of blocks, but for the first, that errors do not just pass one layer of, whose weight is inverted.
 
     Such have several weights, a skip around one, one that is computed or that a forward of its own uses, or something
     before it that learns.
+
+    Args:
+        chain: the blocks.
+        undo: the method of modules that undo themselves, which are none of them.
     """
     return frozenset(
         place
         for place, block in enumerate(chain)
         if place > 0
+        and not undoes_itself(block, undo)
         and (
             not has_one_layer(block)
             or why_not_invertible(block.opening, block.name) is not None

@@ -10,6 +10,11 @@ from annotated_types import Gt, Lt
 from torch import Tensor
 
 from biograd.credit.back.invertible_blocks import InvertibleBlock
+from biograd.credit.back.own_inverses import (
+    require_inverse,
+    require_one_that_undoes_itself,
+    undoes_itself,
+)
 from biograd.credit.chain.blocks import Block
 from biograd.credit.chain.lesson import Lesson, Way, through_every_block
 from biograd.errors import NotFinite, UnsupportedNet, UserMistake
@@ -19,10 +24,19 @@ from biograd.rules.parts.inverses import (
     require_batches,
     require_invertible,
 )
+from biograd.settings import Meaning
 
 Margin = Annotated[float, Gt(0), Lt(1)]
 MARGIN = 1e-6
 """How far targets of tanh stay within its range by default."""
+Undo = Annotated[
+    str | None,
+    Meaning(
+        "the name of a method by which modules undo themselves: ``inverse`` where ``module.inverse(y)`` gives the "
+        "input for the output y, as invertible nets have it; blocks that open at such modules are undone by it, and "
+        "the first call looks whether it does"
+    ),
+]
 Step = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """``(y, t, f′, m)`` of a block's units gives the activity to invert, which makes the target below, and the m below.
 
@@ -100,8 +114,10 @@ class TargetChain:
         chain: invertible blocks; see `biograd.credit.back.invertible_blocks.InvertibleBlock`.
         margin: see `biograd.credit.back.invertible_blocks.bijection`.
         steps: how small its steps are; None where they are whole ones, for which float32 will do.
+        undo: the method of modules that undo themselves.
 
     Raises:
+        UserMistake: no module has that method.
         UnsupportedNet: a block cannot be inverted, or steps would be lost in rounding.
     """
 
@@ -111,9 +127,10 @@ class TargetChain:
     whole: ClassVar[frozenset[int]] = frozenset()
     """Places of blocks that signals pass as a whole: none, as each is inverted layer by layer."""
 
-    def __init__(self, chain: list[Block], margin: float, steps: SmallSteps | None) -> None:
-        self._margin, self._steps = margin, steps
-        for block in chain[1:]:
+    def __init__(self, chain: list[Block], margin: float, steps: SmallSteps | None, undo: str | None) -> None:
+        self._margin, self._steps, self._undo, self._has_looked = margin, steps, undo, False
+        require_one_that_undoes_itself(chain, undo)
+        for block in _inverted_by_weight(chain, undo):
             require_invertible(block.opening, block.name)
         self._take_apart(chain)
 
@@ -138,6 +155,7 @@ class TargetChain:
         """Activities and targets of all blocks, from the output down to the first; arguments as for `signals`."""
         require_batches(lesson)
         parts = self._take_apart(lesson.chain)
+        self._look(parts, lesson)
         ys = [
             part.activity(passage.drive).detach()
             for part, passage in zip(parts, lesson.passages, strict=True)
@@ -159,14 +177,26 @@ class TargetChain:
 
     def weights(self, chain: list[Block]) -> dict[str, Tensor]:
         """See `biograd.Rule.inverse_weights`."""
-        return inverted_weights(chain[1:], {})
+        return inverted_weights(_inverted_by_weight(chain, self._undo), {})
 
     def _take_apart(self, chain: list[Block]) -> list[InvertibleBlock]:
         if self._steps is not None:
             self._steps.require(next(chain[0].parameters()).dtype, len(chain))
         return [
-            InvertibleBlock.of(block, self._margin, is_first=place == 0) for place, block in enumerate(chain)
+            InvertibleBlock.of(block, self._margin, is_first=place == 0, undo=self._undo)
+            for place, block in enumerate(chain)
         ]
+
+    def _look(self, parts: list[InvertibleBlock], lesson: Lesson) -> None:
+        """See, in the first call, that modules undo themselves."""
+        for part, passage in zip(parts, lesson.passages, strict=True):
+            if part.undo is not None and not self._has_looked:
+                require_inverse(part.block, part.undo, passage)
+        self._has_looked = True
+
+
+def _inverted_by_weight(chain: list[Block], undo: str | None) -> list[Block]:
+    return [block for block in chain[1:] if not undoes_itself(block, undo)]
 
 
 def _rounded_up(number: float) -> str:

@@ -1,0 +1,68 @@
+"""Inverses that modules bring themselves: a method that gives the input for an output, as invertible nets have."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from biograd.credit.chain.blocks import Block
+from biograd.credit.chain.passage import Passage
+from biograd.credit.side_effects import without_side_effects
+from biograd.errors import UnsupportedNet, UserMistake
+
+
+def undoes_itself(block: Block, method: str | None) -> bool:
+    """Whether a block opens at a module with a method of this name; at cut points it must be that module alone."""
+    if method is None or not callable(getattr(block.opening, method, None)):
+        return False
+    return block.stretch is None or (block.stretch.is_direct and block.holder[1] is block.opening)
+
+
+def require_one_that_undoes_itself(chain: Sequence[Block], method: str | None) -> None:
+    """Refuse the name of a method that no block above the first opens with.
+
+    Raises:
+        UserMistake: there is no such block.
+    """
+    if method is not None and not any(undoes_itself(block, method) for block in chain[1:]):
+        raise UserMistake(
+            f"undo names the method {method!r}, and no block above the first opens at a module that has it (at cut "
+            "points, is such a module and nothing else): give such modules the method, or leave undo out"
+        )
+
+
+def undone(module: nn.Module, method: str, y: Tensor) -> Tensor:
+    """The input that a module says it would give ``y`` for; buffers and random numbers stay as they are."""
+    undo: Any = getattr(module, method)
+    with without_side_effects([module], y.device):
+        return undo(y)
+
+
+def carried_by_derivative(module: nn.Module, method: str, y: Tensor, delta: Tensor) -> Tensor:
+    r"""The derivative of the inverse at ``y`` applied to a signal there, :math:`\delta J^{-1}` for the module's J."""
+    with torch.enable_grad():
+        both: Any = torch.autograd.functional.jvp(lambda output: undone(module, method, output), y, delta)
+    return both[1]
+
+
+def require_inverse(block: Block, method: str, passage: Passage) -> None:
+    r"""Refuse a method that does not give a module's input back, to the square root of the precision.
+
+    Raises:
+        UnsupportedNet: :math:`\|g(f(x)) - x\| > \sqrt\varepsilon\,\|x\|` on this batch, or another shape.
+    """
+    x = passage.input.detach()
+    back = undone(block.opening, method, passage.drive.detach())
+    if back.shape != x.shape:
+        raise UnsupportedNet(
+            f"{method!r} of {block.name!r} gives {tuple(back.shape)} for its output, and its input was "
+            f"{tuple(x.shape)}: it must give the input back"
+        )
+    error = float(torch.linalg.vector_norm(back - x) / torch.linalg.vector_norm(x).clamp_min(1e-30))
+    allowed = torch.finfo(x.dtype).eps ** 0.5
+    if not error <= allowed:
+        raise UnsupportedNet(
+            f"{method!r} of {block.name!r} gives its input back with an error of {error:.0e} of it on this batch, and "
+            f"{x.dtype} allows {allowed:.0e}: it must undo the module as it runs in training"
+        )
