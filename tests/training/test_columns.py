@@ -10,7 +10,7 @@ from tests.training.small_columns import OfADict, pair, whole
 
 from biograd import data
 from biograd.errors import UserMistake
-from biograd.robustness import measure_run
+from biograd.robustness import AttackSettings, measure_run
 from biograd.training import RunConfig, build, compare, examples, grid, load_weights, resume, train
 from biograd.training.restored import restored
 
@@ -136,9 +136,11 @@ def test_what_cannot_be_taught_is_one_line_before_there_is_a_folder(why, tmp_pat
     assert not (tmp_path / "run").exists()
 
 
-def test_attacks_want_one_tensor(tmp_path):
-    train(chosen(net=f"{FILE}:OfADict", data=f"{FILE}:pair", epochs=1), tmp_path / "run")
+def test_attacks_want_one_tensor_before_a_source_of_transfer_is_looked_for(tmp_path):
+    runs = [tmp_path / rule for rule in ("bp", "fa")]
+    for run in runs:
+        train(chosen(rule=run.name, net=f"{FILE}:OfADict", data=f"{FILE}:pair", epochs=1), run)
     with pytest.raises(
         UserMistake, match="an example of own data is several columns, and attacks change one"
     ):
-        measure_run(tmp_path / "run", transfer_from=[tmp_path])
+        measure_run(runs[0], AttackSettings(attacks=("transfer",)), transfer_from=runs)
