@@ -58,7 +58,7 @@ def test_so_it_is_with_convolutional_and_locally_connected_layers(make):
     def memory(depth):
         net = chain(depth, make)
         rule = rules.create("stdp-association", net, sample=x[:1])
-        return Candidate.of(rule, net, x, y).findings()["memory"]
+        return Candidate.of(rule, net, x, y).memory()
 
     assert memory(2) == memory(12)
 

@@ -69,10 +69,13 @@ def test_a_row_tells_times_ratio_limit_and_memory_and_fits_json():
     (row,) = bench.run(rules=["bp"], nets=["mlp"], repeats=3)
     assert json.loads(json.dumps(row)) == row
     assert (row["benchmark"], row["rule"], row["net"], row["batch"]) == ("step_time", "bp", "mlp", 4)
-    assert (row["threads"], row["repeats"], row["limit"], row["aim"]) == (1, 3, 1.03, 1.0)
+    assert (row["threads"], row["repeats"], row["clock"], row["limit"]) == (1, 3, "processor", None)
     assert row["seconds"] > 0
     assert row["reference_seconds"] > 0
     assert row["ratio_low"] <= row["ratio"] <= row["ratio_high"]
+    assert row["of_reference_low"] <= row["of_reference"] <= row["of_reference_high"]
+    assert row["by_hand_seconds"] > 0
+    assert (row["of_reference_limit"], row["of_reference_aim"]) == (1.10, 1.02)
     assert row["kept_bytes"] == row["reference_kept_bytes"] == (4 * 5 + 4 * 3 + 1) * 4
     assert row["peak_bytes"] >= row["kept_bytes"]
     assert row["reason"] is None
@@ -90,6 +93,7 @@ def test_where_inverses_are_kept_the_weights_move_and_means_tell_every_refresh(m
     assert moved["residual"] > 0
     assert moved["residual_limit"] == 1e-3
     assert moved["kept_bytes"] == still["kept_bytes"]
+    assert moved["of_reference"] > 0
     monkeypatch.setattr(step_time, "LEARNING_RATE", 0.0)
     (resting,) = bench.run(rules=["gait-prop"], nets=["square"], repeats=2)
     assert resting["refreshes"] == 0
@@ -100,6 +104,14 @@ def test_where_inverses_are_kept_the_weights_move_and_means_tell_every_refresh(m
 def test_a_net_may_choose_the_rules_that_are_measured_on_it():
     assert [row["rule"] for row in bench.run(nets=["square"], repeats=1)] == ["gait-prop", "bp"]
     assert [row["rule"] for row in bench.run(rules=["fa"], nets=["square"], repeats=1)] == ["fa"]
+
+
+@pytest.mark.usefixtures("small")
+def test_a_net_has_a_number_of_turns_of_its_own(monkeypatch):
+    own = Small("short", "mlp", (6,), 4, repeats=2)
+    monkeypatch.setitem(bench_nets.BENCH_NETS, "short", own)
+    assert [row["repeats"] for row in bench.run(rules=["bp"], nets=["short", "mlp"])] == [2, 30]
+    assert [row["repeats"] for row in bench.run(rules=["bp"], nets=["short"], repeats=3)] == [3]
 
 
 def test_the_square_net_is_five_square_layers_and_the_other_bartunovs():
@@ -128,10 +140,12 @@ def test_every_rule_can_be_made_for_every_net_or_says_why_not(name):
 def test_every_rule_is_measured_on_every_net_unless_told_otherwise():
     rows = bench.run(rules=["bp"], repeats=1)
     assert [(row["rule"], row["net"], row["limit"]) for row in rows] == [
-        ("bp", "mlp", 1.03),
+        ("bp", "mlp", None),
         ("bp", "other", None),
         ("bp", "square", None),
     ]
+    (dfa,) = bench.run(rules=["dfa"], nets=["mlp"], repeats=1)
+    assert (dfa["limit"], dfa["aim"]) == LIMITS["dfa", "mlp"]
     assert {row["rule"] for row in bench.run(nets=["other"], repeats=1)} == set(biograd.rules.names())
 
 
@@ -147,6 +161,7 @@ def test_the_locally_connected_layer_is_measured_when_named_or_when_nothing_is(m
         return [row["net"] for row in bench.run(repeats=1, seed=7, **given)]
 
     layers = (1, 7, 1)
+    assert bench.run(nets=["locally-connected"], seed=7) == [{"net": (locally_connected.REPEATS, 7, 1)}]
     assert measured(nets=["mlp"], rules=None) == ["mlp"]
     assert measured()[-1] == layers
     assert measured(rules=["bp"]) == ["mlp", "other", "square"]
@@ -159,6 +174,7 @@ def test_a_rule_that_cannot_teach_the_net_has_a_row_that_says_why(rules):
     refused, measured = bench.run(rules=[rules["Refusing"], rules["Same"]], nets=["mlp"], repeats=2)
     assert refused["reason"] == "nothing suits me"
     assert refused["seconds"] is refused["ratio"] is refused["kept_bytes"] is None
+    assert refused["of_reference"] is measured["of_reference"] is measured["of_reference_limit"] is None
     assert measured["reason"] is None
     assert measured["ratio"] > 0
 

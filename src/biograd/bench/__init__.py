@@ -1,4 +1,4 @@
-"""What each rule costs: step time and memory beside plain backpropagation, in the same run."""
+"""What each rule costs: step time beside plain backpropagation and the update by hand, and memory, in one run."""
 
 from collections.abc import Sequence
 
@@ -7,23 +7,24 @@ from biograd.bench import locally_connected
 from biograd.bench.depth import memory_by_depth
 from biograd.bench.inverse_cost import inverse_costs
 from biograd.bench.nets import BENCH_NETS, BenchNet, find
+from biograd.bench.scaling import scaling
 from biograd.bench.step_time import step_times
 from biograd.bench.timing import quiet_process
 from biograd.errors import UserMistake
 from biograd.records import BenchRow
 
-__all__ = ["BENCH_NETS", "BenchNet", "inverse_costs", "memory_by_depth", "run"]
+__all__ = ["BENCH_NETS", "BenchNet", "inverse_costs", "memory_by_depth", "run", "scaling"]
 
 
 def run(
     *,
     rules: Sequence[str] | None = None,
     nets: Sequence[str] | None = None,
-    repeats: int = 30,
+    repeats: int | None = None,
     threads: int = 1,
     seed: int = 0,
 ) -> list[BenchRow]:
-    """Measure rules on benchmark nets, each step beside one of plain backpropagation on the same net.
+    """Measure rules on benchmark nets, each step beside plain backpropagation and beside the update by hand.
 
     Thread count, garbage collection and random numbers are afterwards as they were.
 
@@ -32,7 +33,8 @@ def run(
             was chosen for (`BenchNet`).
         nets: names in `BENCH_NETS`, or ``locally-connected``, the layer beside the convolution, which no rule
             has a part in; None for all nets, and for that layer too when ``rules`` is None.
-        repeats: pairs of steps a rule and net, at least 1; four times as many where a rule keeps inverses.
+        repeats: turns a rule and net, at least 1; four times as many where a rule keeps inverses; None for those of
+            each net (`BenchNet`).
         threads: PyTorch's threads during the measurement, at least 1; the limits speak of one.
         seed: of nets, data and the order of steps.
 
@@ -44,7 +46,7 @@ def run(
         UserMistake: an unknown rule or net, or a number below 1.
     """
     for name, number in (("repeats", repeats), ("threads", threads)):
-        if number < 1:
+        if number is not None and number < 1:
             raise UserMistake(f"{name} must be at least 1, got {number}")
     wanted = (
         list(nets)
@@ -58,8 +60,9 @@ def run(
         rows = [
             row for net in chosen for row in step_times(net, _names(rules, net), repeats=repeats, seed=seed)
         ]
-    layers = locally_connected.measure(repeats, seed, threads) if locally_connected.NAME in wanted else []
-    return [*rows, *layers]
+    if locally_connected.NAME in wanted:
+        rows += locally_connected.measure(repeats or locally_connected.REPEATS, seed, threads)
+    return rows
 
 
 def _names(rules: Sequence[str] | None, net: BenchNet) -> list[str]:

@@ -78,4 +78,4 @@ def _memory(name: str, net: nn.Module, x: Tensor, y: Tensor) -> dict[str, Any]:
         rule = all_rules.create(name, net, sample=x[:1])
     except UnsupportedNet as reason:
         return {"reason": str(reason)}
-    return {"memory": Candidate.of(rule, net, x, y).findings()["memory"]}
+    return {"memory": Candidate.of(rule, net, x, y).memory()}

@@ -14,6 +14,7 @@ from biograd.bench.step_time import Candidate, plain_step
 from biograd.bench.timing import compare, quiet_process
 from biograd.credit.back.inverses import Inverse, weight_matrices
 from biograd.errors import UserMistake
+from biograd.progress import shown
 from biograd.records import BenchSubject, InverseRow
 from biograd.rules.gait_prop import GaitProp
 
@@ -79,18 +80,15 @@ def _at(width: int, repeats: int, seed: int) -> list[InverseRow]:
     bench_net = replace(BENCH_NETS["square"], input_shape=(width,), settings={"hidden": 4, "width": width})
     net, x, y = bench_net.make(seed)
     candidates = {name: Candidate.of(_rule(name, net), net, x, y) for name in STRATEGIES}
-    times = compare(
-        {name: each.timed for name, each in candidates.items()},
-        plain_step(net, x, y),
-        repeats=repeats,
-        seed=seed,
-    )
+    timed = {name: each.timed for name, each in candidates.items()}
+    with shown(f"width {width}", 0, repeats, None) as bar:
+        times = compare(timed, plain_step(net, x, y), repeats=repeats, seed=seed, reached=bar.reach)
     return [
         {
             "strategy": name,
             "width": width,
             **row(
-                _about(width, bench_net.batch, repeats * each.pairs),
+                _about(width, bench_net.batch, repeats * each.timed.turns),
                 times[name],
                 inverses=each.watch.found if each.watch.kept else None,
             ),
@@ -107,12 +105,12 @@ def _rule(strategy: str, net: nn.Module) -> GaitProp:
     return rule
 
 
-def _about(width: int, batch: int, pairs: int) -> BenchSubject:
+def _about(width: int, batch: int, turns: int) -> BenchSubject:
     return {
         "benchmark": "inverses",
         "rule": "gait-prop",
         "net": f"square {width}",
         "batch": batch,
         "threads": torch.get_num_threads(),
-        "repeats": pairs,
+        "repeats": turns,
     }

@@ -7,13 +7,15 @@ from torch import Tensor, nn
 
 from biograd.bench.limits import Limit
 from biograd.bench.rows import row
-from biograd.bench.timing import Step, compare, quiet_process
+from biograd.bench.timing import Step, Timed, compare, quiet_process
 from biograd.errors import UserMistake
 from biograd.layers import LocallyConnected2d
 from biograd.records import BenchRow, BenchSubject
 
 NAME = "locally-connected"
 BATCH = 128
+REPEATS = 20
+"""Turns a layer unless told otherwise."""
 LIMIT = Limit(at_most=2.0, aim=1.6)
 """Of forward and backward together, beside the convolution of the same shape."""
 
@@ -52,7 +54,7 @@ def measure(repeats: int, seed: int, threads: int = 1) -> list[BenchRow]:
         return [
             row(
                 _about(name, repeats),
-                compare({name: own[name]}, shared[name], repeats=repeats, seed=seed)[name],
+                compare({name: Timed(own[name])}, shared[name], repeats=repeats, seed=seed)[name],
                 limit=LIMIT,
             )
             for name in own

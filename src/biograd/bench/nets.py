@@ -25,6 +25,7 @@ class BenchNet:
         outputs: number of classes.
         rules: what is measured on it when no rules are named; None for every registered rule.
         inside: the setting of this name of rules for chains, whose blocks have several weight layers here.
+        repeats: turns a rule unless told otherwise; fewer where steps are long, and noise a smaller part of them.
     """
 
     name: str
@@ -35,6 +36,7 @@ class BenchNet:
     outputs: int = 10
     rules: tuple[str, ...] | None = None
     inside: str | None = None
+    repeats: int = 30
 
     def settings_of(self, rule: str) -> dict[str, Any]:
         """The settings that a rule needs to teach the net."""
@@ -53,8 +55,8 @@ BENCH_NETS = {
     bench_net.name: bench_net
     for bench_net in (
         BenchNet("mlp", "mlp", (784,), 128, {"widths": (1024, 1024, 1024)}),
-        BenchNet("convnet", "convnet", (3, 32, 32), 128),
-        BenchNet("resnet20", "resnet20", (3, 32, 32), 128, inside="exact"),
+        BenchNet("convnet", "convnet", (3, 32, 32), 128, repeats=20),
+        BenchNet("resnet20", "resnet20", (3, 32, 32), 128, inside="exact", repeats=10),
         BenchNet("bartunov-mnist-fc", "bartunov-mnist-fc", (1, 28, 28), 128),
         BenchNet(
             "square",

@@ -1,15 +1,15 @@
 """The columns of a benchmark's row, the same for every benchmark."""
 
 from biograd.bench.inverse_watch import Inverses
-from biograd.bench.limits import RESIDUAL, Limit
+from biograd.bench.limits import OF_REFERENCE, RESIDUAL, Limit
 from biograd.bench.memory import Memory
-from biograd.bench.timing import Paired
+from biograd.bench.timing import Times, clock_name
 from biograd.records import BenchRow, BenchSubject
 
 
 def row(
     about: BenchSubject,
-    time: Paired | None,
+    time: Times | None,
     *,
     limit: Limit | None = None,
     memory: Memory | None = None,
@@ -21,23 +21,31 @@ def row(
 
     Args:
         about: what was measured: ``benchmark rule net batch threads repeats``.
-        time: of the step and its reference.
-        limit: what the ratio is held against.
+        time: of the step and its references.
+        limit: what the ratio to plain backpropagation is held against.
         memory: of the step.
         reference_memory: of its reference.
         inverses: how those did that a rule keeps from step to step; its times are means then.
         reason: why nothing was measured.
     """
+    hand = time and time.by_hand
     return {
         **about,
+        "clock": time and clock_name(),
         "limit": limit and limit.at_most,
         "aim": limit and limit.aim,
         "average": time and ("mean" if inverses else "median"),
         "seconds": time and time.seconds,
-        "reference_seconds": time and time.reference_seconds,
-        "ratio": time and time.ratio,
-        "ratio_low": time and time.low,
-        "ratio_high": time and time.high,
+        "reference_seconds": time and time.plain.seconds,
+        "ratio": time and time.plain.ratio,
+        "ratio_low": time and time.plain.low,
+        "ratio_high": time and time.plain.high,
+        "by_hand_seconds": hand and hand.seconds,
+        "of_reference": hand and hand.ratio,
+        "of_reference_low": hand and hand.low,
+        "of_reference_high": hand and hand.high,
+        "of_reference_limit": hand and OF_REFERENCE.at_most,
+        "of_reference_aim": hand and OF_REFERENCE.aim,
         "kept_bytes": memory and memory.kept,
         "reference_kept_bytes": reference_memory and reference_memory.kept,
         "peak_bytes": memory and memory.peak,

@@ -1,22 +1,23 @@
-"""Step time and memory of every rule beside plain backpropagation, same net, same batch, same run."""
+"""Step time and memory of every rule beside plain backpropagation and beside the same update by hand, in one run."""
 
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from biograd import rules
-from biograd.bench.inverse_watch import InverseWatch
+from biograd.bench.by_hand import by_hand
+from biograd.bench.inverse_watch import Inverses, InverseWatch
 from biograd.bench.limits import LIMITS
 from biograd.bench.memory import Memory, memory_of
 from biograd.bench.nets import BenchNet
 from biograd.bench.rows import row
-from biograd.bench.timing import Moving, Step, compare
+from biograd.bench.timing import Step, Timed, Times, compare
 from biograd.errors import UnsupportedNet
+from biograd.progress import shown
 from biograd.records import BenchRow, BenchSubject
 from biograd.rules.base import Rule
 
@@ -24,37 +25,78 @@ LEARNING_RATE = 1e-4
 """Of Adam, which moves the weights where a rule keeps inverses of them."""
 
 
-def step_times(bench_net: BenchNet, names: Sequence[str], *, repeats: int, seed: int) -> list[BenchRow]:
+def step_times(
+    bench_net: BenchNet, names: Sequence[str], *, repeats: int | None, seed: int
+) -> list[BenchRow]:
     """One row a rule; a rule that cannot teach the net has a row with the reason and no figures.
 
     A step empties the gradients, as an optimiser's ``zero_grad`` does, and assigns credit; beside it,
-    emptied gradients and ``loss.backward()``. The optimiser's own step is no part of it.
+    emptied gradients and ``loss.backward()``, and the same update by hand where there is one. The optimiser's own step
+    is no part of it.
     """
+    found = measured(bench_net, names, repeats=repeats, seed=seed, title=bench_net.name)
+    plain = plain_memory(*bench_net.make(seed))
+    return [
+        row(
+            _about(name, bench_net, one.turns),
+            one.times,
+            limit=LIMITS.get((name, bench_net.name)),
+            memory=one.candidate and one.candidate.memory(),
+            reference_memory=plain,
+            inverses=one.candidate and one.candidate.inverses(),
+            reason=one.reason,
+        )
+        for name, one in found.items()
+    ]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of a rule.
+
+    Attributes:
+        candidate: its step, or None where it cannot teach the net.
+        times: of the step.
+        turns: how many there were.
+        reason: why it cannot teach the net.
+    """
+
+    candidate: "Candidate | None"
+    times: Times | None
+    turns: int
+    reason: str | None
+
+
+def measured(
+    bench_net: BenchNet, names: Sequence[str], *, repeats: int | None, seed: int, title: str
+) -> dict[str, Measured]:
+    """Time the steps of rules on a net, all in one run.
+
+    Args:
+        bench_net: the net.
+        names: of the rules.
+        repeats: rounds; None for the net's own number.
+        seed: of net, data and order.
+        title: what the progress bar is called.
+    """
+    repeats = bench_net.repeats if repeats is None else repeats
     net, x, y = bench_net.make(seed)
     candidates: dict[str, Candidate] = {}
     refused: dict[str, str] = {}
     for name in names:
         try:
             rule = rules.create(name, net, sample=x[:1], **bench_net.settings_of(name))
-            candidates[name] = Candidate.of(rule, net, x, y)
+            candidates[name] = Candidate.of(rule, net, x, y, name)
         except UnsupportedNet as reason:
             refused[name] = str(reason)
-    reference = plain_step(net, x, y)
-    times = compare(
-        {name: each.timed for name, each in candidates.items()}, reference, repeats=repeats, seed=seed
-    )
-    plain = plain_memory(net, x, y)
-    return [
-        row(
-            _about(name, bench_net, repeats, candidates.get(name)),
-            times.get(name),
-            limit=LIMITS.get((name, bench_net.name)),
-            reference_memory=plain,
-            reason=refused.get(name),
-            **(candidates[name].findings() if name in candidates else {}),
-        )
+    timed = {name: each.timed for name, each in candidates.items()}
+    with shown(title, 0, repeats, None) as bar:
+        times = compare(timed, plain_step(net, x, y), repeats=repeats, seed=seed, reached=bar.reach)
+    turns = {name: repeats * each.turns for name, each in timed.items()}
+    return {
+        name: Measured(candidates.get(name), times.get(name), turns.get(name, repeats), refused.get(name))
         for name in names
-    ]
+    }
 
 
 @dataclass(frozen=True)
@@ -66,21 +108,28 @@ class Candidate:
         net: what it teaches; of its own where weights move.
         step: gradients emptied, credit assigned.
         watch: sees the inverses that the rule keeps.
-        timed: the step, with the move behind it where there are such inverses.
+        timed: the step, with the update by hand where there is one, and the move behind it where inverses are kept.
     """
 
     rule: Rule
     net: nn.Module
     step: Step
     watch: InverseWatch
-    timed: Step | Moving
+    timed: Timed
 
     @classmethod
-    def of(cls, rule: Rule, net: nn.Module, x: Tensor, y: Tensor) -> "Candidate":
+    def of(cls, rule: Rule, net: nn.Module, x: Tensor, y: Tensor, name: str | None = None) -> "Candidate":
         """A rule on a net and batch, tried once.
 
         What a kept inverse costs depends on how often it is made anew, hence on how fast the weights move: then a
-        copy of the net is taught, and moved by Adam after each step.
+        copy of the net is taught, and moved by Adam after each turn.
+
+        Args:
+            rule: with its defaults where it has a name.
+            net: the net.
+            x: the batch.
+            y: the targets.
+            name: of the rule, by which its update by hand is known; None to time none.
         """
         watch = InverseWatch(rule)
         if watch.kept:
@@ -93,19 +142,23 @@ class Candidate:
             rule.assign_credit(net, x, y, F.cross_entropy)
 
         step()
-        timed = Moving(step, _move(watch, parameters)) if watch.kept else step
+        update = None if name is None else by_hand(name, rule, net, len(x))
+        timed = Timed(
+            step,
+            by_hand=None if update is None else lambda: update(x, y),
+            move=_move(watch, parameters) if watch.kept else None,
+        )
         return cls(rule, net, step, watch, timed)
 
-    @property
-    def pairs(self) -> int:
-        """How many a round."""
-        return self.timed.pairs if isinstance(self.timed, Moving) else 1
-
-    def findings(self) -> dict[str, Any]:
-        """What kept inverses did while they were timed, and the memory of one more step."""
+    def inverses(self) -> Inverses | None:
+        """What kept inverses did while they were timed; None where none are kept."""
         self.watch.end()
-        memory = memory_of(self.step, _gradients(self.net, self.rule))
-        return {"inverses": self.watch.found if self.watch.kept else None, "memory": memory}
+        return self.watch.found if self.watch.kept else None
+
+    def memory(self) -> Memory:
+        """Of one more step."""
+        self.watch.end()
+        return memory_of(self.step, _gradients(self.net, self.rule))
 
 
 def _move(watch: InverseWatch, parameters: list[nn.Parameter]) -> Step:
@@ -143,14 +196,14 @@ def _gradients(*modules: nn.Module) -> Callable[[], list[Tensor | None]]:
     return lambda: [parameter.grad for module in modules for parameter in module.parameters()]
 
 
-def _about(rule: str, bench_net: BenchNet, repeats: int, candidate: Candidate | None) -> BenchSubject:
+def _about(rule: str, bench_net: BenchNet, turns: int) -> BenchSubject:
     subject: BenchSubject = {
         "benchmark": "step_time",
         "rule": rule,
         "net": bench_net.name,
         "batch": bench_net.batch,
         "threads": torch.get_num_threads(),
-        "repeats": repeats * (candidate.pairs if candidate else 1),
+        "repeats": turns,
     }
     if inside := bench_net.settings_of(rule).get("inside"):
         subject["inside"] = inside

@@ -1,4 +1,4 @@
-"""Step times side by side: each step beside the reference, in random order, on a quiet process."""
+"""Step times side by side: each step beside its references, in random order, on a quiet process."""
 
 import gc
 import random
@@ -15,72 +15,101 @@ Step = Callable[[], object]
 
 
 @dataclass(frozen=True)
-class Moving:
-    """A step that costs more at some calls than at others, by how its net has moved on: means count, not medians.
+class Timed:
+    """What is timed.
 
     Attributes:
-        step: what is timed.
-        move: what follows every pair outside the time, an optimiser's step.
-        pairs: how many in a round, so that there are enough for a mean.
+        step: a step.
+        by_hand: the same update by hand, timed beside it; None where there is none.
+        move: what follows every turn outside the time, an optimiser's step, where a step costs more at some calls than
+            at others by how its net has moved on. Then means count, not medians, and there are more turns.
     """
 
     step: Step
-    move: Step
-    pairs: int = 4
+    by_hand: Step | None = None
+    move: Step | None = None
+
+    @property
+    def turns(self) -> int:
+        """How many a round: enough for a mean."""
+        return 4 if self.move else 1
 
 
-class Paired(NamedTuple):
-    """A step beside the reference that ran right before or after it; medians over the pairs.
+class Beside(NamedTuple):
+    """A step beside another that ran in the same turn; the median over the turns.
 
-    For a `Moving` step they are means, and the ratio is that of the means.
+    For a step that moves it is the ratio of the means.
 
     Attributes:
-        seconds: of the step.
-        reference_seconds: of the reference.
-        ratio: of each pair, the median.
+        seconds: of the other one.
+        ratio: to it.
         low: lower end of the 95 % bootstrap interval of ``ratio``.
         high: upper end.
     """
 
     seconds: float
-    reference_seconds: float
     ratio: float
     low: float
     high: float
 
 
+class Times(NamedTuple):
+    """What a step takes.
+
+    Attributes:
+        seconds: the median over the turns, or the mean for a step that moves.
+        plain: beside plain backpropagation.
+        by_hand: beside the update by hand, or None.
+    """
+
+    seconds: float
+    plain: Beside
+    by_hand: Beside | None
+
+
 def compare(
-    steps: Mapping[str, Step | Moving], reference: Step, *, repeats: int, seed: int
-) -> dict[str, Paired]:
+    steps: Mapping[str, Timed],
+    reference: Step,
+    *,
+    repeats: int,
+    seed: int,
+    reached: Callable[[int], object] = lambda rounds: None,
+) -> dict[str, Times]:
     """Time every step against the reference, ``repeats`` times, interleaved.
 
-    A round runs all steps in random order, each with the reference right before or after it, which of the
-    two by chance as well. So what slows the machine for longer than a step slows both of a pair.
+    A round gives every step its turns in random order; in a turn it runs together with the reference and its update by
+    hand, the order of these by chance as well. So what slows the machine for longer than a step slows all of a turn.
+    With one thread the clock is the process's own, which other work on the machine does not move.
 
     Args:
         steps: name to what is to be timed; run twice beforehand, to warm up.
         reference: what each is divided by.
-        repeats: rounds, at least 1; a pair each, or a moving step's ``pairs``.
+        repeats: rounds, at least 1.
         seed: of the order and of the bootstrap.
+        reached: is told after each round how many are done.
     """
-    moving = {
-        name: step if isinstance(step, Moving) else Moving(step, _stay, 1) for name, step in steps.items()
-    }
-    for warm_up in (*(each.step for each in moving.values()), reference) * 2:
+    beside = {name: [timed.step, reference, *filter(None, [timed.by_hand])] for name, timed in steps.items()}
+    for warm_up in [step for together in beside.values() for step in together] * 2:
         warm_up()
-    draw = random.Random(seed)
-    turns = [name for name, each in moving.items() for _ in range(each.pairs)]
-    pairs: dict[str, list[tuple[int, int]]] = {name: [] for name in steps}
-    for _ in range(repeats):
+    draw, clock = random.Random(seed), _clock()
+    turns = [name for name, timed in steps.items() for _ in range(timed.turns)]
+    found: dict[str, list[list[int]]] = {name: [] for name in steps}
+    for done in range(1, repeats + 1):
         for name in draw.sample(turns, len(turns)):
-            pairs[name].append(_pair(moving[name].step, reference, is_first=draw.random() < 0.5))
-            moving[name].move()
-    summaries = {name: _means if isinstance(step, Moving) else _medians for name, step in steps.items()}
-    return {name: summarise(np.array(pairs[name]), seed) for name, summarise in summaries.items()}
+            found[name].append(_turn(beside[name], draw, clock))
+            if (move := steps[name].move) is not None:
+                move()
+        reached(done)
+    return {name: _summary(np.array(found[name]), bool(timed.move), seed) for name, timed in steps.items()}
 
 
-def _stay() -> None:
-    """The weights do not move."""
+def clock_name() -> str:
+    """What time is measured by: ``processor`` with one thread, else ``wall``."""
+    return "processor" if torch.get_num_threads() == 1 else "wall"
+
+
+def _clock() -> Callable[[], int]:
+    return time.process_time_ns if clock_name() == "processor" else time.perf_counter_ns
 
 
 @contextmanager
@@ -99,40 +128,36 @@ def quiet_process(threads: int) -> Iterator[None]:
             gc.enable()
 
 
-def _pair(step: Step, reference: Step, *, is_first: bool) -> tuple[int, int]:
-    """Nanoseconds of the step and of the reference."""
-    if is_first:
-        return _nanoseconds(step), _nanoseconds(reference)
-    nanoseconds = _nanoseconds(reference)
-    return _nanoseconds(step), nanoseconds
+def _turn(together: list[Step], draw: random.Random, clock: Callable[[], int]) -> list[int]:
+    """Nanoseconds of steps that run one behind the other, in random order."""
+    nanoseconds = [0] * len(together)
+    for place in draw.sample(range(len(together)), len(together)):
+        start = clock()
+        together[place]()
+        nanoseconds[place] = clock() - start
+    return nanoseconds
 
 
-def _nanoseconds(step: Step) -> int:
-    start = time.perf_counter_ns()
-    step()
-    return time.perf_counter_ns() - start
+def _summary(turns: np.ndarray, is_moving: bool, seed: int) -> Times:
+    """Of nanoseconds ``(turns, 2 or 3)``: of the step, of the reference, of the update by hand if there is one."""
+    own, *others = turns.T
+    plain, *by_hand = (_beside(own, other, is_moving, seed) for other in others)
+    average = np.mean if is_moving else np.median
+    return Times(float(average(own)) / 1e9, plain, by_hand[0] if by_hand else None)
 
 
-def _medians(pairs: np.ndarray, seed: int) -> Paired:
-    """Of nanoseconds ``(pairs, 2)``, of the step and of the reference."""
-    ratios = pairs[:, 0] / pairs[:, 1]
-    drawn = np.median(ratios[_draws(len(pairs), seed)], axis=1)
-    return _paired(np.median(pairs, axis=0), float(np.median(ratios)), drawn)
+def _beside(own: np.ndarray, other: np.ndarray, is_moving: bool, seed: int) -> Beside:
+    """Of nanoseconds ``(turns,)``."""
+    ratio_of = _ratio_of_means if is_moving else _median_ratio
+    draws = np.random.default_rng(seed).choice(len(own), (2000, len(own)))
+    low, high = np.quantile(ratio_of(own[draws], other[draws]), (0.025, 0.975))
+    average = np.mean if is_moving else np.median
+    return Beside(float(average(other)) / 1e9, float(ratio_of(own, other)), float(low), float(high))
 
 
-def _means(pairs: np.ndarray, seed: int) -> Paired:
-    """As `_medians`, with the ratio of the means."""
-    own, reference = pairs.mean(axis=0)
-    drawn = pairs[_draws(len(pairs), seed)].mean(axis=1)
-    return _paired(pairs.mean(axis=0), float(own / reference), drawn[:, 0] / drawn[:, 1])
+def _median_ratio(own: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return np.median(own / other, axis=-1)
 
 
-def _draws(count: int, seed: int) -> np.ndarray:
-    """Which pairs each of the bootstrap's samples has."""
-    return np.random.default_rng(seed).choice(count, (2000, count))
-
-
-def _paired(nanoseconds: np.ndarray, ratio: float, drawn: np.ndarray) -> Paired:
-    own, reference = (float(value) / 1e9 for value in nanoseconds)
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    return Paired(own, reference, ratio, float(low), float(high))
+def _ratio_of_means(own: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return own.mean(axis=-1) / other.mean(axis=-1)

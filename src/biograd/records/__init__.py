@@ -3,7 +3,7 @@
 Rows in, rows out: nothing here trains or draws, and PyTorch is imported by `environment` alone.
 """
 
-from biograd.records.bench import Benchmark, BenchRow, BenchSubject, DepthRow, InverseRow
+from biograd.records.bench import Benchmark, BenchRow, BenchSubject, DepthRow, InverseRow, ScalingRow
 from biograd.records.environment import environment
 from biograd.records.file_names import (
     CHECKPOINT,
@@ -64,6 +64,7 @@ __all__ = [
     "EpochRow",
     "Found",
     "InverseRow",
+    "ScalingRow",
     "Measurement",
     "Packed",
     "Result",

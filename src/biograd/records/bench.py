@@ -14,7 +14,7 @@ class BenchSubject(TypedDict):
     """What a row of a benchmark is about."""
 
     benchmark: str
-    """``step_time``, ``locally_connected``, ``inverses`` or ``depth``."""
+    """``step_time``, ``locally_connected``, ``inverses``, ``depth`` or ``scaling``."""
     rule: str
     inside: NotRequired[str]
     """That setting of the rule, where the net needs it."""
@@ -22,24 +22,36 @@ class BenchSubject(TypedDict):
     batch: Count
     threads: Count
     repeats: Count
-    """Pairs of steps."""
+    """Turns: a step beside its references each."""
 
 
 @row
 class BenchRow(BenchSubject):
     """What was measured of it; None where it was not."""
 
+    clock: NotRequired[str | None]
+    """``processor``: the process's own time, which other work does not move; or ``wall``, with several threads."""
     limit: Number | None
     """What the ratio must not exceed."""
     aim: Number | None
     average: NotRequired[str | None]
-    """``median`` over the pairs, or ``mean`` where a rule keeps inverses."""
+    """``median`` over the turns, or ``mean`` where a rule keeps inverses."""
     seconds: Time | None
     reference_seconds: Time | None
+    """Of plain backpropagation."""
     ratio: Number | None
     ratio_low: Number | None
     ratio_high: Number | None
     """The 95 % interval of the ratio."""
+    by_hand_seconds: NotRequired[Time | None]
+    """Of the same update by hand, where there is one."""
+    of_reference: NotRequired[Number | None]
+    """The ratio to that."""
+    of_reference_low: NotRequired[Number | None]
+    of_reference_high: NotRequired[Number | None]
+    """Its 95 % interval."""
+    of_reference_limit: NotRequired[Number | None]
+    of_reference_aim: NotRequired[Number | None]
     kept_bytes: Count | None
     """That autograd holds for the backward, at the most."""
     reference_kept_bytes: Count | None
@@ -75,9 +87,23 @@ class DepthRow(BenchRow):
 
 
 @row
+class ScalingRow(BenchRow):
+    """What a step costs on a chain of linear layers of these sizes."""
+
+    along: str
+    """Which of the sizes varies: ``width``, ``depth`` or ``batch``, a column of this row."""
+    width: Count
+    """Neurons of a hidden layer."""
+    depth: Count
+    """Hidden layers."""
+
+
+@row
 class Benchmark(TypedDict):
     """What a benchmark prints and writes beside its figure."""
 
     environment: Environment
     rows: Sequence[BenchRow]
     figure: NotRequired[str]
+    figures: NotRequired[Sequence[str]]
+    """Where there are several, of ``scaling``."""

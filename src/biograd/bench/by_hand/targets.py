@@ -173,14 +173,14 @@ def _propagation(
 
 
 def _decoders(chain: Chain, rule: Any) -> list[Decoder] | None:
-    """Those of the rule; None where one is more than a linear layer and a nonlinearity."""
+    """Those of the rule; None where there is none, or one is more than a linear layer and a nonlinearity."""
     found = []
     for module, inverted in zip(rule.decoders, chain.layers[1:], strict=False):
         g = _layer_of(module, chain.batch)
         if g is None:
             return None
         found.append(Decoder(g, inverted, chain.batch))
-    return found
+    return found or None
 
 
 def _layer_of(decoder: nn.Module, batch: int) -> Layer | None:
