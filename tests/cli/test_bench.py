@@ -14,6 +14,11 @@ MEASURED = {
     "ratio_high": 1.1,
     "limit": 1.03,
     "aim": 0.92,
+    "of_reference": 1.05,
+    "of_reference_low": 1.04,
+    "of_reference_high": 1.06,
+    "of_reference_limit": 1.1,
+    "of_reference_aim": 1.02,
     "kept_bytes": 50,
     "reference_kept_bytes": 100,
     "reason": None,
@@ -21,6 +26,7 @@ MEASURED = {
 
 
 def lines(biograd, monkeypatch, **changes) -> list[str]:
+    monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(bench, "run", lambda **_: [{**MEASURED, **changes}])
     return biograd("bench").out.splitlines()
 
@@ -32,6 +38,13 @@ def lines(biograd, monkeypatch, **changes) -> list[str]:
         ({"ratio": 1.2, "ratio_low": 1.1}, "over the limit"),
         ({"ratio": 1.2, "ratio_low": 1.0}, "over, within noise"),
         ({"ratio": 9.0, "ratio_low": 9.0, "limit": None}, ""),
+        ({"of_reference": 1.2, "of_reference_low": 1.11}, "by hand over the limit"),
+        ({"of_reference": 1.2, "of_reference_low": 1.1}, "by hand over, within noise"),
+        (
+            {"ratio": 1.2, "ratio_low": 1.1, "of_reference": 1.2, "of_reference_low": 1.2},
+            "over the limit; by hand over the limit",
+        ),
+        (dict.fromkeys(("of_reference", "of_reference_limit", "of_reference_aim")), ""),
     ],
 )
 def test_a_ratio_is_judged_by_its_limit_and_its_interval(biograd, monkeypatch, changes, verdict):
@@ -43,9 +56,11 @@ def test_figures_stand_under_their_titles(biograd, monkeypatch):
     header, line = lines(biograd, monkeypatch)
     row = {
         title: line[header.index(title) :].split("  ")[0]
-        for title in ("ms", "× bp", "95 %", "at most", "aim")
+        for title in ("ms", "× bp", "95 %", "at most", "aim", "× hand")
     }
+    assert row.pop("× hand") == "1.050"
     assert row == {"ms": "12.35", "× bp": "1.000", "95 %": "[0.900, 1.100]", "at most": "1.03", "aim": "0.92"}
+    assert line[header.index("× hand") :].split() == ["1.050", "[1.040,", "1.060]", "1.10", "1.02", "0.50"]
     assert line.rstrip().endswith("0.50")
 
 
@@ -65,11 +80,10 @@ def test_flags_reach_the_benchmark(biograd, monkeypatch):
 
 def test_a_layer_without_bytes_has_none_in_its_line(biograd, monkeypatch):
     _, line = lines(biograd, monkeypatch, kept_bytes=None, reference_kept_bytes=None)
-    assert line.rstrip().endswith("0.92")
+    assert line.rstrip().endswith("1.02")
 
 
 def test_kept_inverses_say_how_they_did(biograd, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
     kept = {"refreshes": 7, "repeats": 120, "residual": 8e-4, "residual_limit": 1e-3}
     _, line = lines(biograd, monkeypatch, **kept)
     assert line.endswith("7 inverses anew in 120 steps, residual 8e-04")
@@ -124,6 +138,34 @@ def test_memory_by_depth_is_measured_drawn_and_kept_as_rows(biograd, monkeypatch
     assert last == figure
 
 
+def test_curves_are_measured_drawn_and_kept_as_rows(biograd, monkeypatch, tmp_path):
+    seen = {}
+    about = {"along": "width", "width": 64, "depth": 4, "batch": 128, "threads": 1}
+    rows = [
+        {**MEASURED, **about},
+        {**MEASURED, **about, "width": 128},
+        {**MEASURED, **about, "along": "batch", "batch": 8, "of_reference": None},
+        {**MEASURED, **about, "rule": "shy", "ratio": None, "reason": "it is no chain"},
+    ]
+    monkeypatch.setattr(bench, "scaling", lambda **given: seen.update(given) or rows)
+    folder = tmp_path / "curves"
+    row = biograd(f"bench scaling --rules fa --widths 64,128 --batches 8 --out {folder} --json").row
+    assert seen == {"rules": ["fa"], "widths": [64, 128], "depths": [], "batches": [8]}
+    figures = [str(folder / f"scaling-by-{along}.svg") for along in ("width", "batch")]
+    assert row == {"rows": rows, "environment": environment(), "figures": figures}
+    assert all((folder / f"scaling-by-{along}.pdf").exists() for along in ("width", "batch"))
+    assert json.loads((folder / "scaling.json").read_text())["rows"] == rows
+    seen.clear()
+    titles, line, _, by_batch, refused, *paths = biograd(f"bench scaling --out {folder}").out.splitlines()
+    assert seen == {}
+    assert titles.split()[:5] == ["along", "width", "depth", "batch", "rule"]
+    assert line.split()[:5] == ["width", "64", "4", "128", "fa"]
+    assert line.split()[5:] == ["12.35", "1.000", "[0.900,", "1.100]", "1.050", "[1.040,", "1.060]"]
+    assert by_batch.split()[-2:] == ["[0.900,", "1.100]"]
+    assert refused.endswith("not measured: it is no chain")
+    assert paths == figures
+
+
 def test_there_is_no_figure_of_rules_that_cannot_teach_the_net(biograd, tmp_path):
     mistake = biograd(f"bench depth --rules forward-forward --depths 1 --out {tmp_path}").mistake
     assert "nothing was measured that could be drawn: forward-forward shows the net labels" in mistake
@@ -149,15 +191,17 @@ def test_without_flags_a_benchmark_has_its_own_defaults(biograd, monkeypatch):
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("bench inverses --rules bp", "--rules goes with the step times and depth alone"),
+        ("bench inverses --rules bp", "--rules goes with the step times, depth and scaling alone"),
         ("bench inverses --nets mlp", "--nets goes with the step times alone"),
-        ("bench --widths 64", "--widths goes with inverses alone"),
-        ("bench --depths 2", "--depths goes with depth alone"),
-        ("bench --out .", "--out goes with inverses and depth alone"),
-        ("bench depth --repeats 5", "--repeats goes with the step times and inverses alone"),
-        ("bench depth --threads 1", "--threads goes with the step times and inverses alone"),
+        ("bench --widths 64", "--widths goes with inverses and scaling alone"),
+        ("bench --depths 2", "--depths goes with depth and scaling alone"),
+        ("bench --out .", "--out goes with inverses, depth and scaling alone"),
+        ("bench depth --repeats 5", "--repeats goes with the step times, inverses and scaling alone"),
+        ("bench depth --threads 1", "--threads goes with the step times, inverses and scaling alone"),
         ("bench depth --depths 0", "--depths: expected a whole number ≥ 1, got '0'"),
         ("bench inverses --widths 9", "--widths: expected a whole number ≥ 10, got '9'"),
+        ("bench --batches 8", "--batches goes with scaling alone"),
+        ("bench scaling --nets mlp", "--nets goes with the step times alone"),
         ("bench inverse", "invalid choice: 'inverse'"),
     ],
 )

@@ -7,7 +7,7 @@ from biograd.bench import locally_connected
 from biograd.bench.depth import memory_by_depth
 from biograd.bench.inverse_cost import inverse_costs
 from biograd.bench.nets import BENCH_NETS, BenchNet, find
-from biograd.bench.scaling import scaling
+from biograd.bench.scaling_curves import scaling
 from biograd.bench.step_time import step_times
 from biograd.bench.timing import quiet_process
 from biograd.errors import UserMistake

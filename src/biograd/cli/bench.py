@@ -1,14 +1,13 @@
 """``biograd bench``: what a step of each rule costs, beside plain backpropagation in the same run."""
 
 import argparse
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from biograd.cli import runs
 from biograd.cli.exits import DONE
-from biograd.cli.output import columns, note, print_json, size
+from biograd.cli.output import columns, print_json, size
 from biograd.cli.parsing import add_command
 from biograd.cli.values import names, whole, whole_numbers
 from biograd.errors import UserMistake
@@ -20,28 +19,40 @@ examples:
   biograd bench --json > bench.json
   biograd bench inverses --out figures
   biograd bench depth --rules bp,stdp-association --out figures
+  biograd bench scaling --widths 256,1024 --rules bp,fa,dtp
 
-Every step (zero_grad and assign_credit; the optimiser's step is no part of it) is timed right before or
-right after a plain loss.backward() of the same net and batch, all rules in random order. The ratio is the
-median over the pairs, in brackets its 95 % bootstrap interval. `at most` is the limit that a change must
-keep, on an otherwise idle machine and one thread; `aim` is what the operations cost. Where a rule keeps
-inverses of weights (gait-prop, itp), Adam at 1e-4 moves the weights between steps and the ratio is that of
-the means of four times as many pairs, so that every inverse that is made anew counts. The locally
-connected layer is timed beside the convolution with shared weights. All of it takes some minutes.
+Every step (zero_grad and assign_credit; the optimiser's step is no part of it) is timed together with a
+plain loss.backward() of the same net and batch, all rules in random order. `× bp` is the median of their
+ratios, in brackets its 95 % bootstrap interval. Beside them runs the same update by hand, plain tensor
+operations without autograd, for bp, fa, usf, kp, dfa, stdp-association, dtp, sdtp and gait-prop on chains
+of linear layers: `× hand` is the ratio to that, which holds on any processor. `at most` is the limit that
+a change must keep with one thread, 1.10 × hand; `aim` 1.02. With one thread the time is the process's own,
+which other work moves little. Where a rule keeps inverses of weights (gait-prop, itp), Adam at 1e-4 moves
+the weights between steps and ratios are those of the means of four times as many turns, so that every
+inverse that is made anew counts. The locally connected layer is timed beside the convolution with shared
+weights. All of it takes some minutes.
 
 `inverses` times gait-prop by each strategy for its inverses against the width of the layers, in some
 minutes more; --out writes inverse-cost.svg, inverse-cost.pdf and the rows, inverse-cost.json.
 
 `depth` follows every tensor of one step on nets of 2 to 32 hidden layers of 256 neurons, and times nothing;
 --out writes memory-by-depth.svg, memory-by-depth.pdf and the rows, memory-by-depth.json.
+
+`scaling` times steps on chains of linear layers against their width, their depth and the batch size; where
+some of --widths, --depths and --batches are given, against these alone. --out writes a figure each,
+scaling-by-width.svg and so on, and the rows, scaling.json.
 """
 
 _FLAGS = {
     None: ("rules", "nets", "repeats", "threads", "seed"),
     "inverses": ("widths", "repeats", "threads", "seed", "out"),
     "depth": ("rules", "depths", "seed", "out"),
+    "scaling": ("rules", "widths", "depths", "batches", "repeats", "threads", "seed", "out"),
 }
 """Which flags each benchmark takes."""
+
+_CURVES = ("widths", "depths", "batches")
+"""What ``scaling`` measures against."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -53,14 +64,14 @@ def add_parser(subparsers: Any) -> None:
         "what",
         nargs="?",
         choices=[what for what in _FLAGS if what],
-        metavar="inverses|depth",
-        help="the cost of inverses, or memory by depth, instead",
+        metavar="inverses|depth|scaling",
+        help="the cost of inverses, memory by depth, or step times by size, instead",
     )
     parser.add_argument(
         "--rules",
         type=names,
         metavar="A,B,C",
-        help="which rules (default all; on square and for depth a choice of them)",
+        help="which rules (default all; on square, for depth and for scaling a choice of them)",
     )
     parser.add_argument(
         "--nets",
@@ -70,16 +81,26 @@ def add_parser(subparsers: Any) -> None:
         "default all)",
     )
     parser.add_argument(
-        "--widths", type=whole_numbers(10), metavar="A,B", help="for inverses (default 256,512,1024,2048)"
+        "--widths",
+        type=whole_numbers(10),
+        metavar="A,B",
+        help="for inverses (default 256,512,1024,2048) and scaling (64 to 2048)",
     )
     parser.add_argument(
         "--depths",
         type=whole_numbers(1),
         metavar="A,B",
-        help="for depth: hidden layers (default 2,4,8,16,32)",
+        help="hidden layers, for depth (default 2,4,8,16,32) and scaling (2 to 64)",
     )
-    parser.add_argument("--out", metavar="FOLDER", help="for inverses and depth: where the figure goes")
-    parser.add_argument("--repeats", type=whole(1), metavar="N", help="pairs a rule (≥ 1; default 30)")
+    parser.add_argument(
+        "--batches", type=whole_numbers(1), metavar="A,B", help="for scaling (default 8 to 1024)"
+    )
+    parser.add_argument(
+        "--out", metavar="FOLDER", help="for inverses, depth and scaling: where the figures go"
+    )
+    parser.add_argument(
+        "--repeats", type=whole(1), metavar="N", help="turns a rule (≥ 1; default 30, 20 or 10 by net)"
+    )
     parser.add_argument("--threads", type=whole(1), metavar="N", help="threads (≥ 1; default 1)")
     parser.add_argument("--seed", type=whole(0), metavar="N", help="of weights, batch and order (default 0)")
 
@@ -93,12 +114,15 @@ def run(arguments: argparse.Namespace) -> int:
     folder = (
         runs.figure_folder(arguments.out) if arguments.out else None
     )  # a mistake comes before the minutes
-    if sys.stderr.isatty():  # no moving bar, which would take time from what is timed
-        note("measuring …")
-    measure = {None: bench.run, "inverses": bench.inverse_costs, "depth": bench.memory_by_depth}
+    measure = {
+        None: bench.run,
+        "inverses": bench.inverse_costs,
+        "depth": bench.memory_by_depth,
+        "scaling": bench.scaling,
+    }
     measured: dict[str, Any] = {"environment": environment(), "rows": measure[arguments.what](**given)}
     if folder is not None:
-        measured["figure"] = str(_draw(arguments.what, measured, folder))
+        measured |= _draw(arguments.what, measured, folder)
     if arguments.json:
         print_json(measured)
     else:
@@ -112,24 +136,31 @@ def _given(arguments: argparse.Namespace) -> dict[str, Any]:
     given = {flag: getattr(arguments, flag) for flag in flags if getattr(arguments, flag) is not None}
     for flag in given:
         if flag not in _FLAGS[arguments.what]:
-            homes = [what or "the step times" for what, taken in _FLAGS.items() if flag in taken]
-            raise UserMistake(f"--{flag} goes with {' and '.join(homes)} alone: see biograd bench --help")
+            *others, last = [what or "the step times" for what, taken in _FLAGS.items() if flag in taken]
+            homes = f"{', '.join(others)} and {last}" if others else last
+            raise UserMistake(f"--{flag} goes with {homes} alone: see biograd bench --help")
+    if arguments.what == "scaling" and any(curve in given for curve in _CURVES):
+        given = {**{curve: [] for curve in _CURVES}, **given}
     return {flag: value for flag, value in given.items() if flag != "out"}
 
 
-def _draw(what: str, measured: Mapping[str, Any], folder: Path) -> Path:
-    """Write the figure and the rows behind it; the figure's path."""
+def _draw(what: str, measured: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Write the figures and the rows behind them; where the figures are."""
     from biograd.records import write_json
     from biograd.report.depth import memory_by_depth
     from biograd.report.inverses import inverse_cost
+    from biograd.report.scaling import scaling
 
     rows = measured["rows"]
     if all(row["reason"] for row in rows):
         raise UserMistake(f"nothing was measured that could be drawn: {rows[0]['reason']}")
-    drawing = (inverse_cost if what == "inverses" else memory_by_depth)(rows)
-    path = drawing.save(folder)
+    if what == "scaling":
+        paths = [drawing.save(folder) for drawing in scaling(rows)]
+        write_json(folder / "scaling.json", measured)
+        return {"figures": [str(path) for path in paths]}
+    path = (inverse_cost if what == "inverses" else memory_by_depth)(rows).save(folder)
     write_json(path.with_suffix(".json"), measured)
-    return path
+    return {"figure": str(path)}
 
 
 def _print(measured: Mapping[str, Any], what: str | None) -> None:
@@ -137,13 +168,19 @@ def _print(measured: Mapping[str, Any], what: str | None) -> None:
     if what == "depth":
         titles = ("rule", "hidden", "kept", "peak", "kept × bp", "peak × bp", "")
         lines = [_memory_line(row) for row in rows]
+    elif what == "scaling":
+        titles = ("along", "width", "depth", "batch", "rule", "ms", "× bp", "95 %", "× hand", "95 %", "")
+        lines = [_scaling_line(row) for row in rows]
     else:
         name = "strategy" if what else "rule"
-        titles = ("net", name, "ms", "× bp", "95 %", "at most", "aim", "memory × bp", "")
+        titles = (
+            *("net", name, "ms", "× bp", "95 %", "at most", "aim"),
+            *("× hand", "95 %", "at most", "aim", "memory × bp", ""),
+        )
         lines = [_line(row, name) for row in rows]
     print(columns([titles, *lines]))
-    if "figure" in measured:
-        print(measured["figure"])
+    for path in measured.get("figures", [measured["figure"]] if "figure" in measured else []):
+        print(path)
 
 
 def _memory_line(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -154,28 +191,57 @@ def _memory_line(row: Mapping[str, Any]) -> tuple[str, ...]:
     return (*head, *(size(own) for own, _ in pairs), *(_ratio(own / plain) for own, plain in pairs), "")
 
 
+def _scaling_line(row: Mapping[str, Any]) -> tuple[str, ...]:
+    head = (row["along"], *(str(row[size]) for size in ("width", "depth", "batch")), row["rule"])
+    if row["ratio"] is None:
+        return (*head, *[""] * 5, f"not measured: {row['reason']}")
+    return (*head, *_times(row), *_of_reference(row), _inverses(row))
+
+
 def _line(row: Mapping[str, Any], what: str) -> tuple[str, ...]:
     inside = f" (inside={row['inside']})" if "inside" in row else ""
     head = (row["net"], row[what] + inside)
     if row["ratio"] is None:
-        return (*head, *[""] * 6, f"not measured: {row['reason']}")
+        return (*head, *[""] * 10, f"not measured: {row['reason']}")
     return (
         *head,
-        f"{1000 * row['seconds']:.2f}",
-        f"{row['ratio']:.3f}",
-        f"[{row['ratio_low']:.3f}, {row['ratio_high']:.3f}]",
-        _ratio(row["limit"]),
-        _ratio(row["aim"]),
+        *_times(row),
+        *(_ratio(row["limit"]), _ratio(row["aim"])),
+        *_of_reference(row),
+        *(_ratio(row.get("of_reference_limit")), _ratio(row.get("of_reference_aim"))),
         _ratio(row["kept_bytes"] and row["kept_bytes"] / row["reference_kept_bytes"]),
-        "; ".join(filter(None, (_verdict(row), _inverses(row)))),
+        "; ".join(
+            filter(None, (_verdict(row, "ratio", row["limit"]), _by_hand_verdict(row), _inverses(row)))
+        ),
     )
 
 
-def _verdict(row: Mapping[str, Any]) -> str:
-    """Whether a ratio is over its limit, and whether more repeats might change that."""
-    if row["limit"] is None or row["ratio"] <= row["limit"]:
+def _times(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Milliseconds, the ratio to backpropagation, and its interval."""
+    return f"{1000 * row['seconds']:.2f}", f"{row['ratio']:.3f}", _interval(row, "ratio")
+
+
+def _of_reference(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """The ratio to the update by hand, and its interval, where there is one."""
+    if row.get("of_reference") is None:
+        return "", ""
+    return f"{row['of_reference']:.3f}", _interval(row, "of_reference")
+
+
+def _interval(row: Mapping[str, Any], name: str) -> str:
+    return f"[{row[f'{name}_low']:.3f}, {row[f'{name}_high']:.3f}]"
+
+
+def _by_hand_verdict(row: Mapping[str, Any]) -> str:
+    verdict = _verdict(row, "of_reference", row.get("of_reference_limit"))
+    return f"by hand {verdict}" if verdict else ""
+
+
+def _verdict(row: Mapping[str, Any], name: str, limit: float | None) -> str:
+    """Whether a ratio is over its limit, and whether more turns might change that."""
+    if limit is None or row[name] <= limit:
         return ""
-    return "over the limit" if row["ratio_low"] > row["limit"] else "over, within noise"
+    return "over the limit" if row[f"{name}_low"] > limit else "over, within noise"
 
 
 def _inverses(row: Mapping[str, Any]) -> str:

@@ -19,8 +19,8 @@ RULES = ("bp", "fa", "dfa", "kp", "stdp-association", "dtp", "gait-prop")
 MIDDLE = {"width": 256, "depth": 4, "batch": 128}
 """What two of the sizes are while the third varies."""
 
-LONG = 2e9
-"""Multiplications in a step of backpropagation from which turns are halved, and at eight times as many once more."""
+LONG = 1e9
+"""Multiplications in a step of backpropagation from which turns are halved, and at four times as many once more."""
 
 
 def scaling(
@@ -105,7 +105,7 @@ def _fitting(repeats: int, sizes: Mapping[str, int]) -> int:
     """Fewer turns where steps are long, and noise a smaller part of them."""
     width = sizes["width"]
     products = 3 * sizes["batch"] * width * (784 + width * (sizes["depth"] - 1))
-    return max(1, repeats // (4 if products > 8 * LONG else 2 if products > LONG else 1))
+    return max(1, repeats // (4 if products > 4 * LONG else 2 if products > LONG else 1))
 
 
 def _about(rule: str, batch: int, turns: int) -> BenchSubject:
