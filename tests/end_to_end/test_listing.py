@@ -105,3 +105,6 @@ def test_a_benchmark_prints_ratios_beside_their_limits(biograd, folder: Path):
     assert " 0.42 " in line
     rows = biograd("bench --rules shallow --nets mlp --repeats 1 --json").row["rows"]
     assert [(row["rule"], row["net"], row["limit"]) for row in rows] == [("shallow", "mlp", 0.42)]
+    (row,) = biograd("bench --rules dfa --nets mlp --repeats 1 --json").row["rows"]
+    assert (row["of_reference_limit"], row["clock"]) == (1.10, "processor")
+    assert row["of_reference"] == pytest.approx(row["seconds"] / row["by_hand_seconds"])
