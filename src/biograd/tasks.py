@@ -53,7 +53,10 @@ METRICS: dict[Kind, tuple[Metric, ...]] = {
         Metric("r2", "R²", most=1.0),
         Metric("mean_absolute_error", "mean absolute error", least=0.0),
     ),
-    "labels": (_share("mean_average_precision", "mean average precision", is_running=False),),
+    "labels": (
+        _share("mean_average_precision", "mean average precision", is_running=False),
+        _share("precision_at_1", "precision at 1"),
+    ),
     "tokens": (
         Metric("bits_per_token", "bits a token", least=0.0),
         _share("token_accuracy", "token accuracy"),

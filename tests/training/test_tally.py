@@ -91,6 +91,15 @@ def test_tokens_are_scored_one_by_one():
     assert found["token_accuracy"] == (output.argmax(-1) == y).double().mean().item()
 
 
+def test_labels_are_scored_by_the_likeliest_of_the_examples_that_have_one():
+    y = torch.tensor([[1.0, 0, 1], [0, 1, 0], [0, 0, 0], [0, 1, 1], [1, 0, 0]])
+    output = torch.tensor([[0.0, 1, 2], [3, 1, 2], [1, 2, 3], [-3, -1, -2], [-5, -7, -6]])
+    three = Labels(tuple("abc"))
+    assert metrics_of(three, output, y) == {"precision_at_1": 3 / 4}
+    assert metrics_of(three, output, torch.zeros_like(y)) == {"precision_at_1": None}
+    assert metrics_of(Labels(("a",)), output[:, :1], y[:, :1]) == {"precision_at_1": None}
+
+
 def test_balanced_accuracy_is_the_mean_over_classes_whatever_the_batches():
     y = torch.tensor(
         [0, 0, 0, 0, 0, 0, 0, 0, 3, 3]

@@ -89,6 +89,7 @@ class EpochRow(TypedDict):
     train_r2: NotRequired[Number | None]
     """None where the targets are all alike."""
     train_mean_absolute_error: NotRequired[Number | None]
+    train_precision_at_1: NotRequired[Share | None]
     train_bits_per_token: NotRequired[Number | None]
     train_token_accuracy: NotRequired[Share]
     validation_loss: NotRequired[Number | None]
@@ -98,6 +99,7 @@ class EpochRow(TypedDict):
     validation_r2: NotRequired[Number | None]
     validation_mean_absolute_error: NotRequired[Number | None]
     validation_mean_average_precision: NotRequired[Share | None]
+    validation_precision_at_1: NotRequired[Share | None]
     validation_bits_per_token: NotRequired[Number | None]
     validation_token_accuracy: NotRequired[Share | None]
     learning_rate: NotRequired[Number]
@@ -145,6 +147,7 @@ class Result(TypedDict):
     """Accuracies are None where no class was to be told; the metrics of the task are there then."""
     train_r2: NotRequired[Number | None]
     train_mean_absolute_error: NotRequired[Number | None]
+    train_precision_at_1: NotRequired[Share | None]
     train_bits_per_token: NotRequired[Number | None]
     train_token_accuracy: NotRequired[Share | None]
     validation_loss: Number | None
@@ -153,6 +156,7 @@ class Result(TypedDict):
     validation_r2: NotRequired[Number | None]
     validation_mean_absolute_error: NotRequired[Number | None]
     validation_mean_average_precision: NotRequired[Share | None]
+    validation_precision_at_1: NotRequired[Share | None]
     validation_bits_per_token: NotRequired[Number | None]
     validation_token_accuracy: NotRequired[Share | None]
     test_loss: Number | None
@@ -161,6 +165,7 @@ class Result(TypedDict):
     test_r2: NotRequired[Number | None]
     test_mean_absolute_error: NotRequired[Number | None]
     test_mean_average_precision: NotRequired[Share | None]
+    test_precision_at_1: NotRequired[Share | None]
     test_bits_per_token: NotRequired[Number | None]
     test_token_accuracy: NotRequired[Share | None]
     test_reads: Count

@@ -128,28 +128,35 @@ class OfTokens(Running):
         return {"bits_per_token": nats / tokens / math.log(2), "token_accuracy": correct / tokens}
 
 
-class Nothing(Running):
-    """No metric: that of the task needs all answers at once.
+class OfTheLikeliest(Running):
+    """Precision at 1: of the examples that have a label, the share whose largest answer is of one that they have.
+
+    It asks for no bound between yes and no, which would depend on the loss. Where there is but one label, there is
+    nothing to choose, and it is not defined.
 
     Args:
         task: of the answers.
-        device: where nothing is kept.
+        device: where the sums are kept.
     """
 
     def __init__(self, task: Task, device: torch.device) -> None:
-        del task
-        self.sums = torch.zeros(0, device=device)
+        self._has_choice = task.outputs > 1
+        self.sums = torch.zeros(2, dtype=torch.int64, device=device)
 
     def add(self, output: Tensor, y: Tensor) -> None:
-        """Count nothing."""
+        """Count one batch; both are ``(batch, labels)``."""
+        right = y.gather(1, output.argmax(1, keepdim=True)) != 0
+        self.sums += torch.stack([right.sum(), y.any(1).sum()])
 
     def could_be(self, sums: Tensor, examples: int) -> bool:
-        """Always."""
-        return True
+        """Whether no more are right than have a label, nor more have one than there are."""
+        right, labelled = sums.tolist()
+        return 0 <= right <= labelled <= examples
 
     def values(self, sums: Tensor, examples: int) -> Values:
-        """None."""
-        return {}
+        """``precision_at_1``; None where no example has a label, or there is but one."""
+        right, labelled = sums.tolist()
+        return {"precision_at_1": right / labelled if labelled and self._has_choice else None}
 
 
 class Whole(ABC):
@@ -223,7 +230,7 @@ class AveragePrecision(Whole):
 RUNNING: dict[Kind, Callable[[Task, torch.device], Running]] = {
     "classes": Correct,
     "regression": Errors,
-    "labels": Nothing,
+    "labels": OfTheLikeliest,
     "tokens": OfTokens,
 }
 """What is measured while a net trains, and of every part, by kind of task."""
