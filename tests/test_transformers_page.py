@@ -1,5 +1,6 @@
 """The page on transformers gives the numbers of the recorded runs, layer by layer."""
 
+import re
 from collections import defaultdict
 from pathlib import Path
 from statistics import mean, stdev
@@ -75,6 +76,14 @@ def test_a_row_of_the_page_is_what_was_recorded_of_a_rule(name):
     _, part = PAGE.read_text().split(f"`results/{name}`", 1)
     section = part.split("\n## ")[0]
     assert [row for cell in cells(name) if (row := row_of(cell, *RECORDED[name])) not in section] == []
+
+
+def test_a_recorded_part_of_the_page_has_the_name_of_its_data_for_a_heading():
+    assert re.findall("^## (.*)\n(?:(?!## ).*\n)*?.*`results/(.*?)`", PAGE.read_text(), re.MULTILINE) == [
+        ("Digits", "vit-digits"),
+        ("CIFAR-10", "vit-cifar10"),
+        ("Characters", "gpt-names"),
+    ]
 
 
 if __name__ == "__main__":
