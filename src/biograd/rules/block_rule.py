@@ -101,10 +101,9 @@ class BlockRule(Rule):
             if turns.hidden:
                 with torch.no_grad():
                     signals = self.teaching_signals(lesson)
-                roots = [Root(*pair) for pair in zip(lesson.taught[:-1], signals, strict=True)]
-                ledger.extend(roots, lesson.importance)
+                ledger.extend(lesson.roots(signals), lesson.importance)
             if turns.output:
-                ledger.extend(Root(*pair) for pair in lesson.read)
+                ledger.extend(lesson.roots_of_the_last())
             if self.own_lessons is not None and turns.own:
                 ledger.extend(self.own_lessons(lesson), lesson.counted)
             ledger.settle()

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from biograd.credit.chain.ledger import Root
@@ -82,8 +81,7 @@ class DifferenceTargetPropagation(BlockRule):
         r""":math:`2 (h_l - \hat h_l) / B` for every hidden block, the derivative of its local loss."""
         (last,) = lesson.passages
         # ĥ_{L−1} = h_{L−1} − α ∂ℒ/∂h_{L−1}
-        (gradient,) = torch.autograd.grad(last.output, last.entry, lesson.error, retain_graph=True)
-        first = step_against(gradient, self._alpha, self._step, lesson.counted)
+        first = step_against(last.carried_exactly(lesson.error), self._alpha, self._step, lesson.counted)
         # ĥ_{l−1} = h_{l−1} − g_l(h_l) + g_l(ĥ_l)
         return self.decoders.send_difference_down(lesson, first)
 

@@ -135,7 +135,7 @@ class DirectDifferenceTargetPropagation(BlockRule):
         """
         chain = self.chain(net)
         with without_side_effects(layers_of(chain), device_of(x)):
-            *hidden, output = run_detached(chain, x, lambda block: False)
+            *hidden, output = run_detached(chain, x, lambda block: False).outputs
         errors = [relative_error(h, Q(output, h)) for h, Q in zip(hidden, self.decoders, strict=True)]
         return {block.name: error for block, error in zip(chain[1:], errors, strict=True)}
 

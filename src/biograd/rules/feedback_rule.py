@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from biograd.credit.by_hand.feedback import CarriedByHand, Units, weights_of
+from biograd.credit.chain.blocks import Block
 from biograd.credit.eager import eagerly
 from biograd.credit.feedback.computed_weights import ComputedWeight, computed_weights
 from biograd.credit.feedback.data_parallel import average_beside
@@ -19,7 +21,7 @@ from biograd.credit.feedback.weights import exact_names, taught_weights
 from biograd.credit.loss_roots import loss_roots
 from biograd.credit.operations import Following, Signed, signed
 from biograd.credit.structures import as_leaves, detached, gradients_at, map_tensors
-from biograd.credit.weighting import Weight
+from biograd.credit.weighting import Weight, Weighting
 from biograd.credit.wrappers import is_compile_wrapper, refuse_sharded, unwrap
 from biograd.errors import UnsupportedNet
 from biograd.rules.base import Credit, Family, Loss, Rule
@@ -60,6 +62,7 @@ class FeedbackRule(Rule):
         self._shapes = {name: tuple(w.shape) for name, w in taught_weights(unwrap(net), self._exact).items()}
         self._known = {name for name, _ in unwrap(net).named_parameters()}
         self._has_computed = bool(computed_weights(unwrap(net)))
+        self._units = Units(net)
 
     @property
     def names(self) -> list[str]:
@@ -124,6 +127,9 @@ class FeedbackRule(Rule):
     ) -> Credit:
         """See `Rule.assign_credit`; ``loss_fn`` itself keeps its exact derivative."""
         weighting = self.entry.begin(self, net, x, weight)
+        units = self._units.of(net, x, self.weights)
+        if units is not None:
+            return self._teach_by_hand(units, x, y, loss_fn, weighting)
         with nullcontext() if self.alongside is None else self.alongside(self.weights(net)) as on_call:
             with self.path(net, on_call) as path, self._looking_first():
                 output = path.forward(net, x, look=not self._has_looked)
@@ -134,6 +140,20 @@ class FeedbackRule(Rule):
             credit = Credit(loss.detach(), detached(output))
             path.backward(roots, derivatives)
             average_beside(net, path.followers())
+        return credit
+
+    def _teach_by_hand(
+        self, units: list[Block], x: Tensor, y: Any, loss_fn: Loss, weighting: Weighting
+    ) -> Credit:
+        weights = {name: weight for name, weight in weights_of(units) if name in self._shapes}
+        with nullcontext() if self.alongside is None else self.alongside(weights) as on_call:
+            with torch.no_grad():
+                feedback = self.feedback(_detached(weights))
+            output = CarriedByHand(units, x, feedback, on_call).output()
+            self.entry.look(self, output, y, loss_fn)
+            loss, roots, derivatives = loss_roots(output, y, loss_fn, weighting)
+            credit = Credit(loss.detach(), output.detach())
+            torch.autograd.backward(roots, derivatives)
         return credit
 
     def carry_to_input(self, net: nn.Module, x: Any, y: Any, loss_fn: Loss) -> Any:

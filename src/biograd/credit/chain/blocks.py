@@ -2,11 +2,12 @@
 
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from biograd.credit.by_hand.unit import Unit
 from biograd.credit.kinds import Place, nearest_kind, nearest_weight
 from biograd.credit.structures import map_tensors, require_tensor_from
 from biograd.credit.wrappers import refuse_sharded, unwrap
@@ -46,6 +47,7 @@ class Block:
         layers: its modules, in order; of a stretch those that run in it, whose order says nothing.
         opening: the layer that opens it.
         stretch: what runs it where it is no list of layers, else None.
+        unit: its derivatives by formula, where they are known and may be used at this batch, else None.
 
     Example:
         >>> block = blocks(nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.Tanh()))[0]
@@ -57,6 +59,7 @@ class Block:
     layers: tuple[nn.Module, ...]
     opening: nn.Module
     stretch: Stretch | None = None
+    unit: Unit | None = field(default=None, compare=False)
 
     def __call__(self, x: Any) -> Tensor:
         """The block's output; the input of a first one at named cut points may be any structure of tensors.

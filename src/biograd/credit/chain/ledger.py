@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from biograd.credit.by_hand.unit import Trace
 from biograd.credit.weighting import UNWEIGHTED, Weighting
 
 
@@ -17,11 +18,13 @@ class Root(NamedTuple):
         output: a tensor with a graph; None teaches nothing.
         derivative: by it, in its shape; None teaches nothing.
         has_examples: whether its rows are the examples of the batch, or of several copies of it behind one another.
+        trace: where the output has no graph, what teaches it by hand.
     """
 
     output: Tensor | None
     derivative: Tensor | None
     has_examples: bool = True
+    trace: Trace | None = None
 
 
 class Ledger:
@@ -52,6 +55,7 @@ class Ledger:
         output: Tensor | None,
         derivative: Tensor | None,
         has_examples: bool = True,
+        trace: Trace | None = None,
         importance: Tensor | None = None,
     ) -> None:
         """Let a tensor's graph learn from the derivative by it; no graph teaches nothing. See `Root`.
@@ -60,15 +64,21 @@ class Ledger:
             output: see `Root`.
             derivative: see `Root`.
             has_examples: see `Root`.
+            trace: see `Root`.
             importance: of each example, ``(batch,)``, beside the weighting; None for 1.
         """
-        if output is None or derivative is None or not output.requires_grad:
+        if output is None or derivative is None or not (trace or output.requires_grad):
             return
         if has_examples:
             derivative = self._weighting.and_also(importance).of(derivative)
         else:
             derivative = self._weighting.of_all(derivative)
-        self._roots.append((output, derivative))
+        if trace is None:
+            self._roots.append((output, derivative))
+        elif any(parameter.requires_grad for parameter in trace.unit.parameters):
+            with torch.no_grad():
+                found = trace.gradients(trace.drive_signal(derivative))
+            self.add_gradients(trace.unit.parameters, found)
 
     def extend(self, roots: Iterable[Root], importance: Tensor | None = None) -> None:
         """`add` each of them, or of pairs that stand for them."""

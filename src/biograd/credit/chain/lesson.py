@@ -8,11 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from biograd.credit.by_hand.unit import Trace
 from biograd.credit.chain.blocks import Block, layers_of, spared
+from biograd.credit.chain.ledger import Root
 from biograd.credit.chain.named_chain import NamedChain
 from biograd.credit.chain.net_output import NetOutput
 from biograd.credit.chain.passage import Passage
-from biograd.credit.chain.passages import run_detached, run_through
+from biograd.credit.chain.passages import Run, run_detached, run_into_the_last, run_through
 from biograd.credit.full_precision import full_precision, is_lowered, widened
 from biograd.credit.fused import run_fused
 from biograd.credit.graph import leaves_read, nodes_below
@@ -32,8 +34,8 @@ from biograd.errors import UserMistake
 Record = Callable[[Block], bool]
 """Whether a block's graph is wanted."""
 
-Way = Callable[[list[Block], Any, Record], tuple[list[Tensor], list[Passage]]]
-"""A way to run a chain: outputs of all blocks, and passages through those that the way is made for."""
+Way = Callable[[list[Block], Any, Record], Run]
+"""A way to run a chain."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,10 @@ class Lesson:
     Attributes:
         chain: the blocks.
         x: the batch, ``(batch, …)``; at named cut points any structure of tensors.
-        taught: what each block of the net gave, ``(batch, …)``, with its own graph, which ends at the block's input; of
-            the last the net's output, of several tensors the vector of `biograd.credit.chain.net_output.NetOutput`.
+        taught: what each block of the net gave, ``(batch, …)``, with its own graph, which ends at the block's input, or
+            without one where there is a trace; of the last the net's output, of several tensors the vector of
+            `biograd.credit.chain.net_output.NetOutput`.
+        traces: of each block what teaches it by hand, or None.
         given: what the net gave, in its structure.
         outputs: the same; of a second run in full precision where the rule asked for one and autocast lowered the
             first.
@@ -65,6 +69,7 @@ class Lesson:
     chain: list[Block]
     x: Any
     taught: list[Tensor]
+    traces: list[Trace | None]
     given: Any
     outputs: list[Tensor]
     passages: list[Passage]
@@ -102,20 +107,20 @@ class Lesson:
             in_full: whether to run once more in full precision where autocast lowers it.
         """
         start = random_state(device_of(x)) if in_full and is_lowered(chain) else None
-        outputs, passages = taught, _ = way(chain, x, record)
+        taught, traces, passages = way(chain, x, record)
+        outputs = taught
         given = chain.given if isinstance(chain, NamedChain) else taught[-1]
         loss, errors, penalty = errors_by_tensor(given, y, loss_fn)
         reading = chain.reading if isinstance(chain, NamedChain) else NetOutput((True,))
         error = reading.error(taught[-1], errors)
         if start is not None:
-            (outputs, passages), error = _run_in_full(chain, x, way, record, start), widened(error)
+            (outputs, _, passages), error = _run_in_full(chain, x, way, record, start), widened(error)
         v = importance(y, len(error), error.dtype, loss_fn)
         of_examples = by_example(v, loss_fn)
         own, told = own_error(error, of_examples), (of_examples, counted(v))
         read = [(taught[-1], error)] if reading.is_one else [(t, e) for t, e in errors if e is not None]
-        return cls(
-            *(chain, x, taught, given, outputs, passages, own, y, loss, penalty, loss_fn, error, read, *told)
-        )
+        ran = (chain, x, taught, traces, given, outputs, passages)
+        return cls(*ran, own, y, loss, penalty, loss_fn, error, read, *told)
 
     @property
     def examples(self) -> int:
@@ -133,36 +138,32 @@ class Lesson:
         """The outputs of all blocks but the last."""
         return self.outputs[:-1]
 
+    def roots(self, signals: Sequence[Tensor | None]) -> list[Root]:
+        """What teaches the hidden blocks, of a signal for each."""
+        told = zip(self.taught[:-1], signals, self.traces[:-1], strict=True)
+        return [Root(output, signal, trace=trace) for output, signal, trace in told]
 
-def plainly(chain: list[Block], x: Any, record: Record) -> tuple[list[Tensor], list[Passage]]:
+    def roots_of_the_last(self) -> list[Root]:
+        """What teaches the last block, of the error of the output."""
+        return [Root(output, error, trace=self.traces[-1]) for output, error in self.read]
+
+
+def plainly(chain: list[Block], x: Any, record: Record) -> Run:
     """A `Way` without passages."""
-    return run_detached(chain, x, record), []
+    return run_detached(chain, x, record)
 
 
-def through_every_block(chain: list[Block], x: Any, record: Record) -> tuple[list[Tensor], list[Passage]]:
+def through_every_block(chain: list[Block], x: Any, record: Record) -> Run:
     """A `Way` with the passage through each block."""
-    passages = run_through(chain, x, record)
-    return [passage.output for passage in passages], passages
+    return run_through(chain, x, record)
 
 
-def through_the_last_block(chain: list[Block], x: Any, record: Record) -> tuple[list[Tensor], list[Passage]]:
+def through_the_last_block(chain: list[Block], x: Any, record: Record) -> Run:
     """A `Way` with one passage, through the last block as a whole, for the gradient by its input."""
-    if not record(chain[-1]):
-        return plainly(chain, x, record)
-    if isinstance(chain, NamedChain):
-        passages = chain.run(x, record, into_the_last=True)
-        return [passage.output for passage in passages], passages[-1:]
-    *hidden, last = chain
-    outputs = run_detached(hidden, x, record)
-    with torch.enable_grad():
-        entry = outputs[-1].detach().requires_grad_()
-        output = last(spared(last, entry))
-    return [*outputs, output], [Passage(entry, entry, output, output)]
+    return run_into_the_last(chain, x, record) if record(chain[-1]) else run_detached(chain, x, record)
 
 
-def _run_in_full(
-    chain: list[Block], x: Any, way: Way, record: Record, start: RandomState
-) -> tuple[list[Tensor], list[Passage]]:
+def _run_in_full(chain: list[Block], x: Any, way: Way, record: Record, start: RandomState) -> Run:
     """A second run without autocast, and without a trace, that draws from where the first one began.
 
     On a GPU dropout may make another mask of the same draws, since they are shared out by type.

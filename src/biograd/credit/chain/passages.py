@@ -1,11 +1,12 @@
 """A batch's way up a chain: every block runs on the detached output of the one before."""
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from biograd.credit.by_hand.unit import Trace
 from biograd.credit.chain.blocks import Block, is_in_place, run_layers, spared
 from biograd.credit.chain.named_chain import NamedChain, Watcher
 from biograd.credit.chain.passage import Passage
@@ -13,25 +14,55 @@ from biograd.credit.structures import require_tensor_from
 from biograd.errors import UnsupportedNet
 
 
-def run_detached(chain: Sequence[Block], x: Any, record: Callable[[Block], bool]) -> list[Tensor]:
+class Run(NamedTuple):
+    """What a batch left on its way up a chain.
+
+    Attributes:
+        outputs: of each block, ``(batch, …)``; the values are bit for bit those of the net.
+        traces: of each block what teaches it by hand, or None where its output has a graph.
+        passages: through those blocks that the run was made for.
+    """
+
+    outputs: list[Tensor]
+    traces: list[Trace | None]
+    passages: list[Passage]
+
+    @classmethod
+    def of(cls, passages: list[Passage], kept: slice = slice(None)) -> "Run":
+        """A run with a passage through every block, of which some are kept."""
+        traces = [passage.trace for passage in passages]
+        return cls([passage.output for passage in passages], traces, passages[kept])
+
+
+def run_detached(chain: Sequence[Block], x: Any, record: Callable[[Block], bool]) -> Run:
     """Run every block on the detached output of the one before.
 
     Args:
         chain: the blocks.
         x: a batch of inputs; at named cut points any structure of tensors.
         record: whether a block's graph is wanted; a frozen block on a detached input has none.
-
-    Returns:
-        The output of each block, ``(batch, …)``; the values are bit for bit those of the net.
     """
     if isinstance(chain, NamedChain):
-        return [passage.output for passage in chain.run(x, record)]
-    outputs = []
+        return Run.of(chain.run(x, record), slice(0))
+    outputs, traces = [], []
     for block in chain:
-        with torch.set_grad_enabled(record(block)):
-            x = block(spared(block, x.detach()))
+        trace = _trace(block, x)
+        if trace is None:
+            with torch.set_grad_enabled(record(block)):
+                x = block(spared(block, x.detach()))
+        else:
+            x = trace.output
         outputs.append(x)
-    return outputs
+        traces.append(trace)
+    return Run(outputs, traces, [])
+
+
+def _trace(block: Block, x: Tensor, *, keeps_drive: bool = False) -> Trace | None:
+    """A batch's way through a block by hand; None where its derivatives are not known, or may not be used."""
+    if block.unit is None or not block.unit.takes(x):
+        return None
+    with torch.no_grad():
+        return block.unit.run(x, keeps_drive=keeps_drive)
 
 
 def run_through(
@@ -40,7 +71,7 @@ def run_through(
     record: Callable[[Block], bool],
     whole: Collection[int] = (),
     watcher: Watcher | None = None,
-) -> list[Passage]:
+) -> Run:
     """As `run_detached`, and keep the graphs of the layers around each opening one, which signals travel back through.
 
     Args:
@@ -51,16 +82,44 @@ def run_through(
         watcher: watches while these run.
     """
     if isinstance(chain, NamedChain):
-        return chain.run(x, record, through_every_block=True, whole=whole, watcher=watcher)
+        return Run.of(chain.run(x, record, through_every_block=True, whole=whole, watcher=watcher))
     passages = []
     for place, block in enumerate(chain):
         if watcher is not None:
             watcher.watches = place in whole
         with torch.set_grad_enabled(record(block)):
-            passage = _whole_passage(block, x.detach()) if place in whole else None
-            passages.append(passage or _passage(block, x.detach(), is_first=place == 0))
+            passages.append(_through(block, x, is_first=place == 0, is_whole=place in whole))
         x = passages[-1].output
-    return passages
+    return Run.of(passages)
+
+
+def _through(block: Block, x: Tensor, *, is_first: bool, is_whole: bool) -> Passage:
+    if is_whole:
+        return _whole_passage(block, x.detach())
+    trace = _trace(block, x, keeps_drive=True)
+    return _passage(block, x.detach(), is_first=is_first) if trace is None else passage_of(trace)
+
+
+def run_into_the_last(chain: Sequence[Block], x: Tensor, record: Callable[[Block], bool]) -> Run:
+    """As `run_detached`, with the passage through the last block as a whole."""
+    if isinstance(chain, NamedChain):
+        return Run.of(chain.run(x, record, into_the_last=True), slice(-1, None))
+    *hidden, last = chain
+    outputs, traces, _ = run_detached(hidden, x, record)
+    entry = outputs[-1] if outputs else x
+    trace = _trace(last, entry)
+    if trace is not None:
+        return Run([*outputs, trace.output], [*traces, trace], [passage_of(trace)])
+    with torch.enable_grad():
+        entry = entry.detach().requires_grad_()
+        output = last(spared(last, entry))
+    return Run([*outputs, output], [*traces, None], [Passage(entry, entry, output, output)])
+
+
+def passage_of(trace: Trace) -> Passage:
+    """A passage by hand."""
+    drive = trace.output if trace.drive is None else trace.drive
+    return Passage(trace.entry, trace.input, drive, trace.output, trace=trace)
 
 
 def _whole_passage(block: Block, entry: Tensor) -> Passage:

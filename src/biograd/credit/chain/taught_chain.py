@@ -6,6 +6,7 @@ from typing import Any, Literal, Protocol
 
 from torch import Tensor, nn
 
+from biograd.credit.by_hand.remembered import Remembered
 from biograd.credit.chain.blocks import Block, blocks, refuse_data_parallel
 from biograd.credit.chain.cut_plan import look
 from biograd.credit.chain.cut_points import named_modules
@@ -55,7 +56,7 @@ class TaughtChain:
     """
 
     def __init__(self, net: nn.Module, *, exact_inside: bool) -> None:
-        self._exact_inside, self._has_looked = exact_inside, False
+        self._exact_inside, self._has_looked, self._remembered = exact_inside, False, Remembered()
         chain = blocks(net)
         refuse_hidden_backpropagation(chain, exact_inside=exact_inside)
         self._layout = Layout.of(chain)
@@ -74,6 +75,17 @@ class TaughtChain:
             UserMistake: the batch has no examples, whose mean is no number.
         """
         _refuse_no_examples(x)
+        chain = self._remembered.of(net, x)
+        if chain is None:
+            chain = self._looked_at(net)
+            self._remembered.keep(net, chain)
+            chain = self._remembered.of(net, x) or chain
+        if x is not None and not self._has_looked:
+            refuse_repeated_use(chain, x, exact_inside=self._exact_inside)
+            self._has_looked = True
+        return chain
+
+    def _looked_at(self, net: nn.Module) -> list[Block]:
         chain = blocks(net)
         here = Layout.of(chain)
         if here != self._layout:
@@ -85,9 +97,6 @@ class TaughtChain:
         if any(learns(chain[place]) for place in self._frozen):
             refuse_hidden_backpropagation(chain, exact_inside=self._exact_inside)
             self._frozen, self._has_looked = [], False
-        if x is not None and not self._has_looked:
-            refuse_repeated_use(chain, x, exact_inside=self._exact_inside)
-            self._has_looked = True
         return chain
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from biograd.credit.calls import Call
 from biograd.credit.kinds.bijections import Bijection
+from biograd.credit.kinds.slopes import Slope
 from biograd.layers.weight_layout import WeightLayout
 
 Place = Literal["opens", "leads", "closes", "follows"]
@@ -150,6 +151,7 @@ class LayerKind:
             other.
         bijection: of a layer and a margin, its inverse unit by unit, if it has one; see
             `biograd.credit.back.invertible_blocks.bijection`.
+        slope: its derivative unit by unit, where what it gave tells that.
     """
 
     types: tuple[type[nn.Module], ...]
@@ -163,6 +165,7 @@ class LayerKind:
     nonlinearity: Callable[[Any], nn.Module] | None = None
     stacked: Callable[[Any, str], int] = lambda layer, name: 1
     bijection: Callable[[Any, float], Bijection | None] | None = None
+    slope: Slope | None = None
 
 
 def by_dimension(*names: str) -> tuple[type[nn.Module], ...]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import nn
 
+from biograd.credit.kinds import slopes
 from biograd.credit.kinds.bijections import of_identity, of_leaky_relu, of_tanh
 from biograd.credit.kinds.layer_kind import LayerKind
 from biograd.layers import Scale, Triangle
@@ -31,11 +32,29 @@ def _at_its_mean(layer: nn.RReLU) -> nn.Module:
 
 
 IDENTITY = LayerKind(
-    types=(nn.Identity,), is_silent=True, is_unit_by_unit=True, keeps_range=True, bijection=of_identity
+    types=(nn.Identity,),
+    is_silent=True,
+    is_unit_by_unit=True,
+    keeps_range=True,
+    bijection=of_identity,
+    slope=slopes.IDENTITY,
 )
 
 TANH = LayerKind(
-    types=(nn.Tanh, FusedTanh), is_silent=True, is_unit_by_unit=True, nonlinearity=_fused, bijection=of_tanh
+    types=(nn.Tanh, FusedTanh),
+    is_silent=True,
+    is_unit_by_unit=True,
+    nonlinearity=_fused,
+    bijection=of_tanh,
+    slope=slopes.TANH,
+)
+
+RELU = LayerKind(
+    types=(nn.ReLU,), is_silent=True, is_unit_by_unit=True, nonlinearity=_copied, slope=slopes.RELU
+)
+
+SIGMOID = LayerKind(
+    types=(nn.Sigmoid,), is_silent=True, is_unit_by_unit=True, nonlinearity=_copied, slope=slopes.SIGMOID
 )
 
 LEAKY_RELU = LayerKind(
@@ -44,14 +63,15 @@ LEAKY_RELU = LayerKind(
     is_unit_by_unit=True,
     nonlinearity=_copied,
     bijection=of_leaky_relu,
+    slope=slopes.LEAKY_RELU,
 )
 
 RANDOM_LEAKY_RELU = LayerKind(types=(nn.RReLU,), is_unit_by_unit=True, nonlinearity=_at_its_mean)
 
 UNIT_BY_UNIT = LayerKind(
     types=(
-        *(nn.ReLU, nn.ReLU6, nn.PReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish, nn.Softplus),
-        *(nn.Sigmoid, nn.LogSigmoid, nn.Hardsigmoid, nn.Hardtanh, nn.Hardswish, nn.Threshold),
+        *(nn.ReLU6, nn.PReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish, nn.Softplus),
+        *(nn.LogSigmoid, nn.Hardsigmoid, nn.Hardtanh, nn.Hardswish, nn.Threshold),
         *(nn.Softsign, nn.Tanhshrink, nn.Hardshrink, nn.Softshrink),
     ),
     is_silent=True,
@@ -70,6 +90,8 @@ TRIANGLES = LayerKind(types=(Triangle,), is_silent=True)
 NONLINEARITIES = [
     IDENTITY,
     TANH,
+    RELU,
+    SIGMOID,
     LEAKY_RELU,
     RANDOM_LEAKY_RELU,
     UNIT_BY_UNIT,

@@ -90,7 +90,7 @@ class Decoders(nn.ModuleList):
         """See `biograd.Rule.reconstruction_losses`; ``read`` as for `Reconstruction`."""
         losses = {}
         with without_side_effects([*layers_of(chain), *self], device_of(x)), torch.no_grad():
-            outputs = run_detached(chain, x, lambda block: False)
+            outputs = run_detached(chain, x, lambda block: False).outputs
             for index, decoder in enumerate(self, start=1):
                 h, z = outputs[index - 1], outputs[index]
                 back = decoder(read(z, h) if read and index == len(chain) - 1 else z)

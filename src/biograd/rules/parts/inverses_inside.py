@@ -12,7 +12,7 @@ from biograd.credit.back.own_inverses import undoes_itself
 from biograd.credit.chain.blocks import Block, has_one_layer
 from biograd.credit.chain.ledger import Root
 from biograd.credit.chain.lesson import Lesson, Record
-from biograd.credit.chain.passages import Passage, run_through
+from biograd.credit.chain.passages import Passage, Run, run_through
 from biograd.credit.chain.shapes import evaluating
 from biograd.credit.eager import eagerly
 from biograd.credit.feedback.loan import Loan
@@ -68,9 +68,7 @@ class InversesInside(nn.Module):
             for name, reading in self._readings.items()
         )
 
-    def run(
-        self, chain: list[Block], x: Any, record: Record, on_call: OnCall | None = None
-    ) -> tuple[list[Tensor], list[Passage]]:
+    def run(self, chain: list[Block], x: Any, record: Record, on_call: OnCall | None = None) -> Run:
         """A `biograd.credit.chain.lesson.Way`: the passages of these blocks are whole, and know what is lent to them.
 
         Args:
@@ -84,10 +82,12 @@ class InversesInside(nn.Module):
         loan = Loan(weights, self._made)
         path = path_through(held, weights, loan.feedback, self._exact, on_call)
         with eagerly(), path:
-            passages = run_through(chain, x, record, self.whole, path)
-        passages = [replace(p, loan=loan) if place in self.whole else p for place, p in enumerate(passages)]
+            run = run_through(chain, x, record, self.whole, path)
+        passages = [
+            replace(p, loan=loan) if place in self.whole else p for place, p in enumerate(run.passages)
+        ]
         path.check([passage.output for passage in passages if passage.loan])
-        return [passage.output for passage in passages], passages
+        return Run.of(passages)
 
     def lessons(self, lesson: Lesson) -> Iterator[Root]:
         """The lessons of learned inverses that stood for a weight in this lesson."""

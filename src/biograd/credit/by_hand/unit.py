@@ -1,0 +1,165 @@
+"""A block of one layer with weights and one nonlinearity, and its derivatives by formula."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from biograd.credit.calls import Call
+from biograd.credit.kinds import Weight, kind_of
+from biograd.credit.kinds.slopes import IDENTITY, Slope
+from biograd.credit.operations import Gradients
+
+_IDENTITY = nn.Identity()
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A flattening or none, a layer with weights, and a nonlinearity or none: autograd is not needed for these.
+
+    Attributes:
+        flattening: what leads the layer.
+        opening: the layer.
+        weight: what its kind says of it.
+        nonlinearity: behind it.
+        slope: of the nonlinearity.
+        parameters: weight and bias of the layer, or the weight alone.
+    """
+
+    flattening: nn.Flatten | None
+    opening: Any
+    weight: Weight
+    nonlinearity: nn.Module
+    slope: Slope
+    parameters: tuple[nn.Parameter, ...]
+
+    @classmethod
+    def of(
+        cls, leading: Iterable[nn.Module], opening: nn.Module, following: Iterable[nn.Module]
+    ) -> "Unit | None":
+        """A block as a unit; None where it is more than that, or a layer has hooks or a forward of its own."""
+        before, behind = (_without_identities(layers) for layers in (leading, following))
+        kind = kind_of(opening)
+        if kind is None or kind.weight is None or kind.weight.matrices is None or len(behind) > 1:
+            return None
+        nonlinearity = behind[0] if behind else _IDENTITY
+        slope = _slope(nonlinearity)
+        is_known = (
+            kind.weight.matrices.why_not(opening) is None
+            and opening._parameters.keys() == {"weight", "bias"}
+            and len(before) <= 1
+            and all(type(layer) is nn.Flatten for layer in before)
+            and not any(is_watched(layer) for layer in (*before, opening, *behind))
+        )
+        if slope is None or not is_known:
+            return None
+        parameters = tuple(parameter for parameter in opening._parameters.values() if parameter is not None)
+        flattening: Any = before[0] if before else None
+        return cls(flattening, opening, kind.weight, nonlinearity, slope, parameters)
+
+    def takes(self, x: Tensor) -> bool:
+        """Whether an input has the batch dimension that the layer reads."""
+        sizes = len(getattr(self.opening, "kernel_size", ()))
+        return x.dim() == 2 + sizes if sizes and self.flattening is None else x.dim() >= 2
+
+    def run(self, x: Tensor, *, keeps_drive: bool = False) -> "Trace":
+        """What the block makes of a batch, bit for bit; to be called without recording gradients.
+
+        Args:
+            x: a batch of inputs.
+            keeps_drive: whether the trace has the drive too.
+        """
+        entry = x if self.flattening is None else self.flattening(x)
+        call = self._call(entry)
+        drive = call.operation.forward(call.x, call.weight, call.bias)
+        kept = drive if keeps_drive else None
+        if self.slope is IDENTITY:
+            return Trace(self, x, entry, call, kept, drive)
+        # what nobody reads again may be overwritten
+        output = self.slope.overwrite(self.nonlinearity, drive.clone() if keeps_drive else drive)
+        return Trace(self, x, entry, call, kept, output)
+
+    def _call(self, x: Tensor) -> Call:
+        parameters, matrices = self.opening._parameters, self.weight.matrices
+        assert matrices is not None
+        return self.weight.parse(
+            x, parameters["weight"], parameters["bias"], *matrices.arguments(self.opening)
+        )
+
+
+class Trace(NamedTuple):
+    """A batch's way through a unit.
+
+    Attributes:
+        unit: which one.
+        entry: its input.
+        input: what the layer got.
+        call: of the layer.
+        drive: what the layer gave, where it was to be kept.
+        output: what the unit gave.
+    """
+
+    unit: Unit
+    entry: Tensor
+    input: Tensor
+    call: Call
+    drive: Tensor | None
+    output: Tensor
+
+    def drive_signal(self, signal: Tensor) -> Tensor:
+        r"""A signal s at the output as one at the drive, :math:`s \circ f'(z)`."""
+        return self.unit.slope.times(self.unit.nonlinearity, self.output, signal)
+
+    def gradients(self, delta: Tensor) -> Sequence[Tensor | None]:
+        """Gradients of the unit's parameters from the derivative at its drive; None where they do not learn."""
+        return self.carried(delta, None)[1]
+
+    def carried(
+        self,
+        delta: Tensor,
+        feedback: Tensor | None,
+        magnitude: Tensor | None = None,
+        *,
+        teaches: bool = True,
+    ) -> tuple[Tensor | None, Sequence[Tensor | None]]:
+        """A derivative at the drive, carried to the entry through another weight, and gradients of the parameters.
+
+        Args:
+            delta: the derivative.
+            feedback: in place of the weight; None where nothing is to be carried further.
+            magnitude: where given, it goes back through ``sign(feedback) ∘ magnitude``.
+            teaches: whether gradients are wanted at all.
+        """
+        learn = [teaches and parameter.requires_grad for parameter in self.unit.parameters]
+        needs = (feedback is not None, *learn, False)[:3]
+        B = self.call.weight if feedback is None else feedback
+        found: Gradients = self.call.operation.backward(delta, self.call.x, B, needs, magnitude)
+        e = None if found[0] is None else found[0].view(self.entry.shape)
+        return e, found[1 : 1 + len(self.unit.parameters)]
+
+    def entry_signal(self, signal: Tensor) -> Tensor:
+        """A signal at what the layer got as one at the unit's input."""
+        return signal.reshape(self.entry.shape)
+
+
+def is_watched(layer: nn.Module) -> bool:
+    """Whether a layer has hooks, or a forward that was put on it."""
+    return bool(
+        layer._forward_hooks
+        or layer._forward_pre_hooks
+        or layer._backward_hooks
+        or layer._backward_pre_hooks
+        or "forward" in layer.__dict__
+    )
+
+
+def _without_identities(layers: Iterable[nn.Module]) -> list[nn.Module]:
+    return [layer for layer in layers if type(layer) is not nn.Identity or is_watched(layer)]
+
+
+def _slope(layer: nn.Module) -> Slope | None:
+    kind = kind_of(layer)
+    if kind is None or kind.slope is None or layer._parameters or not kind.slope.is_known(layer):
+        return None
+    return kind.slope
