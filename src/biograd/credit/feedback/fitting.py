@@ -1,6 +1,7 @@
 """What may stand for a weight when errors travel back, and whether it fits the weight."""
 
 from collections.abc import Callable, Mapping
+from typing import overload
 
 from torch import Tensor
 
@@ -17,6 +18,10 @@ Standing = Feedback | Lent
 READY = (Tensor, Signed, Following, Lent)  # a tuple: PyTorch 2.6 compiles no union of types
 
 
+@overload
+def fitting(name: str, weight: Tensor, feedback: Mapping[str, Feedback]) -> Feedback: ...
+@overload
+def fitting(name: str, weight: Tensor, feedback: Mapping[str, Standing]) -> Standing: ...
 def fitting(name: str, weight: Tensor, feedback: Mapping[str, Standing]) -> Standing:
     """The feedback of a weight, detached unless it follows the weight; what is made later is checked when it is.
 
