@@ -25,6 +25,7 @@ class Unit:
         nonlinearity: behind it.
         slope: of the nonlinearity.
         parameters: weight and bias of the layer, or the weight alone.
+        axes: how many an input of the layer has, where it has as many at all times.
     """
 
     flattening: nn.Flatten | None
@@ -33,6 +34,7 @@ class Unit:
     nonlinearity: nn.Module
     slope: Slope
     parameters: tuple[nn.Parameter, ...]
+    axes: int | None
 
     @classmethod
     def of(
@@ -56,12 +58,13 @@ class Unit:
             return None
         parameters = tuple(parameter for parameter in opening._parameters.values() if parameter is not None)
         flattening: Any = before[0] if before else None
-        return cls(flattening, opening, kind.weight, nonlinearity, slope, parameters)
+        sizes = len(getattr(opening, "kernel_size", ()))
+        axes = 2 + sizes if sizes and flattening is None else None
+        return cls(flattening, opening, kind.weight, nonlinearity, slope, parameters, axes)
 
     def takes(self, x: Tensor) -> bool:
         """Whether an input has the batch dimension that the layer reads."""
-        sizes = len(getattr(self.opening, "kernel_size", ()))
-        return x.dim() == 2 + sizes if sizes and self.flattening is None else x.dim() >= 2
+        return x.dim() >= 2 if self.axes is None else x.dim() == self.axes
 
     def run(self, x: Tensor, *, keeps_drive: bool = False) -> "Trace":
         """What the block makes of a batch, bit for bit; to be called without recording gradients.
@@ -145,13 +148,9 @@ class Trace(NamedTuple):
 
 def is_watched(layer: nn.Module) -> bool:
     """Whether a layer has hooks, or a forward that was put on it."""
-    return bool(
-        layer._forward_hooks
-        or layer._forward_pre_hooks
-        or layer._backward_hooks
-        or layer._backward_pre_hooks
-        or "forward" in layer.__dict__
-    )
+    own = layer.__dict__  # asked of every layer at every call
+    hooks = own["_forward_hooks"] or own["_forward_pre_hooks"] or own["_backward_hooks"]
+    return bool(hooks or own["_backward_pre_hooks"] or "forward" in own)
 
 
 def _without_identities(layers: Iterable[nn.Module]) -> list[nn.Module]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Ge
@@ -38,7 +38,7 @@ class WeightTable(nn.Module):
 
     def __init__(self, tensors: Mapping[str, Tensor], *, learned: bool = False) -> None:
         super().__init__()
-        self._names = list(tensors)
+        self._slots = {name: _slot(name) for name in tensors}
         for name, tensor in tensors.items():
             if learned:
                 self.register_parameter(_slot(name), nn.Parameter(tensor))
@@ -50,7 +50,10 @@ class WeightTable(nn.Module):
 
     def by_name(self) -> dict[str, Tensor]:
         """Name to tensor."""
-        return {name: self[name] for name in self._names}
+        held: dict[str, Any] = (
+            self._parameters or self._buffers
+        )  # without the look-ups of attributes of a module
+        return {name: held[slot] for name, slot in self._slots.items()}
 
 
 def _slot(name: str) -> str:
