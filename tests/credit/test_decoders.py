@@ -11,7 +11,6 @@ from biograd.credit.back.decoders import Site, make_decoders, sites
 from biograd.credit.back.mirror import mirror
 from biograd.errors import UnsupportedNet, UserMistake
 from biograd.layers import FirstUnits, InvertibleConv2d, LocallyConnected2d, LocallyConnectedTranspose2d
-from biograd.layers.fused import FusedLinear, FusedTanh
 
 
 def last_site(net: nn.Module, sample: torch.Tensor) -> Site:
@@ -157,7 +156,7 @@ def test_pooling_is_undone_by_repeating_each_value():
 
 
 NONLINEARITIES = {
-    "tanh": ([nn.Tanh()], FusedTanh),
+    "tanh": ([nn.Tanh()], nn.Tanh),
     "relu": ([nn.ReLU(inplace=True)], nn.ReLU),
     "leaky relu behind a norm and before pooling": (
         [nn.BatchNorm2d(3), nn.LeakyReLU(0.2), nn.MaxPool2d(2)],
@@ -365,7 +364,3 @@ def test_linear_decoders_of_a_local_net_keep_its_sparsity():
     reached = (decoder(z) != 0).any(1)[0]
     assert reached[:3, :3].all()
     assert int(reached.sum()) == 9
-
-
-def test_a_linear_mirror_is_quick():
-    assert isinstance(made(NET, torch.zeros(1, 3))[0], FusedLinear)

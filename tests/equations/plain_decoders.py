@@ -1,13 +1,12 @@
 """Decoders forward and backward in NumPy, a layer at a time, without autograd."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from torch import nn
 
 from biograd.layers import LocallyConnectedTranspose2d
-from biograd.layers.fused import FusedLinear
 from tests.equations.joins import bias_gradient, joins_of, with_bias
 from tests.equations.plain import WEIGHT_LAYERS, Step
 
@@ -22,7 +21,7 @@ def decoded(decoder: Any, h: np.ndarray) -> np.ndarray:
 def decoder_steps(decoder: Any, h: np.ndarray) -> list[Step]:
     """Every layer of a decoder with what went in and came out; a tanh within a linear layer is one of its own."""
     steps = []
-    for name, layer in _layers(decoder):
+    for name, layer in decoder.named_children():
         y = _output(layer, h)
         steps.append(Step(name, layer, h, y))
         h = y
@@ -36,13 +35,6 @@ def decoder_gradients(steps: Sequence[Step], signal: np.ndarray) -> dict[str, np
             return _gradients(step, signal)
         signal = _through(step, signal)
     raise AssertionError("a decoder without a weight layer")
-
-
-def _layers(decoder: Any) -> Iterator[tuple[str, Any]]:
-    for name, layer in decoder.named_children():
-        yield name, layer
-        if isinstance(layer, FusedLinear) and layer.tanh:
-            yield "", nn.Tanh()
 
 
 def _output(layer: Any, x: np.ndarray) -> np.ndarray:

@@ -11,7 +11,6 @@ from torch import nn
 
 import biograd
 from biograd.layers import LocallyConnected2d, LocallyConnectedTranspose2d
-from biograd.layers.fused import FusedLinear, FusedTanh
 from tests.equations import chains
 from tests.equations.chains import Chain
 from tests.equations.joins import bias_gradient, joins_of, with_bias
@@ -49,20 +48,10 @@ def make(name: str) -> Chain:
 # --- layers forward and back ---
 
 
-def layers_of(decoder: Any) -> list[Any]:
-    """The decoder's layers, its linear one and the tanh that it takes with it apart."""
-    found = []
-    for name, layer in decoder.named_children():
-        found.append((name, layer))
-        if isinstance(layer, FusedLinear) and layer.tanh:
-            found.append((name, nn.Tanh()))
-    return found
-
-
 def output(layer: Any, x: np.ndarray) -> np.ndarray:
     if isinstance(layer, JOINED):
         return with_bias(layer, joins_of(layer, x.shape[1:]).forward(x, layer.weight.detach().numpy()))
-    if isinstance(layer, nn.Tanh | FusedTanh):
+    if isinstance(layer, nn.Tanh):
         return np.tanh(x)
     if isinstance(layer, nn.ReLU):
         return np.maximum(x, 0)
@@ -83,13 +72,13 @@ def through(layers: Sequence[Any], x: np.ndarray) -> np.ndarray:
 
 
 def g(decoder: Any, z: np.ndarray) -> np.ndarray:
-    return through([layer for _, layer in layers_of(decoder)], z)
+    return through([layer for _, layer in decoder.named_children()], z)
 
 
 def decoder_gradients(decoder: Any, z: np.ndarray, wanted: np.ndarray) -> dict[str, np.ndarray]:
     """Derivative of ‖wanted − g(z)‖², the mean over the batch, by the decoder's parameters."""
     steps = []
-    for name, layer in layers_of(decoder):
+    for name, layer in decoder.named_children():
         steps.append((name, layer, z))
         z = output(layer, z)
     e = 2 * (z - wanted) / len(z)

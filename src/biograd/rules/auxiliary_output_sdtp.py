@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
+import torch.nn.functional as F
 from annotated_types import Gt
 from torch import Tensor, nn
 
 from biograd.credit.chain.ledger import Root
 from biograd.credit.chain.lesson import Lesson
-from biograd.credit.fused import fused_linear, fused_tanh
 from biograd.errors import UnsupportedNet
 from biograd.rules.base import ErrorWeights, Family
 from biograd.rules.block_rule import BlockRule
@@ -107,8 +107,8 @@ class AuxiliaryOutputSDTP(BlockRule):
                 f"{self.A.shape[1]} numbers: make the rule with a sample of this size; for tokens use the rule sdtp"
             )
         # z = φ(A h_{L−1})
-        z = fused_linear(h.flatten(1), self.A)
-        return z if self._is_linear else fused_tanh(z)
+        z = F.linear(h.flatten(1), self.A)
+        return z if self._is_linear else z.tanh()
 
     def own_lessons(self, lesson: Lesson) -> Iterator[Root]:
         r"""The lessons of decoders, :math:`\lVert h_{l-1} - g_l(f_l(h_{l-1}+\epsilon))\rVert^2`; the last reads (p, z).

@@ -11,7 +11,6 @@ from biograd.credit.back.decoders import decoded
 from biograd.credit.chain.blocks import layers_of
 from biograd.credit.chain.ledger import Root
 from biograd.credit.chain.lesson import Lesson
-from biograd.credit.fused import run_fused
 from biograd.credit.side_effects import without_side_effects
 from biograd.credit.structures import device_of
 from biograd.rules.base import ErrorWeights, Family
@@ -113,7 +112,7 @@ class LocalDifferenceReconstruction(BlockRule):
         above = lesson.chain[1:]
         with without_side_effects(layers_of(above), device_of(lesson.x)):
             # F(x + ε)
-            moved = [run_fused(block, x + e) for block, x, e in zip(above, copies, epsilons, strict=False)]
+            moved = [block(x + e) for block, x, e in zip(above, copies, epsilons, strict=False)]
         for place, G in enumerate(self.decoders):
             y, noisy = outputs[place + 1], copies[place + 1] + etas[place]
             # −2 ⟨ε, G(F(x + ε)) − G(F(x))⟩ + ‖G(y + η) − G(y)‖²

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from biograd.bench.by_hand.chain import NONE, Chain, Layer, nonlinearity
 from biograd.bench.by_hand.defaults import defaults
-from biograd.layers.fused import FusedLinear
 from biograd.rules.parts.random_stream import RandomStream
 
 
@@ -187,7 +186,5 @@ def _layer_of(decoder: nn.Module, batch: int) -> Layer | None:
     linear, *behind = decoder.children()
     if not isinstance(linear, nn.Linear) or linear.bias is None or len(behind) > 1:
         return None
-    if isinstance(linear, FusedLinear) and linear.tanh:
-        behind = [nn.Tanh()]
     phi = nonlinearity(behind[0]) if behind else NONE
     return Layer(linear, phi, batch) if phi else None

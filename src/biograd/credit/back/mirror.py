@@ -11,7 +11,6 @@ from biograd.credit.back.mlp import mlp
 from biograd.credit.chain.blocks import Block
 from biograd.credit.kinds import nearest_kind, nearest_weight
 from biograd.errors import UnsupportedNet
-from biograd.layers.fused import FusedLinear, FusedTanh
 from biograd.layers.weight_layout import layout_of
 
 
@@ -54,11 +53,7 @@ def mirrored(site: Site) -> nn.Sequential:
     opening = _transposed(site, index, channels)
     _initialize(opening[0])
     leading = [layer for before in reversed(range(index)) for layer in _undone_before(site, before)]
-    nonlinearity = own_nonlinearity(site.below)
-    if isinstance(opening[0], FusedLinear) and isinstance(nonlinearity, FusedTanh):
-        # layers between only reshape, so tanh may come before them
-        opening[0].tanh, nonlinearity = True, None
-    return nn.Sequential(*behind, *opening, *leading, *filter(None, [nonlinearity]))
+    return nn.Sequential(*behind, *opening, *leading, *filter(None, [own_nonlinearity(site.below)]))
 
 
 def _undone_behind(site: Site, opening: int) -> tuple[int, list[nn.Module]]:

@@ -16,7 +16,6 @@ from biograd.credit.chain.net_output import NetOutput
 from biograd.credit.chain.passage import Passage
 from biograd.credit.chain.passages import Run, run_detached, run_into_the_last, run_through
 from biograd.credit.full_precision import full_precision, is_lowered, widened
-from biograd.credit.fused import run_fused
 from biograd.credit.graph import leaves_read, nodes_below
 from biograd.credit.loss_terms import by_example, counted, importance
 from biograd.credit.side_effects import RandomState, random_state, without_side_effects
@@ -180,7 +179,7 @@ def perturbed_outputs(lesson: Lesson, noise: Sequence[Tensor]) -> list[Tensor]:
         for place, (h, epsilon) in enumerate(zip(lesson.hidden, noise, strict=True)):
             x = h.detach() + epsilon
             for block in above[place:]:
-                x = run_fused(block, x)
+                x = block(x)
             found.append(x)
     return found
 

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from biograd.credit.chain.blocks import Block
-from biograd.credit.fused import fused_linear, has_hooks
 from biograd.credit.weighting import UNWEIGHTED, Weighting
 
 
@@ -62,17 +61,22 @@ def gradients_of_drive(
 def _is_plain_linear(moment: Moment) -> bool:
     """Whether the drive is what one linear layer made of the input, and nothing else in the block learns."""
     opening, driving = moment.block.opening, moment.block.driving
-    if type(opening) is not nn.Linear or driving[-1] is not opening or has_hooks(opening):
+    if type(opening) is not nn.Linear or driving[-1] is not opening or _has_hooks(opening):
         return False
     return not moment.input.requires_grad and moment.drive.dtype == moment.input.dtype == opening.weight.dtype
 
 
+def _has_hooks(layer: nn.Module) -> bool:
+    """Whether a layer is more than its forward."""
+    return bool(layer._forward_hooks or layer._forward_pre_hooks)
+
+
 def _linear_gradient(moment: Moment, parameter: nn.Parameter, signal: Tensor) -> Tensor | None:
-    """What autograd would give, by the faster of PyTorch's products."""
+    """What autograd would give."""
     opening = moment.block.opening
     rows = signal.reshape(-1, signal.shape[-1])  # (batch · positions, out)
     if parameter is opening.bias:
         return rows.sum(0)
     if parameter is opening.weight:
-        return fused_linear(rows.t(), moment.input.reshape(len(rows), -1).t())
+        return rows.t() @ moment.input.reshape(len(rows), -1)
     return None

@@ -9,7 +9,6 @@ from biograd.credit.kinds import slopes
 from biograd.credit.kinds.bijections import of_identity, of_leaky_relu, of_tanh
 from biograd.credit.kinds.layer_kind import LayerKind
 from biograd.layers import Scale, Triangle
-from biograd.layers.fused import FusedTanh
 
 
 def _copied(layer: Any) -> nn.Module:
@@ -20,10 +19,6 @@ def _copied(layer: Any) -> nn.Module:
     for parameter in layer.parameters():
         parameter.grad = None
     return layer
-
-
-def _fused(layer: nn.Tanh) -> nn.Module:
-    return FusedTanh() if type(layer) is nn.Tanh else _copied(layer)
 
 
 def _at_its_mean(layer: nn.RReLU) -> nn.Module:
@@ -41,10 +36,10 @@ IDENTITY = LayerKind(
 )
 
 TANH = LayerKind(
-    types=(nn.Tanh, FusedTanh),
+    types=(nn.Tanh,),
     is_silent=True,
     is_unit_by_unit=True,
-    nonlinearity=_fused,
+    nonlinearity=_copied,
     bijection=of_tanh,
     slope=slopes.TANH,
 )

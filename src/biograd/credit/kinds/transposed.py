@@ -8,13 +8,12 @@ from torch import nn
 
 from biograd.credit.kinds.layer_kind import Mirror
 from biograd.layers import LocallyConnected2d, LocallyConnectedTranspose2d
-from biograd.layers.fused import FusedLinear
 
 
 def transposed_linear(layer: nn.Linear, channels: int, into: torch.Size, out: torch.Size) -> list[nn.Module]:
     """A linear layer, of all of the layer's units where these are not what ``channels`` counts."""
     del into
-    return [FusedLinear(channels if len(out) == 1 else layer.out_features, layer.in_features)]
+    return [nn.Linear(channels if len(out) == 1 else layer.out_features, layer.in_features)]
 
 
 def transposed_locally_connected(

@@ -32,7 +32,6 @@ from biograd.layers import (
     locally_connected2d,
     locally_connected_transpose2d,
 )
-from biograd.layers.fused import FusedLinear
 from biograd.layers.weight_layout import BY_POSITION, OUTPUTS_FIRST
 
 
@@ -58,9 +57,6 @@ def _pads_otherwise(layer: Any) -> str | None:
 def _has_groups(layer: Any) -> str | None:
     return f"is locally connected in {layer.groups} groups: use groups=1" if layer.groups > 1 else None
 
-
-# Of decoders alone: it may have a tanh behind its product.
-FUSED_LINEAR = LayerKind(types=(FusedLinear,), place="opens", is_silent=True)
 
 LINEAR = LayerKind(
     types=(nn.Linear,),
@@ -144,7 +140,6 @@ BILINEAR = LayerKind(
 
 WEIGHT_LAYERS = [
     LINEAR,
-    FUSED_LINEAR,
     *CONVOLUTIONS,
     *TRANSPOSED_CONVOLUTIONS,
     LOCALLY_CONNECTED,

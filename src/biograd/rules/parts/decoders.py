@@ -11,11 +11,10 @@ from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
 from biograd.credit.back.decoders import Site, make_decoders, require_fit, sites
-from biograd.credit.chain.blocks import Block, layers_of
+from biograd.credit.chain.blocks import Block, layers_of, spared
 from biograd.credit.chain.ledger import Root
 from biograd.credit.chain.lesson import Lesson
 from biograd.credit.chain.passages import run_detached
-from biograd.credit.fused import run_fused
 from biograd.credit.side_effects import without_side_effects
 from biograd.credit.structures import device_of
 from biograd.errors import UnsupportedNet
@@ -149,7 +148,7 @@ class Reconstruction(nn.Module):
             return self._read(outputs, inputs, lesson, read), inputs
         noisy = self.noisy(inputs)
         with without_side_effects(layers_of(block for _, block in inverted), device_of(lesson.x)):
-            outputs = [run_fused(block, h) for (_, block), h in zip(inverted, noisy, strict=True)]
+            outputs = [block(spared(block, h)) for (_, block), h in zip(inverted, noisy, strict=True)]
             return self._read(outputs, noisy, lesson, read), noisy if self._preserves_noise else inputs
 
     def _read(
