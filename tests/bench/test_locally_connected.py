@@ -17,7 +17,7 @@ def test_each_layer_and_their_chain_are_timed_beside_a_convolution(monkeypatch):
     assert json.loads(json.dumps(rows)) == rows
     about = ("benchmark", "rule", "batch", "threads", "repeats", "limit")
     assert {tuple(found[key] for key in about) for found in rows} == {
-        ("locally_connected", "bp", 1, 1, 1, 2.0)
+        ("locally_connected", "bp", 1, 1, 1, 1.6)
     }
     names = [f"locally-connected {name}" for name in (*locally_connected.LAYERS, "chain")]
     assert [found["net"] for found in rows] == names

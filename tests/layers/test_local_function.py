@@ -5,7 +5,13 @@ import torch
 from torch.func import functional_call, grad, jacrev, vmap
 from torch.overrides import TorchFunctionMode
 
-from biograd.layers import Geometry, LocallyConnected2d, locally_connected2d, locally_connected2d_backward
+from biograd.layers import (
+    Geometry,
+    LocallyConnected2d,
+    LocallyConnectedTranspose2d,
+    locally_connected2d,
+    locally_connected2d_backward,
+)
 from tests.layers.plain import CASES
 
 
@@ -178,6 +184,16 @@ def test_compilation_takes_the_layer_whole(dynamic):
         found = torch.autograd.grad(y.square().sum(), [x, *layer.parameters()])
         expected = torch.autograd.grad(layer(twin).square().sum(), [twin, *layer.parameters()])
         torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_an_exported_net_gives_what_the_net_gives_with_gradients_on():
+    layers = [LocallyConnected2d(2, 3, 3, (6, 6), padding=1), LocallyConnectedTranspose2d(3, 2, 3, (8, 8))]
+    net, x = torch.nn.Sequential(*layers), torch.randn(4, 2, 6, 6)
+    exported = torch.export.export(net, (x,))
+    assert torch.is_grad_enabled()
+    assert torch.equal(exported.module()(x), net(x))
 
 
 @pytest.mark.parametrize("is_batch_last", [False, True])

@@ -5,8 +5,10 @@ import gc
 import pytest
 import torch
 
-from biograd.layers import LocallyConnected2d, locally_connected2d, onednn
+from biograd.layers import LocallyConnected2d, locally_connected2d
 from biograd.layers.local import memory as local_memory
+from biograd.layers.local import onednn
+from biograd.layers.local import rows as local_rows
 from tests.layers import plain
 from tests.layers.plain import CASES
 
@@ -17,6 +19,7 @@ ORDERS = {
     "sliced": lambda x: torch.cat([x, x], 3)[..., : x.shape[3]],
     "expanded": lambda x: x[:1].expand_as(x),
 }
+ASKS = onednn.is_faster.__wrapped__  # asks at every call
 needs_onednn = pytest.mark.skipif(not onednn.IS_AVAILABLE, reason="this PyTorch is built without oneDNN")
 
 
@@ -27,10 +30,11 @@ def _seed():
 
 @pytest.fixture
 def onednn_calls(monkeypatch):
-    """Use oneDNN for products of any size, and count them."""
+    """Use oneDNN for products of any size on any processor, and count them."""
     calls = []
     linear = onednn.linear
     monkeypatch.setattr(onednn, "LARGE", 0)
+    monkeypatch.setattr(onednn, "is_faster", lambda: True)
     monkeypatch.setattr(onednn, "linear", lambda *a: calls.append(1) or linear(*a))
     return calls
 
@@ -51,6 +55,20 @@ def test_no_order_of_memory_changes_a_number(order, gradient_order):
     gradient = ORDERS[gradient_order](torch.randn_like(plain.product(x, weight, bias, **options)))
     expected = step(x.contiguous(), weight, bias, gradient.contiguous(), options)
     torch.testing.assert_close(step(x, weight, bias, gradient, options), expected)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3])
+@pytest.mark.parametrize("name", ["strided", "dilated", "grouped", "overlapping"])
+def test_however_many_rows_are_taken_at_once_the_numbers_are_the_same(name, rows, monkeypatch):
+    case = CASES.get(name, plain.Case(size=(9, 6)))
+    x, weight, bias = case.draw()
+    a_row = weight[0, ..., 0].numel() * case.options.get("groups", 1) * len(x) * x.element_size()
+    monkeypatch.setattr(local_rows, "CACHE", rows * a_row)
+    inputs = [x.requires_grad_(), weight.requires_grad_(), bias.requires_grad_()]
+    found, expected = (by(*inputs, **case.options) for by in (locally_connected2d, plain.product))
+    torch.testing.assert_close(found, expected)
+    gradients = [torch.autograd.grad(y.square().sum(), inputs) for y in (found, expected)]
+    torch.testing.assert_close(*gradients)
 
 
 @needs_onednn
@@ -90,17 +108,27 @@ def test_groups_do_not_go_to_onednn(onednn_calls):
 
 
 @needs_onednn
-def test_only_large_products_in_single_precision_go_to_onednn(monkeypatch):
-    calls = []
-    linear = onednn.linear
-    monkeypatch.setattr(onednn, "linear", lambda *a: calls.append(1) or linear(*a))
+def test_only_large_products_in_single_precision_go_to_onednn(monkeypatch, onednn_calls):
+    monkeypatch.setattr(onednn, "LARGE", 4_000_000)
+    calls = onednn_calls
     layer = LocallyConnected2d(64, 64, 5, (5, 5))  # 102,400 multiplications an example
-    layer(torch.randn(19, 64, 5, 5))
+    layer(torch.randn(39, 64, 5, 5))
     assert not calls
-    layer(torch.randn(20, 64, 5, 5))
+    layer(torch.randn(40, 64, 5, 5))
     assert len(calls) == 1
-    layer.double()(torch.randn(20, 64, 5, 5, dtype=torch.float64))
+    layer.double()(torch.randn(40, 64, 5, 5, dtype=torch.float64))
     assert len(calls) == 1
+
+
+@needs_onednn
+@pytest.mark.parametrize(("vendor", "is_faster"), [("AuthenticAMD", True), ("GenuineIntel", False)])
+def test_onednn_is_for_processors_that_mkl_was_not_made_for(vendor, is_faster, monkeypatch, onednn_calls):
+    monkeypatch.setattr(onednn, "is_faster", ASKS)
+    monkeypatch.setattr(onednn, "_vendor", lambda: vendor)
+    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
+    x, weight, bias = CASES["plain"].draw(torch.float32)
+    torch.testing.assert_close(locally_connected2d(x, weight, bias), plain.product(x, weight, bias))
+    assert bool(onednn_calls) == is_faster
 
 
 def test_an_output_has_the_batch_last_and_a_chain_of_layers_keeps_it_there():

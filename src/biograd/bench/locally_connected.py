@@ -16,7 +16,7 @@ NAME = "locally-connected"
 BATCH = 128
 REPEATS = 20
 """Turns a layer unless told otherwise."""
-LIMIT = Limit(at_most=2.0, aim=1.6)
+LIMIT = Limit(at_most=1.6, aim=1.3)
 """Of forward and backward together, beside the convolution of the same shape."""
 
 LAYERS = {

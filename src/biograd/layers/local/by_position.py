@@ -1,13 +1,12 @@
-"""The products of a locally connected layer one position at a time, by oneDNN.
+"""The products of a locally connected layer one position at a time, by oneDNN where it is faster.
 
-The layer needs oneDNN's product to keep up with a convolution. A position's patch then stays in the second-level
-cache.
+A position's patch then stays in the second-level cache.
 """
 
 import torch
 from torch import Tensor
 
-from biograd.layers import onednn
+from biograd.layers.local import onednn
 from biograd.layers.local.geometry import Geometry
 from biograd.layers.local.memory import channels_last, pad, windows
 
@@ -15,10 +14,7 @@ from biograd.layers.local.memory import channels_last, pad, windows
 def is_faster(like: Tensor, w: Tensor, batch: int, shape: Geometry) -> bool:
     """Whether the functions of this module should be used for filters ``w``: they can if so."""
     can = (
-        onednn.IS_AVAILABLE
-        and like.device.type == "cpu"
-        and like.dtype == torch.float32
-        and shape.groups == 1
+        onednn.is_faster() and like.device.type == "cpu" and like.dtype == torch.float32 and shape.groups == 1
     )
     return can and w[0, 0].numel() * batch >= onednn.LARGE
 
@@ -35,7 +31,7 @@ def product(x: Tensor, w: Tensor, bias: Tensor | None, shape: Geometry, out: Ten
 def add_input_gradient(signal: Tensor, w: Tensor, shape: Geometry, to: Tensor) -> None:
     """Add to the windows ``to`` of the gradient; ``signal`` is ``(rows, columns, out_channels, batch)``."""
     for window, filters, signals in zip(_each(to), _each(w), _each(signal), strict=True):
-        window += onednn.linear(filters.flatten(0, 2), signals.t().contiguous()).view(window.shape)
+        window.add_(onednn.linear(filters.flatten(0, 2), signals.t().contiguous()).view(window.shape))
 
 
 def weight_gradient(seen: Tensor, signal: Tensor, shape: Geometry, out: Tensor) -> None:

@@ -1,7 +1,8 @@
 """The arithmetic of a locally connected layer as three operators of PyTorch.
 
-``torch.compile`` takes each as one step instead of unrolling its loop over positions. They run by rows of
-positions (`rows`), or position by position where that is faster (`by_position`).
+``torch.compile`` and ``torch.export`` take each as one step instead of unrolling its loop over positions. They have no
+derivatives of their own: `products` has them. They run by rows of positions (`rows`), or position by position where
+that is faster (`by_position`).
 """
 
 from collections.abc import Sequence
@@ -29,7 +30,8 @@ OPERATORS = torch.ops.biograd
 """Where the three are called: ``OPERATORS.locally_connected_product(x, w, geometry)``."""
 
 
-@torch.library.impl("biograd::locally_connected_product", "default")
+@torch.library.impl("biograd::locally_connected_product", "CompositeExplicitAutograd")
+@torch.no_grad()
 def product(x: Tensor, w: Tensor, bias: Tensor | None, geometry: Sequence[int]) -> Tensor:
     """Output of the input ``x``, filters ``w`` and bias; its memory has the batch last."""
     shape, w = Geometry.unpack(geometry), w.contiguous()
@@ -39,7 +41,8 @@ def product(x: Tensor, w: Tensor, bias: Tensor | None, geometry: Sequence[int]) 
     return output
 
 
-@torch.library.impl("biograd::locally_connected_input_gradient", "default")
+@torch.library.impl("biograd::locally_connected_input_gradient", "CompositeExplicitAutograd")
+@torch.no_grad()
 def input_gradient(g: Tensor, w: Tensor, geometry: Sequence[int], size: Sequence[int], last: bool) -> Tensor:
     """Derivative by the input of height and width ``size``; ``last``: its memory has the batch last."""
     shape, w = Geometry.unpack(geometry), w.contiguous()
@@ -51,7 +54,8 @@ def input_gradient(g: Tensor, w: Tensor, geometry: Sequence[int], size: Sequence
     return fill(new_map((len(g), channels, *size), g, last), unpad(gradient, shape))
 
 
-@torch.library.impl("biograd::locally_connected_weight_gradient", "default")
+@torch.library.impl("biograd::locally_connected_weight_gradient", "CompositeExplicitAutograd")
+@torch.no_grad()
 def weight_gradient(g: Tensor, x: Tensor, geometry: Sequence[int]) -> Tensor:
     """Derivative by the filters."""
     shape = Geometry.unpack(geometry)

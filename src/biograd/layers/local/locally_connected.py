@@ -31,7 +31,8 @@ class LocallyConnected2d(nn.Module):
     position is ``in_channels / groups · kernel_height · kernel_width``.
 
     The output's memory has the batch last, so that a chain of such layers copies nothing: ``flatten`` and
-    ``reshape`` take it, ``view`` may not. ``torch.compile`` takes the layer as one step, without fusing into it.
+    ``reshape`` take it, ``view`` may not. ``torch.compile`` takes the layer as one step, without fusing into it; so
+    does ``torch.export``, whose programs compute with it and do not train it.
 
     Raises:
         UserMistake: sizes that do not fit together, at construction or when the input is of another size.

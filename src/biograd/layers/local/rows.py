@@ -1,7 +1,10 @@
-"""The products of a locally connected layer by PyTorch's own matrix product, one row of positions at a time.
+"""The products of a locally connected layer by PyTorch's own matrix product, some rows of positions at a time.
 
-No more than one row's patches exist at a time, in one buffer that stays in the cache.
+No more patches exist at a time than the cache holds, or those of one row, in one buffer.
 """
+
+import itertools
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -9,56 +12,80 @@ from torch import Tensor
 from biograd.layers.local.geometry import Geometry
 from biograd.layers.local.memory import batch_last, pad, windows
 
+CACHE = 2**20
+"""Bytes of patches up to which several rows are taken at once: what a core's second-level cache holds."""
+
 
 def product(x: Tensor, w: Tensor, bias: Tensor | None, shape: Geometry, out: Tensor) -> None:
     """Fill ``out``, ``(rows, columns, out_channels, batch)``."""
     seen = windows(pad(batch_last(x), shape), shape)
-    buffer, patches = _patches(seen, shape)
-    biases = [None] * len(w) if bias is None else _signals(bias.permute(1, 2, 0).unsqueeze(3), shape)
-    for row, filters, b, outputs in zip(
-        seen, _filters(w, shape).mT, biases, _signals(out, shape), strict=True
-    ):
-        buffer.copy_(row)
-        _multiply(filters, patches, outputs, b)
+    filters, outputs = _filters(w, shape).mT, _signals(out, shape)
+    biases = None if bias is None else _signals(bias.permute(1, 2, 0).unsqueeze(3), shape)
+    for span, at, buffer, patches in _spans(seen, shape):
+        buffer.copy_(seen[span])
+        _multiply(filters[at], patches, outputs[at], None if biases is None else biases[at])
 
 
 def add_input_gradient(signal: Tensor, w: Tensor, shape: Geometry, to: Tensor) -> None:
     """Add to the windows ``to`` of the gradient; ``signal`` is ``(rows, columns, out_channels, batch)``."""
-    buffer, patches = _patches(to, shape)
-    for row, filters, signals in zip(to, _filters(w, shape), _signals(signal, shape), strict=True):
-        _multiply(filters, signals, patches)
-        for column in range(shape.kernel[1]):  # within one column of the kernel no two positions overlap
-            row[:, :, :, column] += buffer[:, :, :, column]
+    filters, signals = _filters(w, shape), _signals(signal, shape)
+    for span, at, buffer, patches in _spans(to, shape):
+        _multiply(filters[at], signals[at], patches)
+        for part in _apart(len(buffer), shape):
+            to[span][part].add_(buffer[part])
 
 
 def weight_gradient(seen: Tensor, signal: Tensor, shape: Geometry, out: Tensor) -> None:
     """Fill ``out``, shaped as the filters, from the windows ``seen`` of the input."""
-    buffer, patches = _patches(seen, shape)
-    for row, signals, gradients in zip(seen, _signals(signal, shape).mT, _filters(out, shape), strict=True):
-        buffer.copy_(row)
-        _multiply(patches, signals, gradients)
+    signals, gradients = _signals(signal, shape).mT, _filters(out, shape)
+    for span, at, buffer, patches in _spans(seen, shape):
+        buffer.copy_(seen[span])
+        _multiply(patches, signals[at], gradients[at])
 
 
-def _patches(seen: Tensor, shape: Geometry) -> tuple[Tensor, Tensor]:
-    """Memory for one row of `windows`: as they are, and as ``(columns, [groups,] fan_in, batch)``."""
-    buffer = seen.new_empty(seen.shape[1:])
-    flat = buffer.flatten(2, 4)
-    return buffer, flat.squeeze(1) if shape.groups == 1 else flat
+def _spans(seen: Tensor, shape: Geometry) -> Iterator[tuple[slice, slice, Tensor, Tensor]]:
+    """Rows of `windows` and their positions, with memory for their patches.
+
+    The memory is one for all, as the windows are, and as ``(positions, [groups,] fan_in, batch)``.
+    """
+    rows, columns = seen.shape[:2]
+    row = max(1, seen[0].numel() * seen.element_size())  # there may be no examples
+    together = min(rows, max(1, CACHE // row))
+    memory = seen.new_empty(together, *seen.shape[1:])
+    for start in range(0, rows, together):
+        end = min(start + together, rows)
+        buffer = memory[: end - start]
+        patches = buffer.flatten(3, 5).flatten(0, 1)
+        patches = patches.squeeze(1) if shape.groups == 1 else patches
+        yield slice(start, end), slice(start * columns, end * columns), buffer, patches
+
+
+def _apart(rows: int, shape: Geometry) -> Iterator[tuple[slice | int, ...]]:
+    """Parts of the windows of some rows within which no two positions overlap: one place in the kernel each.
+
+    Within one row the places of a kernel's column do not overlap either.
+    """
+    every = (slice(None),) * 3
+    tall, wide = (range(size) for size in shape.kernel)
+    if rows == 1:
+        return ((*every, slice(None), column) for column in wide)
+    return ((*every, *place) for place in itertools.product(tall, wide))
 
 
 def _filters(w: Tensor, shape: Geometry) -> Tensor:
-    """``(rows, columns, [groups,] fan_in, out_channels / groups)``; a view."""
-    flat = w.flatten(2, 4)
-    return flat if shape.groups == 1 else flat.unflatten(3, (shape.groups, -1)).transpose(2, 3)
+    """``(positions, [groups,] fan_in, out_channels / groups)``; a view."""
+    flat = w.flatten(2, 4).flatten(0, 1)
+    return flat if shape.groups == 1 else flat.unflatten(2, (shape.groups, -1)).transpose(1, 2)
 
 
 def _signals(g: Tensor, shape: Geometry) -> Tensor:
-    """``(rows, columns, [groups,] out_channels / groups, batch)``; a view."""
-    return g if shape.groups == 1 else g.unflatten(2, (shape.groups, -1))
+    """``(positions, [groups,] out_channels / groups, batch)``; a view."""
+    flat = g.flatten(0, 1)
+    return flat if shape.groups == 1 else flat.unflatten(1, (shape.groups, -1))
 
 
 def _multiply(a: Tensor, b: Tensor, out: Tensor, bias: Tensor | None = None) -> None:
-    """``out = a @ b + bias`` for a row of matrices, in place if there are no groups."""
+    """``out = a @ b + bias`` for some matrices, in place if there are no groups."""
     if out.dim() > 3:
         out.copy_(a @ b if bias is None else a @ b + bias)
     elif bias is None:
