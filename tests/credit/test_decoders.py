@@ -170,6 +170,19 @@ NONLINEARITIES = {
 }
 
 
+@pytest.mark.parametrize("layer", [nn.Tanh(), nn.PReLU(3)], ids=str)
+def test_what_watches_a_nonlinearity_of_the_net_does_not_see_its_decoder(layer):
+    seen = []
+    layer.register_forward_hook(lambda *_: seen.append("forward"))
+    layer.register_forward_pre_hook(lambda *_: seen.append("before"))
+    layer.register_full_backward_hook(lambda *_: seen.append("back"))
+    decoder = made(nn.Sequential(nn.Linear(3, 3), layer, nn.Linear(3, 2)), torch.zeros(1, 3))
+    seen.clear()
+    decoder(torch.ones(1, 2)).sum().backward()
+    assert isinstance(decoder[-1], type(layer))
+    assert not seen
+
+
 @pytest.mark.parametrize("name", NONLINEARITIES)
 def test_a_mirror_ends_in_the_nonlinearity_that_the_block_below_ends_in(name):
     layers, kind = NONLINEARITIES[name]

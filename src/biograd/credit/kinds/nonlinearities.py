@@ -1,6 +1,7 @@
 """Nonlinearities, and what a decoder ends in so that its outputs lie in their range."""
 
 import copy
+from collections import OrderedDict
 from typing import Any
 
 from torch import nn
@@ -12,8 +13,9 @@ from biograd.layers import Scale, Triangle
 
 
 def _copied(layer: Any) -> nn.Module:
-    """The same, with parameters of its own."""
-    layer = copy.deepcopy(layer).train()
+    """The same, with parameters of its own, and without the hooks that watch the net's."""
+    hooks = (layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks)
+    layer = copy.deepcopy(layer, {id(found): OrderedDict() for found in hooks}).train()
     if hasattr(layer, "inplace"):
         layer.inplace = False
     for parameter in layer.parameters():
