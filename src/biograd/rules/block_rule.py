@@ -95,7 +95,7 @@ class BlockRule(Rule):
         ledger = Ledger(self.entry.begin(self, net, x, weight, teaches_own=teaches_own))
         lesson = self._run(net, x, y, loss_fn, record=turns.hidden or turns.output)
         self.entry.look(self, lesson.given, y, loss_fn)
-        if turns.hidden or turns.output:
+        if lesson.penalty is not None and (turns.hidden or turns.output):
             ledger.add(lesson.penalty, torch.ones_like(lesson.loss), has_examples=False)
         with lesson.precision:
             if turns.hidden:

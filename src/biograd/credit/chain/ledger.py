@@ -76,9 +76,7 @@ class Ledger:
         if trace is None:
             self._roots.append((output, derivative))
         elif any(parameter.requires_grad for parameter in trace.unit.parameters):
-            with torch.no_grad():
-                found = trace.gradients(trace.drive_signal(derivative))
-            self.add_gradients(trace.unit.parameters, found)
+            self.add_gradients(trace.unit.parameters, trace.gradients(trace.drive_signal(derivative)))
 
     def extend(self, roots: Iterable[Root], importance: Tensor | None = None) -> None:
         """`add` each of them, or of pairs that stand for them."""

@@ -1,6 +1,7 @@
 """A batch's way up a chain: every block runs on the detached output of the one before."""
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -12,6 +13,8 @@ from biograd.credit.chain.named_chain import NamedChain, Watcher
 from biograd.credit.chain.passage import Passage
 from biograd.credit.structures import require_tensor_from
 from biograd.errors import UnsupportedNet
+
+_NOTHING = nullcontext()
 
 
 class Run(NamedTuple):
@@ -45,23 +48,24 @@ def run_detached(chain: Sequence[Block], x: Any, record: Callable[[Block], bool]
     if isinstance(chain, NamedChain):
         return Run.of(chain.run(x, record), slice(0))
     outputs, traces = [], []
-    for block in chain:
-        trace = _trace(block, x)
-        if trace is None:
-            with torch.set_grad_enabled(record(block)):
-                x = block(spared(block, x.detach()))
-        else:
-            x = trace.output
-        outputs.append(x)
-        traces.append(trace)
+    with torch.no_grad():
+        for block in chain:
+            trace = _trace(block, x)
+            if trace is None:
+                with torch.set_grad_enabled(record(block)):
+                    x = block(spared(block, x.detach()))
+            else:
+                x = trace.output
+            outputs.append(x)
+            traces.append(trace)
     return Run(outputs, traces, [])
 
 
 def _trace(block: Block, x: Tensor, *, keeps_drive: bool = False) -> Trace | None:
-    """A batch's way through a block by hand; None where its derivatives are not known, or may not be used."""
+    """A batch's way through a block by hand, recording no gradients; None where its derivatives are not known."""
     if block.unit is None or not block.unit.takes(x):
         return None
-    with torch.no_grad():
+    with torch.no_grad() if torch.is_grad_enabled() else _NOTHING:
         return block.unit.run(x, keeps_drive=keeps_drive)
 
 
