@@ -14,6 +14,7 @@ from biograd.credit.feedback.fitting import Feedback, fitting
 from biograd.credit.feedback.forms import as_it_is
 from biograd.credit.feedback.taught_call import OnCall, TaughtCall
 from biograd.credit.operations import Following, Signed
+from biograd.errors import UserMistake
 
 
 class Units:
@@ -93,6 +94,7 @@ class CarriedByHand:
         learn = [any(parameter.requires_grad for parameter in unit.parameters) for unit in self._units]
         self._lowest = learn.index(True) if True in learn else len(learn)
         self._traces: list[Trace] = []
+        self._version = 0  # of the output, which the net's last nonlinearity may be told by
 
     def output(self) -> Tensor:
         """The net's output; its backward brings all layers their gradients in one step of autograd's."""
@@ -101,7 +103,7 @@ class CarriedByHand:
         return _Net.apply(self, *parameters, *followers)  # pyright: ignore[reportReturnType]
 
     def ran(self) -> Tensor:
-        """The output, without a graph."""
+        """The output, without a graph. Another tensor is kept of it: it will have a graph that leads here."""
         x = self._x
         for place, (unit, name) in enumerate(zip(self._units, self._taught, strict=True)):
             trace = unit.run(x)
@@ -111,6 +113,8 @@ class CarriedByHand:
                 call = trace.call
                 carries = place > self._lowest
                 self._on_call(TaughtCall(name, call.operation, call.x.shape, carries, as_it_is(call.weight)))
+        self._traces[-1] = self._traces[-1]._replace(output=x.detach())
+        self._version = x._version
         return x
 
     def gradients(self, error: Tensor) -> list[Tensor | None]:
@@ -118,6 +122,10 @@ class CarriedByHand:
 
         .. math:: \delta_l = (B_{l+1} \delta_{l+1}) \circ \varphi'(a_l)
         """
+        if self._traces[-1].output._version != self._version:
+            raise UserMistake(
+                "the loss overwrites the net's output, which its derivative needs: let it make a new tensor"
+            )
         signal: Tensor | None = error
         found: list[Sequence[Tensor | None]] = [[None] * len(unit.parameters) for unit in self._units]
         for place in reversed(range(self._lowest, len(self._units))):
