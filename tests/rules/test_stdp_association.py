@@ -7,10 +7,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import biograd
-from biograd.credit.chain.moment import Moment
 from biograd.errors import UnsupportedNet, UserMistake
 from biograd.layers import LocallyConnected2d
-from biograd.rules import local_rule
 from biograd.rules.stdp_association import draw_codes
 
 
@@ -301,17 +299,20 @@ def test_negative_sharpness_is_refused():
         biograd.StdpAssociation(mlp(), beta=-1.0)
 
 
-def test_nothing_of_a_block_is_kept_while_the_next_one_runs(monkeypatch):
+@pytest.mark.parametrize("behind", [nn.Identity, lambda: nn.BatchNorm1d(8)], ids=["by hand", "by autograd"])
+def test_nothing_of_a_block_is_kept_while_the_next_one_runs(behind, monkeypatch):
     drives = []
 
-    def watched(*arguments):
-        assert all(drive() is None for drive in drives)
-        moment = Moment(*arguments)
+    def watched(self, moment, parameters):
+        # by hand the drive's memory took what the block passes on
+        assert all(drive() is None or drive() is moment.input for drive in drives)
         drives.append(weakref.ref(moment.drive))
-        return moment
+        return block_gradients(self, moment, parameters)
 
-    monkeypatch.setattr(local_rule, "Moment", watched)
-    net = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 2))
+    block_gradients = biograd.StdpAssociation.block_gradients
+    monkeypatch.setattr(biograd.StdpAssociation, "block_gradients", watched)
+    hidden = [nn.Linear(4, 8), behind(), nn.Tanh(), nn.Linear(8, 8), behind(), nn.Tanh()]
+    net = nn.Sequential(*hidden, nn.Linear(8, 2))
     rule = biograd.rules.create("stdp-association", net)
     rule.assign_credit(net, torch.ones(3, 4), torch.tensor([0, 1, 1]), F.cross_entropy)
     assert len(drives) == 2

@@ -13,6 +13,8 @@ from torch import Tensor
 from biograd.credit.chain.blocks import Block
 from biograd.credit.structures import device_of
 
+_NOTHING = contextlib.nullcontext()
+
 
 def is_lowered(chain: Sequence[Block]) -> bool:
     """Whether autocast is in force and gives products with the weights of a chain fewer digits than these have."""
@@ -22,7 +24,8 @@ def is_lowered(chain: Sequence[Block]) -> bool:
 
 def full_precision(like: Any) -> contextlib.AbstractContextManager[object]:
     """A context without autocast on the device of a tensor, or of the first in a structure."""
-    return torch.autocast(device_of(like).type, enabled=False)
+    device = like.device.type if isinstance(like, Tensor) else device_of(like).type
+    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else _NOTHING
 
 
 def widened(x: Tensor) -> Tensor:

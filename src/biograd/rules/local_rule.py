@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from biograd.credit.by_hand.unit import Trace
 from biograd.credit.chain.blocks import Block, run_layers, spared
 from biograd.credit.chain.ledger import Ledger, Root
 from biograd.credit.chain.lesson import carried_to, output_errors
@@ -93,6 +94,8 @@ class LocalRule(Rule):
     def block_gradients(self, moment: Moment, parameters: list[nn.Parameter]) -> Sequence[Tensor | None]:
         """Gradients of some parameters of a hidden block, each in its parameter's shape; None for none.
 
+        Called without recording gradients.
+
         `biograd.credit.chain.moment.gradients_of_drive` gives those that autograd computes from `drive_signal`, scaled
         by the weighting of the moment; a rule that computes them otherwise scales them itself.
         """
@@ -106,13 +109,15 @@ class LocalRule(Rule):
         aim = self._aim(net, x, y, loss_fn)
         weighting = weighting.and_also(aim.importance)
         if isinstance(chain, NamedChain):
-            output = self._output_at_cut_points(chain, x, aim, weighting, ledger)
+            output, trace = self._output_at_cut_points(chain, x, aim, weighting, ledger), None
         else:
-            output = self._output(chain, x, aim, weighting, ledger)
+            output, trace = self._output(chain, x, aim, weighting, ledger)
         loss, read, penalty = output_errors(output, y, loss_fn)
         self.entry.look(self, output, y, loss_fn)
-        ledger.extend(Root(*pair) for pair in read)
-        ledger.add(penalty, torch.ones_like(loss), has_examples=False)
+        with torch.no_grad():
+            ledger.extend(Root(*pair, trace=trace) for pair in read)
+        if penalty is not None:
+            ledger.add(penalty, torch.ones_like(loss), has_examples=False)
         ledger.settle()
         return Credit(loss, detached(output))
 
@@ -153,13 +158,34 @@ class LocalRule(Rule):
 
     def _output(
         self, chain: list[Block], x: Tensor, aim: Aim, weighting: Weighting, ledger: Ledger
-    ) -> Tensor:
-        """The net's output; gradients of hidden blocks are in the ledger, and their graphs are let go of."""
-        (*hidden, last), teaches = chain, self.turns.hidden
-        for index, block in enumerate(hidden):
-            x = self._passed(index, block, x.detach(), aim, weighting, ledger if teaches else None)
+    ) -> tuple[Tensor, Trace | None]:
+        """The net's output, and what teaches the last block where that is done by hand.
+
+        Gradients of hidden blocks are in the ledger, and their graphs are let go of.
+        """
+        (*hidden, last), x = chain, x.detach()
+        taught = ledger if self.turns.hidden else None
+        with torch.no_grad():
+            for index, block in enumerate(hidden):
+                unit = block.by_hand(x)
+                if unit is None:
+                    x = self._passed(index, block, x, aim, weighting, taught)
+                else:
+                    x = self._passed_by_hand(Moment.of(index, block, unit.driven(x), aim, weighting), taught)
+            if (unit := last.by_hand(x)) is not None:
+                trace = unit.run(x)
+                return trace.output, trace if self.turns.output else None
         with torch.set_grad_enabled(self.turns.output):
-            return last(spared(last, x.detach()))
+            return last(spared(last, x)), None
+
+    def _passed_by_hand(self, moment: Moment, ledger: Ledger | None) -> Tensor:
+        """As `_passed`, of a block whose derivatives are known: its output takes the drive's memory."""
+        assert moment.trace is not None
+        parameters = [parameter for parameter in moment.trace.unit.parameters if parameter.requires_grad]
+        if ledger is not None and parameters:
+            with without_parameter_hooks(parameters):
+                ledger.add_gradients(parameters, self.block_gradients(moment, parameters))
+        return moment.trace.fired()
 
     def _passed(
         self, index: int, block: Block, x: Tensor, aim: Aim, weighting: Weighting, ledger: Ledger | None
@@ -169,8 +195,7 @@ class LocalRule(Rule):
         h, drive, parameters = _arrived(block, x, learns=ledger is not None)
         if ledger is not None:
             self._teach(Moment(index, block, h, drive, aim, weighting), parameters, ledger, x, start)
-        with torch.no_grad():
-            output = run_layers(block.firing, drive.detach())
+        output = run_layers(block.firing, drive.detach())
         require_tensor_from(f"the block {block.name!r}", output)
         return output
 
@@ -201,7 +226,8 @@ class LocalRule(Rule):
     ) -> None:
         """Put the gradients of some parameters of a block into the ledger; ``x`` and ``start`` as for `_in_full`."""
         if parameters:
-            with _in_full(moment, x, start) as precise, without_parameter_hooks(parameters):
+            no_hooks = without_parameter_hooks(parameters)
+            with torch.no_grad(), _in_full(moment, x, start) as precise, no_hooks:
                 ledger.add_gradients(parameters, self.block_gradients(precise, parameters))
 
     def untaught(self, net: nn.Module, x: Any) -> set[str]:

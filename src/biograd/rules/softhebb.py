@@ -15,7 +15,7 @@ from biograd.credit.kinds import (
     how_weight_is_computed,
     incoming_axes,
     neuron_axis,
-    shares_weights,
+    positions_sharing,
 )
 from biograd.credit.loss_terms import counted, importance
 from biograd.errors import UnsupportedNet, UserMistake
@@ -110,17 +110,17 @@ class SoftHebb(LocalRule):
 
     def drive_signal(self, moment: Moment) -> Tensor:
         r""":math:`-\hat y`, divided by the number of examples, and of positions that share a filter."""
-        layer = moment.block.opening
-        u = moment.drive.movedim(neuron_axis(layer), -1)  # (batch, positions …, neurons)
+        layer, u = moment.block.opening, moment.drive
+        neurons = neuron_axis(layer)
         # y = softmax(u / τ); ŷ = y of the most active, −y of the others
-        signal = torch.softmax(u / self.temperature[moment.index], -1)
-        winners = u.argmax(-1, keepdim=True)
+        signal = torch.softmax(u / self.temperature[moment.index], neurons)
         if self.anti_hebbian:
-            signal.scatter_(-1, winners, -signal.gather(-1, winners))
+            winners = u.argmax(neurons, keepdim=True)
+            signal.scatter_(neurons, winners, -signal.gather(neurons, winners))
         else:
             signal.neg_()
-        signal /= u[..., 0].numel() if shares_weights(layer) else len(u)
-        return signal.movedim(-1, neuron_axis(layer)).to(moment.drive.dtype)
+        signal /= len(u) * positions_sharing(layer, u)
+        return signal.to(u.dtype)
 
     def block_gradients(self, moment: Moment, parameters: list[nn.Parameter]) -> Sequence[Tensor | None]:
         r"""See `LocalRule.block_gradients`; :math:`-\Delta W`.
@@ -128,20 +128,18 @@ class SoftHebb(LocalRule):
         As :math:`u_k = W_k \cdot x` at every position, the mean of :math:`\hat y_k u_k` is :math:`W_k` times that of
         :math:`\hat y_k x`.
         """
-        with torch.no_grad():
-            signal = self.drive_signal(moment)
-        (away,) = gradients_of_drive(moment, parameters, signal)  # minus the mean of ŷ x, scaled
+        # minus the mean of ŷ x, scaled
+        (away,) = gradients_of_drive(moment, parameters, self.drive_signal(moment))
         assert away is not None
-        with torch.no_grad():
-            W, inputs = parameters[0], incoming_axes(moment.block.opening)
-            # −ΔW_k ∝ −mean(ŷ_k (x − u_k W_k))
-            gradient = away - (W * away).sum(inputs, keepdim=True) * W
-            if self.normalize:
-                gradient /= gradient.abs().amax().clamp_min(torch.finfo(gradient.dtype).tiny)
-                gradient = moment.weighting.by_size(gradient)
-            # η |‖W_k‖ − 1|^q
-            off = torch.linalg.vector_norm(W, dim=inputs, keepdim=True).sub_(1).abs_()
-            return [gradient.mul_(off.pow_(self.rate_power).mul_(self.hidden_rate[moment.index]))]
+        W, inputs = parameters[0], incoming_axes(moment.block.opening)
+        # −ΔW_k ∝ −mean(ŷ_k (x − u_k W_k))
+        gradient = away - (W * away).sum(inputs, keepdim=True) * W
+        if self.normalize:
+            gradient /= gradient.abs().amax().clamp_min(torch.finfo(gradient.dtype).tiny)
+            gradient = moment.weighting.by_size(gradient)
+        # η |‖W_k‖ − 1|^q
+        off = torch.linalg.vector_norm(W, dim=inputs, keepdim=True).sub_(1).abs_()
+        return [gradient.mul_(off.pow_(self.rate_power).mul_(self.hidden_rate[moment.index]))]
 
     def advise_on_optimizer(self, optimizer: torch.optim.Optimizer, steps: float) -> list[str]:
         """Warn of optimisers that undo the rate of each neuron, and of weight decay, which works against norms of 1."""

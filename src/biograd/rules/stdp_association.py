@@ -106,15 +106,26 @@ class StdpAssociation(LocalRule):
         stream = RandomStream(seed)
         for index, block in enumerate(hidden):
             groups = _groups(_neurons(block), classes, group_size)
-            codes = draw_codes(classes, groups, stream.next("cpu"))
-            self.register_buffer(f"codes{index}", codes.to(next(net.parameters())))
+            codes, like = draw_codes(classes, groups, stream.next("cpu")), next(net.parameters())
+            group = torch.arange(_neurons(block)) % groups
+            self.register_buffer(f"codes{index}", codes.to(like))
+            self.register_buffer(f"group{index}", group.to(like.device), persistent=False)
+            self.register_buffer(f"sizes{index}", group.bincount()[group].to(like), persistent=False)
 
     def codes(self, index: int) -> Tensor:
         """Which classes the groups of a hidden block are tied to, ``(classes, groups)`` of 0 and 1.
 
         Neuron j belongs to group j modulo the number of groups.
         """
-        return self.get_buffer(f"codes{index}")
+        return self._of_block(index)[0]
+
+    def _of_block(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The codes of a hidden block, the group of each neuron, and how many neurons that has, n_g."""
+        return (
+            getattr(self, f"codes{index}"),
+            getattr(self, f"group{index}"),
+            getattr(self, f"sizes{index}"),
+        )
 
     def aim(self, y: Tensor, batch: int, dtype: torch.dtype, loss_fn: Loss) -> Aim:
         """The labels as distributions over the classes, as sharp as a cross-entropy wants them.
@@ -140,28 +151,24 @@ class StdpAssociation(LocalRule):
 
     def drive_signal(self, moment: Moment) -> Tensor:
         """See `LocalRule.drive_signal`: the equation with its sign turned, as optimisers descend."""
-        codes = self.codes(moment.index)
+        codes, group, sizes = self._of_block(moment.index)
         # in the precision of the weights, as σ(z) nears r*
-        z = moment.drive.movedim(neuron_axis(moment.block.opening), -1).to(codes.dtype)
-        # (batch, positions …, neurons) → (batch, positions …, places, groups)
-        grouped, neurons = in_groups(z, codes.shape[1]), z.shape[-1]
+        z = moment.drive.to(codes.dtype)
+        batch, axis = z.shape[0], neuron_axis(moment.block.opening) % z.dim()
+        positions = (1,) * (z.dim() - 1 - axis)
         # −(r* − σ(z))
         assert moment.aim.target is not None
-        wanted = teaching_current(moment.aim.target, codes)
-        signal = torch.sigmoid(grouped).sub_(wanted.view(len(z), *(1,) * (grouped.dim() - 2), -1))
+        wanted = teaching_current(moment.aim.target, codes.index_select(1, group))
+        signal = torch.sigmoid(z).sub_(wanted.view(batch, *(1,) * (axis - 1), -1, *positions))
         # s n_g softmax(β z), the mean over the batch
-        if self.competition:
-            first = torch.softmax(in_groups(self.beta * z, codes.shape[1]), -2)  # 0 · −∞ would be no number
-            signal *= first.mul_(_sizes(neurons, codes.shape[1], z) * (self.teaching_scale / len(z)))
-        else:
-            signal *= self.teaching_scale / len(z)
-        return signal.flatten(-2)[..., :neurons].movedim(-1, neuron_axis(moment.block.opening))
+        if not self.competition:
+            return signal.mul_(self.teaching_scale / batch)
+        first = first_to_fire(z * self.beta, codes.shape[1], axis)
+        return signal.mul_(first.mul_((sizes * (self.teaching_scale / batch)).view(-1, *positions)))
 
     def block_gradients(self, moment: Moment, parameters: list[nn.Parameter]) -> Sequence[Tensor | None]:
         """See `LocalRule.block_gradients`: the signal times the input h, as the drive depends on the parameters."""
-        with torch.no_grad():
-            signal = self.drive_signal(moment)
-        return gradients_of_drive(moment, parameters, signal)
+        return gradients_of_drive(moment, parameters, self.drive_signal(moment))
 
 
 def draw_codes(classes: int, groups: int, generator: torch.Generator) -> Tensor:
@@ -195,19 +202,22 @@ def teaching_current(target: Tensor, codes: Tensor) -> Tensor:
         return target.to(codes.dtype) @ codes
 
 
-def in_groups(z: Tensor, groups: int) -> Tensor:
-    """The last axis as ``(places, groups)``; places that a group does not have are −∞."""
-    missing = -z.shape[-1] % groups
-    if missing:
-        z = nn.functional.pad(z, (0, missing), value=-math.inf)
-    return z.unflatten(-1, (-1, groups))
+def first_to_fire(z: Tensor, groups: int, axis: int) -> Tensor:
+    """The softmax over the neurons of each group, in the shape of z; neuron j belongs to group j modulo their number.
 
-
-def _sizes(neurons: int, groups: int, like: Tensor) -> Tensor:
-    """n_g of each group, ``(groups,)``."""
-    sizes = torch.full((groups,), neurons // groups, dtype=like.dtype, device=like.device)
-    sizes[: neurons % groups] += 1
-    return sizes
+    Args:
+        z: ``(…, neurons, …)``.
+        groups: how many.
+        axis: along which the neurons lie, from 0.
+    """
+    neurons = z.shape[axis]
+    missing = -neurons % groups
+    if missing:  # places that a group does not have
+        shape = (*z.shape[:axis], missing, *z.shape[axis + 1 :])
+        z = torch.cat([z, z.new_full(shape, -math.inf)], axis)
+    in_groups = z.view(*z.shape[:axis], -1, groups, *z.shape[axis + 1 :])
+    first = torch.softmax(in_groups, axis).view(z.shape)
+    return first.narrow(axis, 0, neurons) if missing else first
 
 
 def _groups(neurons: int, classes: int, group_size: int | None) -> int:

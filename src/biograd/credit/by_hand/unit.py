@@ -73,15 +73,20 @@ class Unit:
             x: a batch of inputs.
             keeps_drive: whether the trace has the drive too.
         """
+        trace = self.driven(x)
+        if not keeps_drive:
+            trace.fired()
+            return trace
+        drive = trace.output
+        is_bare = self.slope is IDENTITY
+        output = drive if is_bare else self.slope.overwrite(self.nonlinearity, drive.clone())
+        return trace._replace(drive=drive, output=output)
+
+    def driven(self, x: Tensor) -> "Trace":
+        """As `run`, as far as the drive, which stands for the output until the trace has `Trace.fired`."""
         entry = x if self.flattening is None else self.flattening(x)
         call = self._call(entry)
-        drive = call.operation.forward(call.x, call.weight, call.bias)
-        kept = drive if keeps_drive else None
-        if self.slope is IDENTITY:
-            return Trace(self, x, entry, call, kept, drive)
-        # what nobody reads again may be overwritten
-        output = self.slope.overwrite(self.nonlinearity, drive.clone() if keeps_drive else drive)
-        return Trace(self, x, entry, call, kept, output)
+        return Trace(self, x, entry, call, None, call.operation.forward(call.x, call.weight, call.bias))
 
     def _call(self, x: Tensor) -> Call:
         parameters, matrices = self.opening._parameters, self.weight.matrices
@@ -109,6 +114,10 @@ class Trace(NamedTuple):
     call: Call
     drive: Tensor | None
     output: Tensor
+
+    def fired(self) -> Tensor:
+        """What the unit gives, in the memory of its drive, which nobody may read again."""
+        return self.unit.slope.overwrite(self.unit.nonlinearity, self.output)
 
     def drive_signal(self, signal: Tensor) -> Tensor:
         r"""A signal s at the output as one at the drive, :math:`s \circ f'(z)`."""

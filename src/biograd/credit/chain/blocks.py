@@ -71,6 +71,10 @@ class Block:
         require_tensor_from(f"the block {self.name!r}", output)
         return output
 
+    def by_hand(self, x: Tensor) -> Unit | None:
+        """Its unit, where that takes the input."""
+        return self.unit if self.unit is not None and self.unit.takes(x) else None
+
     @property
     def leading(self) -> tuple[nn.Module, ...]:
         """The layers before the opening one; none are known of a stretch."""

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from biograd.credit.by_hand.unit import Trace
 from biograd.credit.chain.blocks import Block
 from biograd.credit.weighting import UNWEIGHTED, Weighting
 
@@ -34,9 +35,11 @@ class Moment:
         block: of the net.
         input: h, what the opening layer got; detached, except in a first block where a layer before it learns.
         drive: z, ``(batch, …)``, the input of the nonlinearity: the opening layer's output, normalised where a
-            normalisation stands right behind it. Its graph ends at the block's input.
+            normalisation stands right behind it. Its graph ends at the block's input; where there is a trace it has
+            none.
         aim: what the loss asks of the examples.
         weighting: what scales the derivatives at the drive.
+        trace: what gives the gradients of parameters by hand, else None; see `gradients_of_drive`.
     """
 
     index: int
@@ -45,6 +48,12 @@ class Moment:
     drive: Tensor
     aim: Aim
     weighting: Weighting = UNWEIGHTED
+    trace: Trace | None = None
+
+    @classmethod
+    def of(cls, index: int, block: Block, trace: Trace, aim: Aim, weighting: Weighting) -> "Moment":
+        """That of a block whose derivatives are known, before it fires."""
+        return cls(index, block, trace.input, trace.output, aim, weighting, trace)
 
 
 def gradients_of_drive(
@@ -52,31 +61,8 @@ def gradients_of_drive(
 ) -> Sequence[Tensor | None]:
     """Gradients of some parameters of a block from the derivative at its drive, scaled by the call's weight."""
     signal = moment.weighting.of(signal)
-    if _is_plain_linear(moment):
-        with torch.no_grad():
-            return [_linear_gradient(moment, parameter, signal) for parameter in parameters]
-    return torch.autograd.grad(moment.drive, parameters, signal, allow_unused=True)
-
-
-def _is_plain_linear(moment: Moment) -> bool:
-    """Whether the drive is what one linear layer made of the input, and nothing else in the block learns."""
-    opening, driving = moment.block.opening, moment.block.driving
-    if type(opening) is not nn.Linear or driving[-1] is not opening or _has_hooks(opening):
-        return False
-    return not moment.input.requires_grad and moment.drive.dtype == moment.input.dtype == opening.weight.dtype
-
-
-def _has_hooks(layer: nn.Module) -> bool:
-    """Whether a layer is more than its forward."""
-    return bool(layer._forward_hooks or layer._forward_pre_hooks)
-
-
-def _linear_gradient(moment: Moment, parameter: nn.Parameter, signal: Tensor) -> Tensor | None:
-    """What autograd would give."""
-    opening = moment.block.opening
-    rows = signal.reshape(-1, signal.shape[-1])  # (batch · positions, out)
-    if parameter is opening.bias:
-        return rows.sum(0)
-    if parameter is opening.weight:
-        return rows.t() @ moment.input.reshape(len(rows), -1)
-    return None
+    if moment.trace is None:
+        return torch.autograd.grad(moment.drive, parameters, signal, allow_unused=True)
+    found = zip(moment.trace.unit.parameters, moment.trace.gradients(signal), strict=True)
+    gradients = {id(parameter): gradient for parameter, gradient in found}
+    return [gradients.get(id(parameter)) for parameter in parameters]

@@ -63,10 +63,10 @@ def run_detached(chain: Sequence[Block], x: Any, record: Callable[[Block], bool]
 
 def _trace(block: Block, x: Tensor, *, keeps_drive: bool = False) -> Trace | None:
     """A batch's way through a block by hand, recording no gradients; None where its derivatives are not known."""
-    if block.unit is None or not block.unit.takes(x):
+    if (unit := block.by_hand(x)) is None:
         return None
     with torch.no_grad() if torch.is_grad_enabled() else _NOTHING:
-        return block.unit.run(x, keeps_drive=keeps_drive)
+        return unit.run(x, keeps_drive=keeps_drive)
 
 
 def run_through(
