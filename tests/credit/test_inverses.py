@@ -198,7 +198,7 @@ def moved_to_residual(layer, inverse, rho):
 @pytest.fixture
 def late(monkeypatch):
     """As on a GPU, where reading ρ at once would wait for the device."""
-    monkeypatch.setattr("biograd.credit.back.inverses.is_read_at_once", lambda device: False)
+    monkeypatch.setattr("biograd.credit.back.late.is_read_at_once", lambda device: False)
 
 
 @pytest.mark.parametrize("rho", [0.03, 0.5, 2.0])

@@ -321,7 +321,7 @@ def _enter_all():
             is_silent=True,
             is_unit_by_unit=True,
             nonlinearity=lambda layer: Softened(),
-            bijection=lambda layer, margin: Bijection(torch.sinh, torch.asinh, torch.cosh),
+            bijection=lambda layer, margin: Bijection(torch.sinh, torch.asinh, lambda y: (1 + y * y).sqrt()),
         )
     )
     enter(

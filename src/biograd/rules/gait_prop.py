@@ -70,9 +70,8 @@ class Linearised(Strategy):
         # e_L = g / B
         e, found = lesson.error, []
         for place in reversed(range(1, len(lesson.chain))):
-            block, passage = lesson.chain[place], lesson.passages[place]
             # e_{l−1} = (e_l D_l) W_l⁻¹; autograd supplies D_l, pooling and normalisation included
-            e = inverses.send(place, block, passage, passage.drive_signal(e))
+            e = inverses.send(place, lesson, lesson.drive_signal(place, e))
             found.append(e)
         return found[::-1]
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 from annotated_types import Gt
 from torch import Tensor, nn
 
-from biograd.credit.back.invertible_blocks import Bijection, bijection, nonlinearity_of
+from biograd.credit.back.invertible_blocks import Bijection, activity, bijection, nonlinearity_of
 from biograd.credit.chain.blocks import Block, require_nothing_learns_before
 from biograd.credit.chain.ledger import Root
 from biograd.credit.chain.lesson import Lesson, through_every_block
@@ -52,9 +52,10 @@ class Linearised(Strategy):
         e, found = lesson.error, []
         for place in reversed(range(1, len(lesson.chain))):
             block, passage = lesson.chain[place], lesson.passages[place]
-            D = _nonlinearity(block, self.margin, inverses.undo).derivative(passage.drive.detach())
+            f, passed_on = _nonlinearity(block, self.margin, inverses.undo)
+            D = f.derivative(activity(f, passed_on, passage))
             # e_{l−1} = (e_l D_l⁻¹) W_l⁻¹, with e D⁻¹ as e D divided by D²
-            e = inverses.send(place, block, passage, passage.drive_signal(e) / D.square())
+            e = inverses.send(place, lesson, lesson.drive_signal(place, e) / D.square())
             found.append(e)
         return found[::-1]
 
@@ -152,5 +153,7 @@ class IncrementalTargetPropagation(BlockRule):
         return self.way_back.weights(self.chain(net))
 
 
-def _nonlinearity(block: Block, margin: float, undo: str | None) -> Bijection:
-    return bijection(nonlinearity_of(block, undo)[0], margin, block.name)
+def _nonlinearity(block: Block, margin: float, undo: str | None) -> tuple[Bijection, int | None]:
+    """The nonlinearity of a block, and how many of its units are passed on."""
+    layer, passed_on = nonlinearity_of(block, undo)
+    return bijection(layer, margin, block.name), passed_on

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from biograd.credit.back import late
+from biograd.credit.back.late import Late
 from biograd.credit.calls import Call
 from biograd.credit.kinds import (
     KINDS,
@@ -204,7 +206,8 @@ def pseudo_inverse(W: Tensor, name: str) -> Tensor:
     half as fast again on a CPU as `torch.linalg.inv`.
 
     Raises:
-        NotFinite: a matrix is singular, or not finite.
+        NotFinite: a matrix is singular, or not finite. On a device that is left free to run ahead nothing is raised, and
+            the result is not finite.
     """
     rows, columns = W.shape[-2:]
     if rows < columns:
@@ -214,25 +217,57 @@ def pseudo_inverse(W: Tensor, name: str) -> Tensor:
         eye = torch.eye(rows, dtype=W.dtype, device=W.device).expand_as(W)
         inverse = torch.linalg.lu_solve(LU, pivots, eye, left=False)
         regular = (info == 0).all() & LU.isfinite().all() & inverse.isfinite().all()
-    else:
-        Q, R = torch.linalg.qr(W)
-        diagonal = R.diagonal(dim1=-2, dim2=-1).abs()
-        regular = (diagonal > 0).all() & torch.isfinite(R).all()
-        inverse = torch.linalg.solve_triangular(R, Q.mT, upper=True)
-    if not regular:
+        _require(regular, name)
+        return inverse
+    Q, R = _orthogonal_by_triangular(W, name)
+    return torch.linalg.solve_triangular(R, Q.mT, upper=True)
+
+
+def _orthogonal_by_triangular(W: Tensor, name: str) -> tuple[Tensor, Tensor]:
+    """Q and R of tall matrices W = QR of full rank."""
+    Q, R = torch.linalg.qr(W)
+    _require((R.diagonal(dim1=-2, dim2=-1).abs() > 0).all() & R.isfinite().all(), name)
+    return Q, R
+
+
+def _require(regular: Tensor, name: str) -> None:
+    """Refuse a weight without an inverse where it can be told at once; what is made of it elsewhere is not finite."""
+    if late.is_read_at_once(regular.device) and not regular:
         raise singular(name)
-    return inverse
+
+
+def through_pseudo_inverse(W: Tensor, rows: Tensor, name: str) -> Tensor:
+    """``rows @ W⁺`` for a matrix of full rank, without forming its inverse; see `pseudo_inverse`.
+
+    Args:
+        W: ``(fan_in, out)``.
+        rows: ``(…, out)``.
+        name: for messages.
+
+    Raises:
+        NotFinite: as `pseudo_inverse` does.
+    """
+    fan_in, out = W.shape
+    if fan_in == out:
+        return solved(W, rows, name)
+    if fan_in > out:
+        # W = QR, so W⁺ = R⁻¹ Qᵀ
+        Q, R = _orthogonal_by_triangular(W, name)
+        return torch.linalg.solve_triangular(R, rows, upper=True, left=False) @ Q.mT
+    # Wᵀ = QR, so W⁺ = Q R⁻ᵀ
+    Q, R = _orthogonal_by_triangular(W.mT, name)
+    return torch.linalg.solve_triangular(R.mT, rows @ Q, upper=False, left=False)
 
 
 def solved(W: Tensor, rows: Tensor, name: str) -> Tensor:
     """The rows y with ``y W = rows`` for a square matrix, without forming an inverse.
 
     Raises:
-        NotFinite: the matrix is singular.
+        NotFinite: the matrix is singular. On a device that is left free to run ahead nothing is raised, and the result is
+            not finite.
     """
     solution, info = torch.linalg.solve_ex(W.mT, rows.mT)
-    if info.any():
-        raise singular(name)
+    _require((info == 0).all(), name)
     return solution.mT
 
 
@@ -255,6 +290,7 @@ class Inverse(nn.Module, ABC):
     def __init__(self, name: str, used: int | None) -> None:
         super().__init__()
         self._name, self._used = name, used
+        self._was_finite: Late | None = None
 
     @abstractmethod
     def forward(self, layer: nn.Module, delta: Tensor, x: Tensor) -> Tensor:
@@ -269,7 +305,8 @@ class Inverse(nn.Module, ABC):
             e, in the shape of ``x``.
 
         Raises:
-            NotFinite: the weights are singular, or the signal is not finite.
+            NotFinite: the weights are singular, or the signal is not finite; on devices that are left free to run ahead
+                this is told at the next call.
         """
 
     @abstractmethod
@@ -288,7 +325,8 @@ class Inverse(nn.Module, ABC):
         return delta if self._used is None else delta[:, : self._used]
 
     def _finite(self, e: Tensor) -> Tensor:
-        if not e.isfinite().all():
+        is_finite, self._was_finite = late.are_finite(e, self._was_finite)
+        if not is_finite:
             raise self._not_finite()
         return e
 
@@ -298,6 +336,9 @@ class Inverse(nn.Module, ABC):
             "a loss that are not, or lower the learning rate"
         )
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_was_finite": None}
+
 
 class ExactInverse(Inverse):
     """The inverse, or pseudo-inverse, of the weights as they are, solved for anew at every call."""
@@ -306,19 +347,15 @@ class ExactInverse(Inverse):
         """See `Inverse.forward`."""
         weight, delta = narrowed(layer, self._used), self._narrow(delta)
         W = as_matrices(layer, weight)
-        if multiplies_rows(layer) and W.shape[0] == W.shape[1]:
-            return self._finite(self._solve(W, delta))
+        if multiplies_rows(layer):
+            e = through_pseudo_inverse(W, delta.flatten(0, -2), self._name)
+            return self._finite(e.view(*delta.shape[:-1], len(W)))
         P = self.matrices(W, weight)
         return self._finite(carry(layer, delta, x, as_weight(layer, P.mT, weight)))
 
     def matrices(self, W: Tensor, weight: Tensor) -> Tensor:
         """See `Inverse.matrices`."""
         return pseudo_inverse(W, self._name)
-
-    def _solve(self, W: Tensor, delta: Tensor) -> Tensor:
-        """The e with e W = δ for a square matrix, without forming the inverse."""
-        rows = delta.reshape(-1, delta.shape[-1])
-        return solved(W, rows, self._name).reshape(delta.shape)
 
 
 class KeptInverse(Inverse):
@@ -357,7 +394,13 @@ class KeptInverse(Inverse):
         self.residual: Tensor
         self.age: Tensor
         self._limit = math.sqrt(tolerance / 2)  # up to 1.4 ρ² was seen to be left
-        self._address: int | None = None  # where the weights lie; unknown after copying or loading a state
+        self._forget()
+
+    def _forget(self) -> None:
+        """Let the next call look at the state, which may be that of another inverse."""
+        self._address: int | None = None  # where the weights lie
+        self._calls: int | None = None  # the age
+        self._sent: Late | None = None  # the residual
 
     def forward(self, layer: nn.Module, delta: Tensor, x: Tensor) -> Tensor:
         """See `Inverse.forward`."""
@@ -387,60 +430,72 @@ class KeptInverse(Inverse):
 
     def _is_off(self, delta: Tensor) -> bool:
         """Whether X is to be made anew in this call, for a signal ``delta``."""
-        return is_read_at_once(delta.device) and self._read() > self._limit and bool(delta.any())
+        return late.is_read_at_once(delta.device) and self._read() > self._limit and bool(delta.any())
 
     def _refresh_if_asked(self, W: Tensor, weight: Tensor) -> None:
         elsewhere = self._address not in (None, weight.data_ptr())
         self._address = weight.data_ptr()
-        growth = 1 + 1 / max(int(self.age), 1)  # until this call, if the weights moved on as they had
+        growth = 1 + 1 / max(self._age(), 1)  # until this call, if the weights moved on as they had
         if self._read() * growth > self._limit or elsewhere:
             self._renew(W)
 
+    def _age(self) -> int:
+        """The age, which the device is asked for after a state was loaded alone."""
+        if self._calls is None:
+            self._calls = int(self.age)
+        return self._calls
+
+    def _set_age(self, calls: int) -> None:
+        self._calls = calls
+        self.age.fill_(calls)
+
     def _read(self) -> float:
         """ρ of the last signal that was sent."""
-        residual = self.residual.item()
+        residual = self.residual.item() if self._sent is None else self._sent.read()
         if not math.isfinite(residual):
-            self.residual = torch.ones_like(self.residual)  # a caller who goes on all the same begins anew
-            raise self._not_finite()
+            self.residual.fill_(1)  # a caller who goes on all the same begins anew
+            self._sent = None
+            raise self._not_finite() if self.X.isfinite().all() else singular(self._name)
         return residual
 
     def _renew(self, W: Tensor) -> None:
         # Laid out as after loading a state, so that products have the same bits.
         self.X = pseudo_inverse(W, self._name).contiguous()
-        self.age = torch.full_like(self.age, -1)
+        self._set_age(-1)
 
     def _corrected_signal(self, W: Tensor, delta: Tensor) -> Tensor:
-        self.age += 1
         rows = delta.flatten(0, -2)
         # e = δ X, e ← e + (δ − e W) X
         e = rows @ self.X
         missing = torch.addmm(rows, e, W, alpha=-1)
         scale = torch.linalg.vector_norm(delta)
-        self.residual = torch.where(scale == 0, 1.0, torch.linalg.vector_norm(missing) / scale)
-        return self._unless_useless(torch.addmm(e, missing, self.X)).view(delta.shape)
+        self._note(torch.where(scale == 0, 1.0, torch.linalg.vector_norm(missing) / scale))
+        return self._unless_useless(e.addmm_(missing, self.X)).view(delta.shape)
 
     def _correct(self, W: Tensor) -> None:
-        self.age += 1
         # X ← X + X (I − W X)
         missing = torch.eye(W.shape[-1], dtype=W.dtype, device=W.device) - W @ self.X
-        self.residual = torch.linalg.vector_norm(missing) / math.sqrt(missing[..., 0].numel())
+        self._note(torch.linalg.vector_norm(missing) / math.sqrt(missing[..., 0].numel()))
         self.X = self._unless_useless(self.X + self.X @ missing)
+
+    def _note(self, residual: Tensor) -> None:
+        """Take note of ρ, of one call more."""
+        self._set_age(self._age() + 1)
+        self.residual.copy_(residual)
+        self._sent = None if late.is_read_at_once(residual.device) else Late.of(self.residual)
 
     def _unless_useless(self, corrected: Tensor) -> Tensor:
         """Zero where ρ ≥ 1, since corrections would not converge; a ρ that is not finite is not hidden."""
+        if late.is_read_at_once(corrected.device):
+            return corrected.zero_() if self.residual.item() >= 1 else corrected
         return torch.where(self.residual >= 1, 0.0, corrected)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_address": None}
+        return {**super().__getstate__(), "_address": None, "_calls": None, "_sent": None}
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
-        self._address = None
-
-
-def is_read_at_once(device: torch.device) -> bool:
-    """Whether a number on a device can be read without waiting for the device."""
-    return device.type == "cpu"
+        self._forget()
 
 
 class LearnedInverse(Inverse):

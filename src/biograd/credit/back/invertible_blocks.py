@@ -19,6 +19,7 @@ from biograd.credit.back.inverses import (
 )
 from biograd.credit.back.own_inverses import undoes_itself, undone
 from biograd.credit.chain.blocks import Block, require_layers
+from biograd.credit.chain.passage import Passage
 from biograd.credit.kinds import nearest_kind, neuron_axis
 from biograd.credit.kinds.bijections import Bijection
 from biograd.errors import UnsupportedNet
@@ -69,6 +70,11 @@ def nonlinearity_of(block: Block, undo: str | None = None) -> tuple[nn.Module, i
     return rest[0] if rest else nn.Identity(), last.count if isinstance(last, FirstUnits) else None
 
 
+def activity(f: Bijection, passed_on: int | None, passage: Passage) -> Tensor:
+    """What a nonlinearity gave for all units of a batch, auxiliary ones included; ``passed_on`` are, None for all."""
+    return passage.output.detach() if passed_on is None else f.forward(passage.bare_drive())
+
+
 @dataclass(frozen=True)
 class InvertibleBlock:
     """A block of an invertible layer and a nonlinearity, behind a flattening or none, before `FirstUnits` or none.
@@ -109,10 +115,6 @@ class InvertibleBlock:
         if not is_first and undo is None:
             require_square(block.opening, block.name)
         return cls(block, bijection(activation, margin, block.name), passed_on, undo)
-
-    def activity(self, drive: Tensor) -> Tensor:
-        """The activity of all units at a drive, auxiliary ones included."""
-        return self.nonlinearity.forward(drive)
 
     def completed(self, used: Tensor, of: Tensor) -> Tensor:
         """Values of the units that are passed on, put beside those that auxiliary units have in ``of``."""

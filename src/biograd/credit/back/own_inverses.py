@@ -53,7 +53,7 @@ def require_inverse(block: Block, method: str, passage: Passage) -> None:
         UnsupportedNet: :math:`\|g(f(x)) - x\| > \sqrt\varepsilon\,\|x\|` on this batch, or another shape.
     """
     x = passage.input.detach()
-    back = undone(block.opening, method, passage.drive.detach())
+    back = undone(block.opening, method, passage.bare_drive())
     if back.shape != x.shape:
         raise UnsupportedNet(
             f"{method!r} of {block.name!r} gives {tuple(back.shape)} for its output, and its input was "

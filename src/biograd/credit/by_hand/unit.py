@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from biograd.credit.calls import Call
 from biograd.credit.kinds import Weight, kind_of
-from biograd.credit.kinds.slopes import IDENTITY, Slope
+from biograd.credit.kinds.slopes import Slope
 from biograd.credit.operations import Gradients
 
 _IDENTITY = nn.Identity()
@@ -66,27 +66,17 @@ class Unit:
         """Whether an input has the batch dimension that the layer reads."""
         return x.dim() >= 2 if self.axes is None else x.dim() == self.axes
 
-    def run(self, x: Tensor, *, keeps_drive: bool = False) -> "Trace":
-        """What the block makes of a batch, bit for bit; to be called without recording gradients.
-
-        Args:
-            x: a batch of inputs.
-            keeps_drive: whether the trace has the drive too.
-        """
+    def run(self, x: Tensor) -> "Trace":
+        """What the block makes of a batch, bit for bit; to be called without recording gradients."""
         trace = self.driven(x)
-        if not keeps_drive:
-            trace.fired()
-            return trace
-        drive = trace.output
-        is_bare = self.slope is IDENTITY
-        output = drive if is_bare else self.slope.overwrite(self.nonlinearity, drive.clone())
-        return trace._replace(drive=drive, output=output)
+        trace.fired()
+        return trace
 
     def driven(self, x: Tensor) -> "Trace":
         """As `run`, as far as the drive, which stands for the output until the trace has `Trace.fired`."""
         entry = x if self.flattening is None else self.flattening(x)
         call = self._call(entry)
-        return Trace(self, x, entry, call, None, call.operation.forward(call.x, call.weight, call.bias))
+        return Trace(self, x, entry, call, call.computed())
 
     def _call(self, x: Tensor) -> Call:
         parameters, matrices = self.opening._parameters, self.weight.matrices
@@ -104,7 +94,6 @@ class Trace(NamedTuple):
         entry: its input.
         input: what the layer got.
         call: of the layer.
-        drive: what the layer gave, where it was to be kept.
         output: what the unit gave.
     """
 
@@ -112,12 +101,15 @@ class Trace(NamedTuple):
     entry: Tensor
     input: Tensor
     call: Call
-    drive: Tensor | None
     output: Tensor
 
     def fired(self) -> Tensor:
         """What the unit gives, in the memory of its drive, which nobody may read again."""
         return self.unit.slope.overwrite(self.unit.nonlinearity, self.output)
+
+    def drive_anew(self) -> Tensor:
+        """What the layer gave, computed anew; to be called without recording gradients."""
+        return self.call.computed()
 
     def drive_signal(self, signal: Tensor) -> Tensor:
         r"""A signal s at the output as one at the drive, :math:`s \circ f'(z)`."""

@@ -19,12 +19,14 @@ class Root(NamedTuple):
         derivative: by it, in its shape; None teaches nothing.
         has_examples: whether its rows are the examples of the batch, or of several copies of it behind one another.
         trace: where the output has no graph, what teaches it by hand.
+        delta: by the drive, where that is known already.
     """
 
     output: Tensor | None
     derivative: Tensor | None
     has_examples: bool = True
     trace: Trace | None = None
+    delta: Tensor | None = None
 
 
 class Ledger:
@@ -56,6 +58,7 @@ class Ledger:
         derivative: Tensor | None,
         has_examples: bool = True,
         trace: Trace | None = None,
+        delta: Tensor | None = None,
         importance: Tensor | None = None,
     ) -> None:
         """Let a tensor's graph learn from the derivative by it; no graph teaches nothing. See `Root`.
@@ -65,18 +68,21 @@ class Ledger:
             derivative: see `Root`.
             has_examples: see `Root`.
             trace: see `Root`.
+            delta: see `Root`.
             importance: of each example, ``(batch,)``, beside the weighting; None for 1.
         """
         if output is None or derivative is None or not (trace or output.requires_grad):
             return
         if has_examples:
-            derivative = self._weighting.and_also(importance).of(derivative)
+            scaled = self._weighting.and_also(importance).of(derivative)
         else:
-            derivative = self._weighting.of_all(derivative)
+            scaled = self._weighting.of_all(derivative)
         if trace is None:
-            self._roots.append((output, derivative))
+            self._roots.append((output, scaled))
         elif any(parameter.requires_grad for parameter in trace.unit.parameters):
-            self.add_gradients(trace.unit.parameters, trace.gradients(trace.drive_signal(derivative)))
+            if delta is None or scaled is not derivative:
+                delta = trace.drive_signal(scaled)
+            self.add_gradients(trace.unit.parameters, trace.gradients(delta))
 
     def extend(self, roots: Iterable[Root], importance: Tensor | None = None) -> None:
         """`add` each of them, or of pairs that stand for them."""

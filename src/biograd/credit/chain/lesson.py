@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -63,6 +63,7 @@ class Lesson:
         importance: how much each example counts in the loss, ``(batch,)``, 1 on average, where it says so (class
             weights, ignored labels); None where all count alike.
         counted: of examples that count 1 on average, 0 of the others, ``(batch,)``; None where all count.
+        driven: by its place each block whose signal was carried to its drive: the signal, and what it is there.
     """
 
     chain: list[Block]
@@ -81,6 +82,7 @@ class Lesson:
     read: list[tuple[Tensor, Tensor]]
     importance: Tensor | None
     counted: Tensor | None
+    driven: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -137,10 +139,23 @@ class Lesson:
         """The outputs of all blocks but the last."""
         return self.outputs[:-1]
 
+    def drive_signal(self, place: int, signal: Tensor) -> Tensor:
+        """A signal at a block's output, carried to its drive, which need not be done again to teach the block by it."""
+        delta = self.passages[place].drive_signal(signal)
+        self.driven[place] = signal, delta
+        return delta
+
     def roots(self, signals: Sequence[Tensor | None]) -> list[Root]:
         """What teaches the hidden blocks, of a signal for each."""
         told = zip(self.taught[:-1], signals, self.traces[:-1], strict=True)
-        return [Root(output, signal, trace=trace) for output, signal, trace in told]
+        return [
+            Root(output, signal, trace=trace, delta=self._delta(place, signal))
+            for place, (output, signal, trace) in enumerate(told)
+        ]
+
+    def _delta(self, place: int, signal: Tensor | None) -> Tensor | None:
+        carried, delta = self.driven.pop(place, (None, None))
+        return delta if carried is signal else None
 
     def roots_of_the_last(self) -> list[Root]:
         """What teaches the last block, of the error of the output."""

@@ -18,7 +18,7 @@ class Passage:
         entry: the block's input, detached; signals go back to it, except in the first block, where it may be any
             structure of tensors.
         input: what the opening layer got: the entry, after the layers that lead the block.
-        drive: what the opening layer gave.
+        drive: what the opening layer gave; by hand the output, which tells its derivative.
         output: what the block gave.
         loan: what stands for the weights inside on the way back, where the block is passed as a whole: its input is the
             entry then, and its drive the output.
@@ -31,6 +31,10 @@ class Passage:
     output: Tensor
     loan: Loan | None = None
     trace: Trace | None = None
+
+    def bare_drive(self) -> Tensor:
+        """What the opening layer gave, without its graph; by hand it is computed anew."""
+        return self.drive.detach() if self.trace is None else self.trace.drive_anew()
 
     def drive_signal(self, signal: Tensor) -> Tensor:
         """A signal at the output, carried back to the drive through the layers between."""

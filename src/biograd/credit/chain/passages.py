@@ -61,12 +61,12 @@ def run_detached(chain: Sequence[Block], x: Any, record: Callable[[Block], bool]
     return Run(outputs, traces, [])
 
 
-def _trace(block: Block, x: Tensor, *, keeps_drive: bool = False) -> Trace | None:
+def _trace(block: Block, x: Tensor) -> Trace | None:
     """A batch's way through a block by hand, recording no gradients; None where its derivatives are not known."""
     if (unit := block.by_hand(x)) is None:
         return None
     with torch.no_grad() if torch.is_grad_enabled() else _NOTHING:
-        return unit.run(x, keeps_drive=keeps_drive)
+        return unit.run(x)
 
 
 def run_through(
@@ -100,7 +100,7 @@ def run_through(
 def _through(block: Block, x: Tensor, *, is_first: bool, is_whole: bool) -> Passage:
     if is_whole:
         return _whole_passage(block, x.detach())
-    trace = _trace(block, x, keeps_drive=True)
+    trace = _trace(block, x)
     return _passage(block, x.detach(), is_first=is_first) if trace is None else passage_of(trace)
 
 
@@ -122,8 +122,7 @@ def run_into_the_last(chain: Sequence[Block], x: Tensor, record: Callable[[Block
 
 def passage_of(trace: Trace) -> Passage:
     """A passage by hand."""
-    drive = trace.output if trace.drive is None else trace.drive
-    return Passage(trace.entry, trace.input, drive, trace.output, trace=trace)
+    return Passage(trace.entry, trace.input, trace.output, trace.output, trace=trace)
 
 
 def _whole_passage(block: Block, entry: Tensor) -> Passage:

@@ -15,7 +15,7 @@ class Bijection:
     Attributes:
         forward: f of a drive.
         inverse: f⁻¹ of an activity.
-        derivative: f′ at a drive, never 0.
+        derivative: f′ where f gave an activity, never 0.
     """
 
     forward: Callable[[Tensor], Tensor]
@@ -38,7 +38,7 @@ def of_leaky_relu(layer: nn.LeakyReLU, margin: float) -> Bijection | None:
     return Bijection(
         lambda z: F.leaky_relu(z, slope),
         lambda y: torch.where(y < 0, y / slope, y),
-        lambda z: torch.full_like(z, slope).masked_fill_(z > 0, 1.0),
+        lambda y: torch.full_like(y, slope).masked_fill_(y > 0, 1.0),
     )
 
 
@@ -48,7 +48,7 @@ def of_tanh(layer: nn.Tanh, margin: float) -> Bijection:
     return Bijection(
         torch.tanh,
         lambda y: _within(y, margin).atanh(),
-        lambda z: 1 - _within(z.tanh(), margin).square(),
+        lambda y: 1 - _within(y, margin).square(),
     )
 
 

@@ -72,8 +72,11 @@ class Inverses(nn.Module):
         """How a batch runs up the chain for these inverses."""
         return through_every_block if self.inside is None else self.inside.run
 
-    def send(self, place: int, block: Block, passage: Passage, delta: Tensor) -> Tensor:
+    def send(self, place: int, lesson: Lesson, delta: Tensor) -> Tensor:
         r""":math:`\delta_l W_l^{-1}` at the output of the block before, for δ at the drive of block ``place``."""
+        block, passage = lesson.chain[place], lesson.passages[place]
+        if passage.trace is not None and not undoes_itself(block, self.undo):
+            return passage.entry_signal(self.of[self._index[place]](block.opening, delta, passage.input))
         with torch.autocast(delta.device.type, enabled=False):  # inverses need the precision of the weights
             if passage.loan is not None:
                 return carried_through(block.name, passage, passage.loan, delta)
@@ -86,22 +89,25 @@ class Inverses(nn.Module):
 
     def _send_by_derivative(self, block: Block, passage: Passage, delta: Tensor) -> Tensor:
         assert self.undo is not None
-        drive = passage.drive.detach()
+        drive = passage.bare_drive()
         # e J⁻¹, the derivative of g at the drive
         return passage.entry_signal(carried_by_derivative(block.opening, self.undo, drive, delta))
 
     def look(self, lesson: Lesson) -> None:
         """See that the batch has its dimension and, in the first call, that modules undo themselves."""
         require_batches(lesson)
+        if self._has_looked:
+            return
         for block, passage in zip(lesson.chain[1:], lesson.passages[1:], strict=True):
-            if self.undo is not None and not self._has_looked and undoes_itself(block, self.undo):
+            if self.undo is not None and undoes_itself(block, self.undo):
                 require_inverse(block, self.undo, passage)
         self._has_looked = True
 
     def lessons(self, lesson: Lesson) -> Iterator[Root]:
         """The lessons of learned inverses, from fresh noise; none for others."""
-        for block, inverse in zip(self._layers(lesson.chain).values(), self.of, strict=True):
+        for place, inverse in zip(self._index, self.of, strict=True):
             if isinstance(inverse, LearnedInverse):
+                block = lesson.chain[place]
                 W = weight_matrices(block.opening, self.used[block.name])
                 generator = self._stream.next(inverse.X.device)
                 yield Root(*inverse.reconstruction(W, lesson.examples, generator), has_examples=False)

@@ -9,7 +9,7 @@ import torch
 from annotated_types import Gt, Lt
 from torch import Tensor
 
-from biograd.credit.back.invertible_blocks import InvertibleBlock
+from biograd.credit.back.invertible_blocks import InvertibleBlock, activity
 from biograd.credit.back.own_inverses import (
     require_inverse,
     require_one_that_undoes_itself,
@@ -157,13 +157,13 @@ class TargetChain:
         parts = self._take_apart(lesson.chain)
         self._look(parts, lesson)
         ys = [
-            part.activity(passage.drive).detach()
+            activity(part.nonlinearity, part.passed_on, passage)
             for part, passage in zip(parts, lesson.passages, strict=True)
         ]
         found = [_first_target(parts[-1], ys[-1], lesson)]
         for place in range(len(parts) - 1, 0, -1):
             part, passage = parts[place], lesson.passages[place]
-            derivative = part.nonlinearity.derivative(passage.drive.detach())  # D_l
+            derivative = part.nonlinearity.derivative(ys[place])  # D_l
             moved, m = step(ys[place], found[-1].target, derivative, found[-1].weight)
             back = part.invert(moved, passage.input.detach())  # g_l(…) = (f⁻¹(…) − b) W⁻¹
             found.append(_completed(parts[place - 1], ys[place - 1], back, m))

@@ -1,0 +1,58 @@
+"""Numbers on a device that the host learns one call later, so that it never waits for the device."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Late(NamedTuple):
+    """A number on its way from a device to the host, which is free to run ahead until the number is read.
+
+    Attributes:
+        copy: where it arrives; pinned for a GPU, so that copying waits for nothing either.
+        arrived: when it has; None where it has already.
+    """
+
+    copy: Tensor
+    arrived: "torch.cuda.Event | None"
+
+    @classmethod
+    def of(cls, number: Tensor) -> "Late":
+        """Send a number, as it is when the device comes to it."""
+        is_pinned = number.device.type == "cuda"
+        copy = torch.empty_like(number, device="cpu", pin_memory=is_pinned).copy_(
+            number, non_blocking=is_pinned
+        )
+        if not is_pinned:
+            return cls(copy, None)
+        arrived = torch.cuda.Event()
+        arrived.record(torch.cuda.current_stream(number.device))
+        return cls(copy, arrived)
+
+    def read(self) -> float:
+        """The number; waits for what the device had to do until it was sent, and for nothing behind that."""
+        if self.arrived is not None:
+            self.arrived.synchronize()
+        return self.copy.item()
+
+
+def is_read_at_once(device: torch.device) -> bool:
+    """Whether a number on a device can be read without waiting for the device."""
+    return device.type == "cpu"
+
+
+def are_finite(numbers: Tensor, before: Late | None) -> tuple[bool, Late | None]:
+    """Whether numbers are finite, where that can be read at once; elsewhere whether those of the last call were.
+
+    Args:
+        numbers: of this call.
+        before: what the last call gave for this one; None at the first.
+
+    Returns:
+        Whether, and what to give at the next call.
+    """
+    finite = numbers.isfinite().all()
+    if is_read_at_once(numbers.device):
+        return bool(finite), None
+    return before is None or bool(before.read()), Late.of(finite)
