@@ -6,8 +6,9 @@ place: one matrix for a linear layer or a convolution, one a group, one a positi
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -206,8 +207,8 @@ def pseudo_inverse(W: Tensor, name: str) -> Tensor:
     half as fast again on a CPU as `torch.linalg.inv`.
 
     Raises:
-        NotFinite: a matrix is singular, or not finite. On a device that is left free to run ahead nothing is raised, and
-            the result is not finite.
+        NotFinite: a matrix is singular, or not finite; on a device that is left free to run ahead the result is not
+            finite instead.
     """
     rows, columns = W.shape[-2:]
     if rows < columns:
@@ -219,43 +220,31 @@ def pseudo_inverse(W: Tensor, name: str) -> Tensor:
         regular = (info == 0).all() & LU.isfinite().all() & inverse.isfinite().all()
         _require(regular, name)
         return inverse
-    Q, R = _orthogonal_by_triangular(W, name)
+    Q, R = torch.linalg.qr(W)
+    _require((R.diagonal(dim1=-2, dim2=-1).abs() > 0).all() & R.isfinite().all(), name)
     return torch.linalg.solve_triangular(R, Q.mT, upper=True)
 
 
-def _orthogonal_by_triangular(W: Tensor, name: str) -> tuple[Tensor, Tensor]:
-    """Q and R of tall matrices W = QR of full rank."""
-    Q, R = torch.linalg.qr(W)
-    _require((R.diagonal(dim1=-2, dim2=-1).abs() > 0).all() & R.isfinite().all(), name)
-    return Q, R
-
-
 def _require(regular: Tensor, name: str) -> None:
-    """Refuse a weight without an inverse where it can be told at once; what is made of it elsewhere is not finite."""
+    """Refuse a weight without an inverse, where that can be told at once."""
     if late.is_read_at_once(regular.device) and not regular:
         raise singular(name)
 
 
 def through_pseudo_inverse(W: Tensor, rows: Tensor, name: str) -> Tensor:
-    """``rows @ W⁺`` for a matrix of full rank, without forming its inverse; see `pseudo_inverse`.
+    """``rows @ W⁺`` for a matrix W, ``(fan_in, out)``, without forming an inverse.
 
-    Args:
-        W: ``(fan_in, out)``.
-        rows: ``(…, out)``.
-        name: for messages.
-
-    Raises:
-        NotFinite: as `pseudo_inverse` does.
+    Where W is not of full rank the result is not finite, or an error is raised as by `solved`.
     """
     fan_in, out = W.shape
     if fan_in == out:
         return solved(W, rows, name)
     if fan_in > out:
         # W = QR, so W⁺ = R⁻¹ Qᵀ
-        Q, R = _orthogonal_by_triangular(W, name)
+        Q, R = torch.linalg.qr(W)
         return torch.linalg.solve_triangular(R, rows, upper=True, left=False) @ Q.mT
     # Wᵀ = QR, so W⁺ = Q R⁻ᵀ
-    Q, R = _orthogonal_by_triangular(W.mT, name)
+    Q, R = torch.linalg.qr(W.mT)
     return torch.linalg.solve_triangular(R.mT, rows @ Q, upper=False, left=False)
 
 
@@ -263,8 +252,7 @@ def solved(W: Tensor, rows: Tensor, name: str) -> Tensor:
     """The rows y with ``y W = rows`` for a square matrix, without forming an inverse.
 
     Raises:
-        NotFinite: the matrix is singular. On a device that is left free to run ahead nothing is raised, and the result is
-            not finite.
+        NotFinite: the matrix is singular; on a device that is left free to run ahead the result is of no use instead.
     """
     solution, info = torch.linalg.solve_ex(W.mT, rows.mT)
     _require((info == 0).all(), name)
@@ -324,9 +312,12 @@ class Inverse(nn.Module, ABC):
     def _narrow(self, delta: Tensor) -> Tensor:
         return delta if self._used is None else delta[:, : self._used]
 
-    def _finite(self, e: Tensor) -> Tensor:
+    def _finite(self, e: Tensor, W: Tensor | None = None) -> Tensor:
+        """The signal e, sent back through W⁺ where that is given; refused where it is not finite."""
         is_finite, self._was_finite = late.are_finite(e, self._was_finite)
         if not is_finite:
+            if W is not None:
+                pseudo_inverse(W, self._name)  # which says so where W has none
             raise self._not_finite()
         return e
 
@@ -349,7 +340,7 @@ class ExactInverse(Inverse):
         W = as_matrices(layer, weight)
         if multiplies_rows(layer):
             e = through_pseudo_inverse(W, delta.flatten(0, -2), self._name)
-            return self._finite(e.view(*delta.shape[:-1], len(W)))
+            return self._finite(e.view(*delta.shape[:-1], len(W)), W)
         P = self.matrices(W, weight)
         return self._finite(carry(layer, delta, x, as_weight(layer, P.mT, weight)))
 
@@ -394,108 +385,109 @@ class KeptInverse(Inverse):
         self.residual: Tensor
         self.age: Tensor
         self._limit = math.sqrt(tolerance / 2)  # up to 1.4 ρ² was seen to be left
-        self._forget()
-
-    def _forget(self) -> None:
-        """Let the next call look at the state, which may be that of another inverse."""
-        self._address: int | None = None  # where the weights lie
-        self._calls: int | None = None  # the age
-        self._sent: Late | None = None  # the residual
+        self._last: _Last | None = None  # unknown after copying or loading a state
 
     def forward(self, layer: nn.Module, delta: Tensor, x: Tensor) -> Tensor:
         """See `Inverse.forward`."""
         weight = narrowed(layer, None)
-        W = as_matrices(layer, weight)
+        W, address = as_matrices(layer, weight), weight.data_ptr()
         if not multiplies_rows(layer):
-            return carry(layer, delta, x, as_weight(layer, self._matrices(W, weight, delta).mT, weight))
-        self._refresh_if_asked(W, weight)
-        e = self._corrected_signal(W, delta)
+            return carry(layer, delta, x, as_weight(layer, self._corrected(W, address, delta).mT, weight))
+        e = self._corrected_signal(W, delta, address, self._age_at(W, address))
         if self._is_off(delta):
             self._renew(W)
-            e = self._corrected_signal(W, delta)
+            e = self._corrected_signal(W, delta, address, 0)
         return e
 
     def matrices(self, W: Tensor, weight: Tensor) -> Tensor:
         """See `Inverse.matrices`."""
-        return self._matrices(W, weight, W)
+        return self._corrected(W, weight.data_ptr(), W)
 
-    def _matrices(self, W: Tensor, weight: Tensor, delta: Tensor) -> Tensor:
+    def _corrected(self, W: Tensor, address: int, delta: Tensor) -> Tensor:
         """X, corrected."""
-        self._refresh_if_asked(W, weight)
-        self._correct(W)
+        self._correct(W, address, self._age_at(W, address))
         if self._is_off(delta):
             self._renew(W)
-            self._correct(W)
+            self._correct(W, address, 0)
         return self.X
 
     def _is_off(self, delta: Tensor) -> bool:
         """Whether X is to be made anew in this call, for a signal ``delta``."""
-        return late.is_read_at_once(delta.device) and self._read() > self._limit and bool(delta.any())
+        return late.is_read_at_once(delta.device) and self._residual() > self._limit and bool(delta.any())
 
-    def _refresh_if_asked(self, W: Tensor, weight: Tensor) -> None:
-        elsewhere = self._address not in (None, weight.data_ptr())
-        self._address = weight.data_ptr()
-        growth = 1 + 1 / max(self._age(), 1)  # until this call, if the weights moved on as they had
-        if self._read() * growth > self._limit or elsewhere:
+    def _age_at(self, W: Tensor, address: int) -> int:
+        """The age of X at this call, for which it is made anew where the last one asked for it."""
+        age, elsewhere = int(self.age) if self._last is None else self._last.age, False
+        if self._last is not None:
+            elsewhere = self._last.address != address
+        growth = 1 + 1 / max(age, 1)  # until this call, if the weights moved on as they had
+        if self._residual() * growth > self._limit or elsewhere:
             self._renew(W)
+            return 0
+        return age + 1
 
-    def _age(self) -> int:
-        """The age, which the device is asked for after a state was loaded alone."""
-        if self._calls is None:
-            self._calls = int(self.age)
-        return self._calls
-
-    def _set_age(self, calls: int) -> None:
-        self._calls = calls
-        self.age.fill_(calls)
-
-    def _read(self) -> float:
+    def _residual(self) -> float:
         """ρ of the last signal that was sent."""
-        residual = self.residual.item() if self._sent is None else self._sent.read()
+        residual = self.residual.item() if self._last is None else self._last.residual()
         if not math.isfinite(residual):
             self.residual.fill_(1)  # a caller who goes on all the same begins anew
-            self._sent = None
+            self._last = None
             raise self._not_finite() if self.X.isfinite().all() else singular(self._name)
         return residual
 
     def _renew(self, W: Tensor) -> None:
         # Laid out as after loading a state, so that products have the same bits.
         self.X = pseudo_inverse(W, self._name).contiguous()
-        self._set_age(-1)
 
-    def _corrected_signal(self, W: Tensor, delta: Tensor) -> Tensor:
-        rows = delta.flatten(0, -2)
+    def _corrected_signal(self, W: Tensor, delta: Tensor, address: int, age: int) -> Tensor:
+        rows, X = delta.flatten(0, -2), self.X
         # e = δ X, e ← e + (δ − e W) X
-        e = rows @ self.X
+        e = rows @ X
         missing = torch.addmm(rows, e, W, alpha=-1)
-        scale = torch.linalg.vector_norm(delta)
-        self._note(torch.where(scale == 0, 1.0, torch.linalg.vector_norm(missing) / scale))
-        return self._unless_useless(e.addmm_(missing, self.X)).view(delta.shape)
+        scale = torch.linalg.vector_norm(rows)
+        self._note(torch.where(scale == 0, 1.0, torch.linalg.vector_norm(missing) / scale), address, age)
+        return self._unless_useless(e.addmm_(missing, X)).view(delta.shape)
 
-    def _correct(self, W: Tensor) -> None:
+    def _correct(self, W: Tensor, address: int, age: int) -> None:
         # X ← X + X (I − W X)
         missing = torch.eye(W.shape[-1], dtype=W.dtype, device=W.device) - W @ self.X
-        self._note(torch.linalg.vector_norm(missing) / math.sqrt(missing[..., 0].numel()))
+        residual = torch.linalg.vector_norm(missing) / math.sqrt(missing[..., 0].numel())
+        self._note(residual, address, age)
         self.X = self._unless_useless(self.X + self.X @ missing)
 
-    def _note(self, residual: Tensor) -> None:
-        """Take note of ρ, of one call more."""
-        self._set_age(self._age() + 1)
+    def _note(self, residual: Tensor, address: int, age: int) -> None:
+        """Take note of what a call has to tell the next one."""
         self.residual.copy_(residual)
-        self._sent = None if late.is_read_at_once(residual.device) else Late.of(self.residual)
+        self.age.fill_(age)
+        self._last = _Last(address, age, late.told(residual))
 
     def _unless_useless(self, corrected: Tensor) -> Tensor:
         """Zero where ρ ≥ 1, since corrections would not converge; a ρ that is not finite is not hidden."""
-        if late.is_read_at_once(corrected.device):
-            return corrected.zero_() if self.residual.item() >= 1 else corrected
-        return torch.where(self.residual >= 1, 0.0, corrected)
+        if not late.is_read_at_once(corrected.device):
+            return torch.where(self.residual >= 1, 0.0, corrected)
+        assert self._last is not None
+        return corrected.zero_() if self._last.residual() >= 1 else corrected
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_address": None, "_calls": None, "_sent": None}
+        return {**super().__getstate__(), "_last": None}
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
-        self._forget()
+        self._last = None
+
+
+class _Last(NamedTuple):
+    """What a kept inverse knows of its last call without asking a device.
+
+    Attributes:
+        address: where the weights lay.
+        age: see `KeptInverse`.
+        residual: tells it.
+    """
+
+    address: int
+    age: int
+    residual: Callable[[], float]
 
 
 class LearnedInverse(Inverse):

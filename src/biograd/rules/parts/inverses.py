@@ -63,8 +63,8 @@ class Inverses(nn.Module):
         for block in layers.values():
             (require_square if columns == "all" else require_invertible)(block.opening, block.name)
         self.used = {b.name: used_units(b) if columns == "used" else None for b in layers.values()}
-        self._index = {place: index for index, place in enumerate(layers)}
         self.of = nn.ModuleList(_inverse(block, self.used, strategy, stream) for block in layers.values())
+        self._at = dict(zip(layers, self.of, strict=True))  # by the place of their block
         self.inside = inside
 
     @property
@@ -76,14 +76,14 @@ class Inverses(nn.Module):
         r""":math:`\delta_l W_l^{-1}` at the output of the block before, for δ at the drive of block ``place``."""
         block, passage = lesson.chain[place], lesson.passages[place]
         if passage.trace is not None and not undoes_itself(block, self.undo):
-            return passage.entry_signal(self.of[self._index[place]](block.opening, delta, passage.input))
+            return passage.entry_signal(self._at[place](block.opening, delta, passage.input))
         with torch.autocast(delta.device.type, enabled=False):  # inverses need the precision of the weights
             if passage.loan is not None:
                 return carried_through(block.name, passage, passage.loan, delta)
             if undoes_itself(block, self.undo):
                 return self._send_by_derivative(block, passage, delta)
             dtype = block.opening.get_parameter("weight").dtype
-            inverse = self.of[self._index[place]]
+            inverse = self._at[place]
             e = inverse(block.opening, delta.to(dtype), passage.input.detach().to(dtype))
         return passage.entry_signal(e.to(passage.input.dtype))
 
@@ -105,7 +105,7 @@ class Inverses(nn.Module):
 
     def lessons(self, lesson: Lesson) -> Iterator[Root]:
         """The lessons of learned inverses, from fresh noise; none for others."""
-        for place, inverse in zip(self._index, self.of, strict=True):
+        for place, inverse in self._at.items():
             if isinstance(inverse, LearnedInverse):
                 block = lesson.chain[place]
                 W = weight_matrices(block.opening, self.used[block.name])
