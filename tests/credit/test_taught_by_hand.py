@@ -40,6 +40,29 @@ def test_a_loss_that_overwrites_an_output_which_its_derivative_needs_is_refused(
     assert all(parameter.grad is None for parameter in net.parameters())
 
 
+def test_a_loss_may_overwrite_an_output_that_no_derivative_needs():
+    net, (x, y) = net_that_ends_in(nn.Identity()), batch()
+    rule, found = rules.create("fa", net), []
+    for loss in (lambda output, y: (output - y).square().sum(1).mean(), squared_error_in_place):
+        net.zero_grad()
+        rule.assign_credit(net, x, y, loss)
+        found.append([parameter.grad.clone() for parameter in net.parameters()])
+    torch.testing.assert_close(*found, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["fa", "kp", "dfa", "gait-prop", "stdp-association"])
+def test_a_layer_that_holds_its_bias_before_its_weight_is_taught_the_same(name):
+    found = []
+    for is_reversed in (False, True):
+        net, (x, _) = net_that_ends_in(nn.Identity()), batch()
+        if is_reversed:  # as torch.nn.utils.parametrize and prune leave a layer that they are removed from
+            net[2]._parameters["weight"] = net[2]._parameters.pop("weight")
+        rule = rules.create(name, net).double()
+        rule.assign_credit(net, x, torch.tensor([0, 1, 2, 0, 1, 2]), F.cross_entropy)
+        found.append({name: parameter.grad for name, parameter in net.named_parameters()})
+    torch.testing.assert_close(*found, rtol=0, atol=0)
+
+
 def test_nothing_of_a_batch_is_left_where_the_loss_fails():
     net, (x, y) = net_that_ends_in(nn.Tanh()), batch()
     rule, held = rules.create("fa", net), []

@@ -13,6 +13,7 @@ from biograd.credit.chain.blocks import Block, cut_layers, flat_layers, is_chain
 from biograd.credit.feedback.fitting import Feedback, fitting
 from biograd.credit.feedback.forms import as_it_is
 from biograd.credit.feedback.taught_call import OnCall, TaughtCall
+from biograd.credit.kinds.slopes import IDENTITY
 from biograd.credit.operations import Following, Signed
 from biograd.errors import UserMistake
 
@@ -122,7 +123,8 @@ class CarriedByHand:
 
         .. math:: \delta_l = (B_{l+1} \delta_{l+1}) \circ \varphi'(a_l)
         """
-        if self._traces[-1].output._version != self._version:
+        last = self._traces[-1]
+        if last.unit.slope is not IDENTITY and last.output._version != self._version:
             raise UserMistake(
                 "the loss overwrites the net's output, which its derivative needs: let it make a new tensor"
             )
