@@ -107,3 +107,10 @@ def test_a_layer_whose_input_needs_no_gradient_learns_the_same(name):
     assert x.grad is None
     for parameter_name, parameter in layer.named_parameters():
         torch.testing.assert_close(parameter.grad, expected[parameter_name], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_what_a_layer_gives_may_be_overwritten(name):
+    layer, x = make(name)
+    net = nn.Sequential(layer, nn.ReLU(inplace=True))
+    assert_same(taught_pass(net, x, same_as_weights(net)), plain_pass(net, x))

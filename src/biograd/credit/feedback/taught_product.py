@@ -59,7 +59,7 @@ class _Product(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor, bias: Any, feedback: Tensor, operation: Any, magnitude: Any
     ) -> Tensor:
         _keep(ctx, x, bias, feedback, operation, magnitude)
-        return operation.forward(x, weight, bias)
+        return _as_no_view(operation.forward(x, weight, bias))
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -96,7 +96,7 @@ class _LentProduct(torch.autograd.Function):
     ) -> Tensor:
         _keep(ctx, x, bias, own, operation, None)
         ctx.lent = lent
-        return operation.forward(x, weight, bias)
+        return _as_no_view(operation.forward(x, weight, bias))
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -122,6 +122,13 @@ def _keep(
     is_taught = ctx.needs_input_grad[1]
     ctx.save_for_backward(x if is_taught or operation.needs_input else None, feedback, magnitude)
     ctx.has_bias, ctx.operation = bias is not None, operation
+
+
+def _as_no_view(output: Tensor) -> Tensor:
+    """An output that a layer behind may overwrite: PyTorch forbids that of views that are made where it cannot look."""
+    if torch.compiler.is_compiling() or output._is_view():  # a compiler does not say which are
+        return torch.ops.aten._unsafe_view(output, output.shape)
+    return output
 
 
 def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
