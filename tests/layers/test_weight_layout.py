@@ -25,8 +25,9 @@ def test_fans_are_those_of_one_position_and_matrices_have_a_column_for_each_outp
     assert torch.equal(layout.as_matrices(layout.narrow(weight, 2)), matrices[..., :2])
 
 
-def test_in_groups_there_is_a_matrix_for_each():
-    weight = nn.Conv2d(4, 6, 3, groups=2).weight
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+def test_in_groups_there_is_a_matrix_for_each(memory):
+    weight = nn.Conv2d(4, 6, 3, groups=2).to(memory_format=memory).weight
     matrices = OUTPUTS_FIRST.as_matrices(weight, 2)
     assert matrices.shape == (2, 18, 3)
     assert torch.equal(matrices[1], weight[3:].flatten(1).t())

@@ -50,7 +50,7 @@ class WeightLayout:
             return weight.flatten(self.positions, -2)
         if groups == 1:
             return weight.flatten(1).t()
-        return weight.view(groups, len(weight) // groups, -1).transpose(1, 2)
+        return weight.reshape(groups, len(weight) // groups, -1).transpose(1, 2)
 
     def as_weight(self, matrices: Tensor, like: Tensor) -> Tensor:
         """Matrices ``(…, fan_in, out)`` in the shape of a weight; undoes `as_matrices`."""
