@@ -110,7 +110,40 @@ def test_a_method_that_does_not_undo_is_refused_at_the_first_call(name, settings
     net[2].inverse = lambda y: y[:, :3]
     with pytest.raises(UnsupportedNet, match=r"gives \(6, 3\) for its output, and its input was \(6, 6\)"):
         rule.assign_credit(net, x, y, F.cross_entropy)
+    net[2].inverse = lambda y: (y, y)
+    with pytest.raises(UnsupportedNet, match=r"gives a tuple with tensors .* for its output"):
+        rule.assign_credit(net, x, y, F.cross_entropy)
     assert all(p.grad is None for p in net.parameters())
+
+
+@torch.no_grad()
+def without_a_graph(module, y):
+    return Coupling.inverse(module, y)
+
+
+def with_half_a_graph(module, y):
+    """As a fixed point is left that was found without recording gradients."""
+    return without_a_graph(module, y) + y - y.detach()
+
+
+@pytest.mark.parametrize("name", ["itp", "gait-prop"])
+@pytest.mark.parametrize("inverse", [without_a_graph, with_half_a_graph])
+def test_a_method_whose_derivative_is_no_inverse_is_refused_where_errors_go_back_through_that(name, inverse):
+    net, x, y, undo = net_around(Coupling(6))
+    rule = rules.create(name, net, **undo)
+    net[2].inverse = lambda y: inverse(net[2], y)
+    with pytest.raises(UnsupportedNet, match="its derivative is not that of an inverse"):
+        rule.assign_credit(net, x, y, F.cross_entropy)
+    assert all(p.grad is None for p in net.parameters())
+    rules.create("tp", net, **undo).assign_credit(net, x, y, F.cross_entropy)  # which sends targets alone
+
+
+def test_a_method_may_overwrite_what_it_is_given():
+    net, x, y, undo = net_around(Turn(6))
+    expected = gradients(rules.create("tp", net, **undo), net, x, y)
+    net[2].inverse = lambda y: y.copy_(y @ net[2].Q.detach().mT)
+    net.zero_grad()
+    assert_same(gradients(rules.create("tp", net, **undo), net, x, y), expected, 1e-12)
 
 
 def test_a_method_that_nothing_has_is_a_mistake():

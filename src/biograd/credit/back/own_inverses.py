@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from biograd.credit.chain.blocks import Block
 from biograd.credit.chain.passage import Passage
 from biograd.credit.side_effects import without_side_effects
+from biograd.credit.structures import outlined
 from biograd.errors import UnsupportedNet, UserMistake
 
 
@@ -36,7 +37,7 @@ def undone(module: nn.Module, method: str, y: Tensor) -> Tensor:
     """The input that a module says it would give ``y`` for; buffers and random numbers stay as they are."""
     undo: Any = getattr(module, method)
     with without_side_effects([module], y.device):
-        return undo(y)
+        return undo(y.clone())  # it may overwrite what it is given
 
 
 def carried_by_derivative(module: nn.Module, method: str, y: Tensor, delta: Tensor) -> Tensor:
@@ -54,9 +55,10 @@ def require_inverse(block: Block, method: str, passage: Passage) -> None:
     """
     x = passage.input.detach()
     back = undone(block.opening, method, passage.bare_drive())
-    if back.shape != x.shape:
+    if not isinstance(back, Tensor) or back.shape != x.shape:
+        came = tuple(back.shape) if isinstance(back, Tensor) else outlined(back)
         raise UnsupportedNet(
-            f"{method!r} of {block.name!r} gives {tuple(back.shape)} for its output, and its input was "
+            f"{method!r} of {block.name!r} gives {came} for its output, and its input was "
             f"{tuple(x.shape)}: it must give the input back"
         )
     error = float(torch.linalg.vector_norm(back - x) / torch.linalg.vector_norm(x).clamp_min(1e-30))
@@ -65,4 +67,26 @@ def require_inverse(block: Block, method: str, passage: Passage) -> None:
         raise UnsupportedNet(
             f"{method!r} of {block.name!r} gives its input back with an error of {error:.0e} of it on this batch, and "
             f"{x.dtype} allows {allowed:.0e}: it must undo the module as it runs in training"
+        )
+
+
+def require_derivative(block: Block, method: str, passage: Passage) -> None:
+    r"""Refuse a method whose derivative is not that of an inverse, as where it runs without recording gradients.
+
+    Seen in the direction of the drive z: :math:`\langle J^T z, J^{-1} z\rangle = \|z\|^2` for the module's J.
+
+    Raises:
+        UnsupportedNet: it is not so.
+    """
+    x, z = passage.input.detach(), passage.bare_drive()
+    e = carried_by_derivative(block.opening, method, z, z)
+    with without_side_effects([block.opening], z.device):
+        found: Any = torch.autograd.functional.vjp(block.opening, x, z)
+    back: Tensor = found[1]
+    off = (torch.sum(back * e) - z.square().sum()).abs()
+    size = torch.linalg.vector_norm(back) * torch.linalg.vector_norm(e)
+    if not off <= torch.finfo(x.dtype).eps ** 0.5 * size:
+        raise UnsupportedNet(
+            f"{method!r} of {block.name!r} gives its input back, and its derivative is not that of an inverse: errors "
+            "go back through it, so it must run without torch.no_grad() and detach()"
         )

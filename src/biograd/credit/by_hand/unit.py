@@ -56,7 +56,10 @@ class Unit:
         )
         if slope is None or not is_known:
             return None
-        held = (opening._parameters["weight"], opening._parameters["bias"])  # in whichever order it holds them
+        held = (
+            opening._parameters["weight"],
+            opening._parameters["bias"],
+        )  # in whichever order it holds them
         parameters = tuple(parameter for parameter in held if parameter is not None)
         flattening: Any = before[0] if before else None
         sizes = len(getattr(opening, "kernel_size", ()))

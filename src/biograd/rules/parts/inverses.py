@@ -15,6 +15,7 @@ from biograd.credit.back.inverses import (
 from biograd.credit.back.invertible_blocks import require_square
 from biograd.credit.back.own_inverses import (
     carried_by_derivative,
+    require_derivative,
     require_inverse,
     require_one_that_undoes_itself,
     undoes_itself,
@@ -101,6 +102,7 @@ class Inverses(nn.Module):
         for block, passage in zip(lesson.chain[1:], lesson.passages[1:], strict=True):
             if self.undo is not None and undoes_itself(block, self.undo):
                 require_inverse(block, self.undo, passage)
+                require_derivative(block, self.undo, passage)
         self._has_looked = True
 
     def lessons(self, lesson: Lesson) -> Iterator[Root]:
