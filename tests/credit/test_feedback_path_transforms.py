@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import biograd
-from biograd.credit import FeedbackPath, feedback_path
+from biograd.credit import FeedbackPath, blocks, feedback_path
+from biograd.credit.by_hand.remembered import Remembered
 from tests.credit.nets import NETS, make
 from tests.credit.taught import assert_same, plain_pass, random_feedback, same_as_weights, taught_pass
 
@@ -206,3 +207,30 @@ def test_a_compiled_training_step_is_taught_after_one_call_as_it_is_and_says_so_
     net.zero_grad()
     loss, _ = compiled()
     assert_all_close([loss, *(parameter.grad for parameter in net.parameters())], expected)
+
+
+def mlp():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3))
+    return net, torch.randn(2, 4), torch.randn(2, 3)
+
+
+@quiet_compiler
+@pytest.mark.parametrize("name", ["fa", "dtp"])
+def test_a_compiled_step_teaches_a_chain_as_by_hand_and_is_compiled_once(name, counters):
+    net, x, y = mlp()
+    rule = biograd.rules.create(name, net)
+    step(rule, net, x, y)
+    twin, compiled, graphs = copy.deepcopy(rule), torch.compile(step, backend="aot_eager"), []
+    for _ in range(3):
+        assert_all_close(compiled(rule, net, x, y), step(twin, mlp()[0], x, y))
+        graphs.append(counters["stats"]["unique_graphs"])
+    assert graphs[1] == graphs[2]
+
+
+def test_a_compiler_binds_nothing_to_the_nets_that_are_remembered(counters):
+    net, x, _ = mlp()
+    remembered = Remembered()
+    remembered.keep(net, blocks(net))
+    assert remembered.of(net, x) is not None
+    assert torch.compile(lambda: remembered.of(net, x) is None, backend="eager", fullgraph=True)()

@@ -58,7 +58,7 @@ class FeedbackRule(Rule):
         refuse_sharded(net.parameters())
         self._attention: Attention = attention
         self._exact = exact_names(unwrap(net), exact)
-        self._has_looked, self._offsets = False, frozenset[str]()
+        self._has_looked, self._has_taught_units, self._offsets = False, False, frozenset[str]()
         self._shapes = {name: tuple(w.shape) for name, w in taught_weights(unwrap(net), self._exact).items()}
         self._known = {name for name, _ in unwrap(net).named_parameters()}
         self._has_computed = bool(computed_weights(unwrap(net)))
@@ -95,7 +95,7 @@ class FeedbackRule(Rule):
         """
         calls: list[TaughtCall] = []
         with self.path(net, calls.append) as path, self._looking_first():
-            path.forward(net, x, look=not self._has_looked)
+            path.forward(net, x, look=self._looks)
         return {call.name for call in calls if call.carries_error}
 
     @contextmanager
@@ -131,10 +131,11 @@ class FeedbackRule(Rule):
         if units is not None:
             return self._teach_by_hand(units, x, y, loss_fn, weighting)
         with nullcontext() if self.alongside is None else self.alongside(self.weights(net)) as on_call:
+            looks = self._looks
             with self.path(net, on_call) as path, self._looking_first():
-                output = path.forward(net, x, look=not self._has_looked)
+                output = path.forward(net, x, look=looks)
             path.check(output)
-            self._has_looked, self._offsets = True, self._offsets | path.offsets
+            self._has_looked, self._offsets = self._has_looked or looks, self._offsets | path.offsets
             self.entry.look(self, output, y, loss_fn)
             loss, roots, derivatives = loss_roots(output, y, loss_fn, weighting)
             credit = Credit(loss.detach(), detached(output))
@@ -154,20 +155,26 @@ class FeedbackRule(Rule):
             loss, roots, derivatives = loss_roots(output, y, loss_fn, weighting)
             credit = Credit(loss.detach(), output.detach())
             torch.autograd.backward(roots, derivatives)
+        self._has_taught_units = True
         return credit
 
     def carry_to_input(self, net: nn.Module, x: Any, y: Any, loss_fn: Loss) -> Any:
         """See `Rule.input_gradient`: through the feedback weights of all layers, the first one's too."""
         leaves = as_leaves(x)
         with self.path(net) as path, self._looking_first():
-            output = path.forward(net, map_tensors(Tensor.clone, x), look=not self._has_looked)
+            output = path.forward(net, map_tensors(Tensor.clone, x), look=self._looks)
         path.check(output)
         path.backward([loss_fn(output, y)], [None], inputs=leaves)
         return gradients_at(x)
 
+    @property
+    def _looks(self) -> bool:
+        """Whether a forward is to be looked at; in a chain of units no use of weights is hidden from a compiler."""
+        return not (self._has_looked or (self._has_taught_units and torch.compiler.is_compiling()))
+
     def _looking_first(self) -> AbstractContextManager[None]:
         """The first forward runs compiled parts as plain Python: compiled code hides its use of weights."""
-        return nullcontext() if self._has_looked else eagerly()
+        return eagerly() if self._looks else nullcontext()
 
     def weights(self, net: nn.Module) -> dict[str, Tensor]:
         """The taught weights of the net of this call; one that the net computes, as it would compute it now.

@@ -26,7 +26,12 @@ class Remembered:
         self._seen: weakref.ref[_Seen] | None = None
 
     def of(self, net: nn.Module, x: Tensor | None) -> list[Block] | None:
-        """The blocks as they were kept, those of the batch ``x`` by hand where they can be; None where they changed."""
+        """The blocks as they were kept, those of the batch ``x`` by hand where they can be; None where they changed.
+
+        None too where a compiler looks on: it would bind what it makes to all nets that are remembered.
+        """
+        if torch.compiler.is_compiling():
+            return None
         seen = _SEEN.get(net)
         if seen is None or self._seen is None or self._seen() is not seen or not seen.holds(net):
             return None
@@ -34,6 +39,8 @@ class Remembered:
 
     def keep(self, net: nn.Module, chain: list[Block]) -> None:
         """Remember the blocks of a net that was just looked at."""
+        if torch.compiler.is_compiling():
+            return
         seen = _SEEN.get(net)
         if seen is None or not seen.holds(net):
             if not _Seen.is_for(net, chain):
@@ -115,7 +122,7 @@ class _Seen:
         """The blocks, those that can be taught by hand with their units where the batch and what is in force suit."""
         if x is None or type(x) is not Tensor or x.dtype != self._dtype or x.device != self._device:
             return self._chain
-        if torch.compiler.is_compiling() or torch.is_autocast_enabled(x.device.type):
+        if torch.is_autocast_enabled(x.device.type):
             return self._chain
         if torch._C._are_functorch_transforms_active() or hooks_of_all._has_any_global_hook():
             return self._chain
