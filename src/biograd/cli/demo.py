@@ -12,9 +12,9 @@ _SEEDS = range(3)
 _TRAINING = {
     "data": "digits",
     "net": {"name": "mlp", "widths": (128, 128)},
-    "epochs": 15,
+    "epochs": 10,
     "batch_size": 50,
-    "diagnostics_every": 20,
+    "diagnostics_every": 40,
 }
 
 _EPILOG = f"""\

@@ -1,10 +1,15 @@
 """Digits: images small enough to train on in a second, and always there."""
 
+import functools
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from biograd.data.card import Card
 from biograd.data.dataset import DataSet, Split
 from biograd.data.tasks import Classes
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CARD = Card(
     title="Digits",
@@ -26,15 +31,21 @@ def digits(directory: str | Path | None, download: bool, seed: int) -> DataSet:
     Reference:
         Alpaydin, Kaynak: Optical recognition of handwritten digits. UCI repository, 1998.
     """
-    import torch
-    from sklearn.datasets import load_digits
-
     from biograd.data.splits import carve_validation
     from biograd.data.statistics import standardisation
 
-    pixels, labels = load_digits(return_X_y=True)
-    images = torch.tensor(pixels, dtype=torch.float32).view(-1, 1, 8, 8) / 16
-    whole = Split(images, torch.tensor(labels, dtype=torch.int64))
+    whole = Split(*_images_and_labels())
     task = Classes(tuple("0123456789"))
     train, test = carve_validation(whole, task, 1 / 5, seed)
     return DataSet("digits", train, test, task, standardisation(train.inputs))
+
+
+@functools.cache
+def _images_and_labels() -> "tuple[Tensor, Tensor]":
+    """All of them, read once a process: scikit-learn keeps them as compressed text."""
+    import torch
+    from sklearn.datasets import load_digits
+
+    pixels, labels = load_digits(return_X_y=True)
+    images = torch.tensor(pixels, dtype=torch.float32).view(-1, 1, 8, 8) / 16
+    return images, torch.tensor(labels, dtype=torch.int64)

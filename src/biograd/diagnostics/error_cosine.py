@@ -40,9 +40,10 @@ def error_cosines(net: nn.Module, rule: Rule, x: Any, y: Any, loss_fn: Loss) -> 
         examples that have an error in both, in float64; nan where none has. The first layer's is left out: its error
         goes nowhere. Empty for rules without feedback weights (`Rule.feedback_matrices`).
     """
-    net, rule, drawing = unwrap(net), copy.deepcopy(rule), copy.deepcopy(rule)
-    if drawing.feedback_matrices is None:
+    if rule.feedback_matrices is None:
         return {}
+    net, rule, drawing = unwrap(net), copy.deepcopy(rule), copy.deepcopy(rule)
+    assert drawing.feedback_matrices is not None
     names = list(drawing.feedback_matrices(net))  # should it draw, this copy draws
     sent = _errors(net, names, loss_fn, lambda x, y: rule.assign_credit(net, x, y, loss_fn), x, y)
     reference = _errors(net, names, loss_fn, lambda x, y: loss_fn(called(net, x), y).backward(), x, y)

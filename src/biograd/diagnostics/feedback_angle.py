@@ -32,9 +32,10 @@ def feedback_angles(net: nn.Module, rule: Rule, x: Any = None) -> dict[str, floa
         Parameter name to angle, nan where a matrix is all zero. Empty for rules that hand out teaching
         signals otherwise (backpropagation, direct feedback): they have no such weights.
     """
-    net, rule = unwrap(net), copy.deepcopy(rule)  # should it draw, the copy draws
     if rule.feedback_matrices is None:
         return {}
+    net, rule = unwrap(net), copy.deepcopy(rule)  # should it draw, the copy draws
+    assert rule.feedback_matrices is not None
     matrices = rule.feedback_matrices(net)
     used = matrices if x is None else carrying_names(net, rule, x)
     computed = {name: weight.now() for name, weight in computed_weights(net).items() if name in used}
