@@ -1,18 +1,19 @@
 """PEPITA: the error of the output perturbs the input, and layers learn from how their activity changes."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from itertools import pairwise
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
 from annotated_types import Gt
 from torch import Tensor, nn
 
+from biograd.credit.by_hand.unit import Trace
 from biograd.credit.chain.blocks import Block, layers_of, run_layers, spared
-from biograd.credit.chain.ledger import Ledger, Root
+from biograd.credit.chain.ledger import Ledger
 from biograd.credit.chain.lesson import output_error, own_error
 from biograd.credit.chain.parameter_hooks import without_parameter_hooks
 from biograd.credit.chain.places import Laid, axis_of_input
@@ -137,11 +138,14 @@ class Pepita(Blockwise):
                     activities, _ = _first_pass(chain, x)
             with without_side_effects(layers_of(chain), x.device, start):
                 modulated_x = self.modulate(x, own_error(error, v))
-                modulated = _second_pass(chain, modulated_x, activities, of_hidden, ledger)
+                modulated, _, trace = _second_pass(chain, modulated_x, activities, of_hidden, ledger)
                 if self.readout_error == "modulated":
                     error = output_error(modulated, y, loss_fn)[1]
             # ΔW_L = eᵉ (hᵉ_{L−1})ᵀ
-            ledger.extend([Root(modulated, error), Root(penalty, torch.ones_like(loss), has_examples=False)])
+            with torch.no_grad():
+                ledger.add(modulated, error, trace=trace)
+            if penalty is not None:
+                ledger.add(penalty, torch.ones_like(loss), has_examples=False)
             ledger.settle()
         return Credit(loss, output)
 
@@ -161,7 +165,7 @@ class Pepita(Blockwise):
             drive = run_layers(
                 _weighing(first), run_layers(first.leading, spared(first, modulated.requires_grad_()))
             )
-            signal, _ = _difference(first, second, drive, activities[0])
+            signal, _ = _difference(first, second, _Weighed(drive, []), activities[0])
             return torch.autograd.grad(drive, modulated, signal)[0]
 
     def modulate(self, x: Tensor, error: Tensor) -> Tensor:
@@ -184,46 +188,104 @@ def _first_pass(chain: Sequence[Block], x: Tensor) -> tuple[list[Tensor], Tensor
     h = run_layers(chain[0].leading, spared(chain[0], x))
     activities = []
     for block, above in pairwise(chain):
-        activity, h = _passed_on(block, above, run_layers(_weighing(block), h))
+        activity, h = _passed_on(block, above, _weighed(block, h))
         activities.append(activity)
-    return activities, run_layers(_behind_leading(chain[-1]), h)
-
-
-def _second_pass(
-    chain: Sequence[Block], x: Tensor, activities: Sequence[Tensor], weighting: Weighting, ledger: Ledger
-) -> Tensor:
-    """The modulated output, with the graph of the last block alone; gradients of hidden blocks go into the ledger."""
-    h, leading = spared(chain[0], x), chain[0].leading
-    for (block, above), activity in zip(pairwise(chain), activities, strict=True):
-        parameters = [p for p in _parameters((*leading, *_weighing(block))) if p.requires_grad]
-        with torch.set_grad_enabled(bool(parameters)):
-            drive = run_layers((*leading, *_weighing(block)), h)
-        signal, h = _difference(block, above, drive, activity)
-        if parameters:
-            # ΔW_l = (h_l − hᵉ_l) (hᵉ_{l−1})ᵀ
-            with without_parameter_hooks(parameters):
-                found = torch.autograd.grad(drive, parameters, weighting.of(signal), allow_unused=True)
-            ledger.add_gradients(parameters, found)
-        leading = ()
-    with torch.enable_grad():
-        return run_layers((*leading, *_behind_leading(chain[-1])), h)
+    return activities, _given(chain[-1], h).output
 
 
 @torch.no_grad()
-def _difference(block: Block, above: Block, drive: Tensor, activity: Tensor) -> tuple[Tensor, Tensor]:
-    """The signal at a drive, h − hᵉ over examples times shared positions, and the input of the block above."""
-    modulated, h = _passed_on(block, above, drive.detach())
+def _second_pass(
+    chain: Sequence[Block], x: Tensor, activities: list[Tensor], weighting: Weighting, ledger: Ledger
+) -> "_Weighed":
+    """The modulated output, and what teaches the last block; gradients of hidden blocks go into the ledger."""
+    h, leading = spared(chain[0], x), chain[0].leading
+    if chain[0].by_hand(x) is not None:
+        h, leading = run_layers(leading, h), ()
+    for (block, above), activity in zip(pairwise(chain), activities, strict=True):
+        weighed = _weighed(block, h, leading, records=True)
+        signal, h = _difference(block, above, weighed, activity)
+        # ΔW_l = (h_l − hᵉ_l) (hᵉ_{l−1})ᵀ
+        ledger.add_gradients(weighed.parameters, weighed.gradients(weighting.of(signal)))
+        leading = ()
+    return _given(chain[-1], h, leading, records=True)
+
+
+class _Weighed(NamedTuple):
+    """What a layer and its normalisation gave, or what a last block gave.
+
+    Attributes:
+        output: with its graph where parameters learn, unless there is a trace.
+        parameters: that learn.
+        trace: what gives gradients by hand.
+    """
+
+    output: Tensor
+    parameters: Sequence[nn.Parameter]
+    trace: Trace | None = None
+
+    def gradients(self, signal: Tensor) -> Sequence[Tensor | None]:
+        """Those of the parameters, of the derivative at the output of a hidden layer."""
+        if self.trace is not None:
+            return self.trace.gradients(signal)
+        if not self.parameters:
+            return []
+        with without_parameter_hooks(self.parameters):
+            return torch.autograd.grad(self.output, self.parameters, signal, allow_unused=True)
+
+
+def _weighed(
+    block: Block, x: Tensor, leading: tuple[nn.Module, ...] = (), *, records: bool = False
+) -> _Weighed:
+    """The drive of a block.
+
+    Args:
+        block: hidden, or the last one.
+        x: its input, behind what leads it.
+        leading: what of that is still to run.
+        records: whether parameters are to learn.
+    """
+    unit = None if leading else block.by_hand(x)
+    if unit is not None:
+        trace = unit.weighed(x, x)
+        return _Weighed(trace.output, unit.parameters, trace)
+    return _recorded((*leading, *_weighing(block)), x, records)
+
+
+def _given(last: Block, x: Tensor, leading: tuple[nn.Module, ...] = (), *, records: bool = False) -> _Weighed:
+    """What the last block gives; arguments as for `_weighed`."""
+    unit = None if leading else last.by_hand(x)
+    if unit is None:
+        return _recorded((*leading, *last.layers[len(last.leading) :]), x, records)
+    trace = unit.weighed(x, x)
+    return _Weighed(trace.fired(), unit.parameters, trace)
+
+
+def _recorded(layers: tuple[nn.Module, ...], x: Tensor, records: bool) -> _Weighed:
+    parameters = [p for layer in layers for p in layer.parameters() if records and p.requires_grad]
+    with torch.set_grad_enabled(bool(parameters)):
+        return _Weighed(run_layers(layers, x), parameters)
+
+
+@torch.no_grad()
+def _difference(block: Block, above: Block, weighed: _Weighed, activity: Tensor) -> tuple[Tensor, Tensor]:
+    """The signal at a drive, h − hᵉ over examples times shared positions, and the input of the block above.
+
+    It takes the memory of the activity.
+    """
+    drive = weighed.output.detach()
+    modulated, h = _passed_on(block, above, weighed._replace(output=drive))
     shared = positions_sharing(block.opening, drive)
-    return (activity - modulated).view_as(drive) / (len(drive) * shared), h
+    return activity.sub_(modulated).div_(drive.shape[0] * shared).view_as(drive), h
 
 
-def _passed_on(block: Block, above: Block, drive: Tensor) -> tuple[Tensor, Tensor]:
+def _passed_on(block: Block, above: Block, weighed: _Weighed) -> tuple[Tensor, Tensor]:
     """The last tensor behind a drive that still has one number for each unit, and the input of the block above."""
-    activity = h = drive
+    by_hand, units = weighed.trace is not None, weighed.output.numel()
+    activity = h = weighed.trace.fired() if weighed.trace is not None else weighed.output
     is_whole = True
-    for layer in (*block.firing, *above.leading):
+    for layer in above.leading if by_hand else (*block.firing, *above.leading):
         h = layer(h)
-        is_whole = is_whole and h.numel() == drive.numel()
+        is_whole = is_whole and h.numel() == units
         activity = h if is_whole else activity
     return activity, h
 
@@ -231,14 +293,6 @@ def _passed_on(block: Block, above: Block, drive: Tensor) -> tuple[Tensor, Tenso
 def _weighing(block: Block) -> tuple[nn.Module, ...]:
     """The opening layer of a block and the normalisations right behind it."""
     return block.driving[len(block.leading) :]
-
-
-def _behind_leading(block: Block) -> tuple[nn.Module, ...]:
-    return block.layers[len(block.leading) :]
-
-
-def _parameters(layers: Iterable[nn.Module]) -> list[nn.Parameter]:
-    return [parameter for layer in layers for parameter in layer.parameters()]
 
 
 def _input_shape(chain: Sequence[Block], sample: Tensor | None) -> torch.Size:

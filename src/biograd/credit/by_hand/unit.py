@@ -78,9 +78,12 @@ class Unit:
 
     def driven(self, x: Tensor) -> "Trace":
         """As `run`, as far as the drive, which stands for the output until the trace has `Trace.fired`."""
-        entry = x if self.flattening is None else self.flattening(x)
-        call = self._call(entry)
-        return Trace(self, x, entry, call, call.computed())
+        return self.weighed(x if self.flattening is None else self.flattening(x), x)
+
+    def weighed(self, x: Tensor, entry: Tensor) -> "Trace":
+        """As `driven`, of an entry that is flattened already where it is to be."""
+        call = self._call(x)
+        return Trace(self, entry, x, call, call.computed())
 
     def _call(self, x: Tensor) -> Call:
         parameters, matrices = self.opening._parameters, self.weight.matrices
