@@ -388,6 +388,21 @@ def test_under_autocast_inverses_keep_the_precision_of_the_weights(name, setting
         assert all(float(inverse.residual) < 1e-5 for inverse in rule.way_back.of[:-1])
 
 
+@pytest.mark.parametrize("make", [square, images])
+@pytest.mark.parametrize(
+    ("name", "settings"), [("gait-prop", {}), ("gait-prop", {"inverse": "exact"}), ("itp", {}), ("tp", {})]
+)
+def test_weights_in_bfloat16_have_no_inverse_and_a_line_says_what_to_do(name, settings, make):
+    task = make()
+    task = Task(task.net.bfloat16(), task.x.bfloat16(), task.y)
+    rule = create(name, task, **settings)
+    with pytest.raises(
+        biograd.UnsupportedNet, match="bfloat16, which no matrix is inverted in: keep the net in"
+    ):
+        gradients(rule, task)
+    assert all(p.grad is None for p in task.net.parameters())
+
+
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("make", [square, images])
 def test_under_autocast_targets_are_undone_in_the_precision_of_the_weights(make, bias):

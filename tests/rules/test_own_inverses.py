@@ -138,6 +138,19 @@ def test_a_method_whose_derivative_is_no_inverse_is_refused_where_errors_go_back
     rules.create("tp", net, **undo).assign_credit(net, x, y, F.cross_entropy)  # which sends targets alone
 
 
+@pytest.mark.parametrize("name", ["tp", "itp", "gait-prop"])
+def test_under_autocast_a_module_undoes_itself_in_the_precision_of_its_weights(name):
+    net, x, y, undo = net_around(Coupling(6))
+    net, x = net.float(), x.float()
+    expected = gradients(rules.create(name, net, **undo), net, x, y)
+    net.zero_grad()
+    with torch.autocast("cpu", torch.bfloat16):
+        got = gradients(rules.create(name, net, **undo), net, x, y)
+    for key, gradient in got.items():
+        assert gradient.dtype == torch.float32
+        assert (gradient - expected[key]).norm() < 0.1 * expected[key].norm()
+
+
 def test_a_method_may_overwrite_what_it_is_given():
     net, x, y, undo = net_around(Turn(6))
     expected = gradients(rules.create("tp", net, **undo), net, x, y)

@@ -209,8 +209,10 @@ def pseudo_inverse(W: Tensor, name: str) -> Tensor:
     Raises:
         NotFinite: a matrix is singular, or not finite; on a device that is left free to run ahead the result is not
             finite instead.
+        UnsupportedNet: it has fewer digits than float32 has.
     """
     rows, columns = W.shape[-2:]
+    _require_digits(W, name)
     if rows < columns:
         return pseudo_inverse(W.mT, name).mT
     if rows == columns:
@@ -225,6 +227,15 @@ def pseudo_inverse(W: Tensor, name: str) -> Tensor:
     return torch.linalg.solve_triangular(R, Q.mT, upper=True)
 
 
+def _require_digits(W: Tensor, name: str) -> None:
+    """Refuse weights that PyTorch has no inverse for."""
+    if W.dtype.itemsize < 4:
+        raise UnsupportedNet(
+            f"the weight of {name!r} is {W.dtype}, which no matrix is inverted in: keep the net in float32 and run it "
+            "under autocast (--precision bfloat16), or take inverse='learned'"
+        )
+
+
 def _require(regular: Tensor, name: str) -> None:
     """Refuse a weight without an inverse, where that can be told at once."""
     if late.is_read_at_once(regular.device) and not regular:
@@ -237,6 +248,7 @@ def through_pseudo_inverse(W: Tensor, rows: Tensor, name: str) -> Tensor:
     Where W is not of full rank the result is not finite, or an error is raised as by `solved`.
     """
     fan_in, out = W.shape
+    _require_digits(W, name)
     if fan_in == out:
         return solved(W, rows, name)
     if fan_in > out:
@@ -254,6 +266,7 @@ def solved(W: Tensor, rows: Tensor, name: str) -> Tensor:
     Raises:
         NotFinite: the matrix is singular; on a device that is left free to run ahead the result is of no use instead.
     """
+    _require_digits(W, name)
     solution, info = torch.linalg.solve_ex(W.mT, rows.mT)
     _require((info == 0).all(), name)
     return solution.mT

@@ -235,7 +235,7 @@ def errors_by_tensor(
     given: list[Tensor] = []
     leaves: list[Tensor] = []
     with torch.enable_grad():
-        loss = loss_fn(map_tensors(lambda tensor: _leaf(tensor, given, leaves), output), y)
+        loss = _computed(loss_fn, map_tensors(lambda tensor: _leaf(tensor, given, leaves), output), y)
         _require_differentiable(loss)
         known = {id(leaf) for leaf in leaves}
         reaches_further = any(
@@ -243,6 +243,16 @@ def errors_by_tensor(
         )
         errors = torch.autograd.grad(loss, leaves, retain_graph=reaches_further, allow_unused=True)
     return loss.detach(), [*zip(given, errors, strict=True)], loss if reaches_further else None
+
+
+def _computed(loss_fn: Callable, output: Any, y: Any) -> Any:
+    """The loss of leaves; one that overwrites them is refused in a line of our own."""
+    try:
+        return loss_fn(output, y)
+    except RuntimeError as error:
+        if "leaf Variable that requires grad is being used in an in-place operation" not in str(error):
+            raise
+        raise UserMistake("the loss overwrites the net's output: let it make a new tensor") from error
 
 
 def _leaf(tensor: Tensor, given: list[Tensor], leaves: list[Tensor]) -> Tensor:

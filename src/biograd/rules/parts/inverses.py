@@ -91,8 +91,10 @@ class Inverses(nn.Module):
     def _send_by_derivative(self, block: Block, passage: Passage, delta: Tensor) -> Tensor:
         assert self.undo is not None
         drive = passage.bare_drive()
+        dtype = next(block.opening.parameters(), drive).dtype
         # e J⁻¹, the derivative of g at the drive
-        return passage.entry_signal(carried_by_derivative(block.opening, self.undo, drive, delta))
+        e = carried_by_derivative(block.opening, self.undo, drive.to(dtype), delta.to(dtype))
+        return passage.entry_signal(e.to(passage.input.dtype))
 
     def look(self, lesson: Lesson) -> None:
         """See that the batch has its dimension and, in the first call, that modules undo themselves."""
