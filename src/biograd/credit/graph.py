@@ -48,6 +48,11 @@ def leaves_read(node: Any) -> Iterator[Tensor]:
             yield leaf
 
 
+def leaves_below(output: Tensor) -> list[Tensor]:
+    """The leaves that a graph reads, each once."""
+    return list(dict.fromkeys(leaf for node in nodes_below(output) for leaf in leaves_read(node)))
+
+
 def is_computed(source: Any) -> bool:
     """Whether what a node takes was computed from leaves: a node, neither a leaf nor without gradient."""
     return source is not None and getattr(source, "variable", None) is None

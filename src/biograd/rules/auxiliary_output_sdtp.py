@@ -91,7 +91,7 @@ class AuxiliaryOutputSDTP(BlockRule):
         self.register_buffer("A", A.to(next(net.parameters())))
         self.A: Tensor
 
-    def teaching_signals(self, lesson: Lesson) -> list[Tensor]:
+    def teaching_signals(self, lesson: Lesson) -> Iterator[Tensor]:
         r""":math:`2 (h_l - \hat h_l) / B` for every hidden block, the derivative of its local loss."""
         # h_L = (p, z), the softmax probabilities and the auxiliary outputs; ĥ_L = (t, z), t the label
         output, z = lesson.outputs[-1].detach(), self.auxiliary_outputs(lesson.outputs[-2].detach())

@@ -1,7 +1,7 @@
 """Rules that give each block of a chain a teaching signal, and let nothing else cross between blocks."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from biograd.credit.chain.blocks import Block
 from biograd.credit.chain.ledger import Ledger, Root
-from biograd.credit.chain.lesson import Lesson, Way, plainly, signals_at_input
+from biograd.credit.chain.lesson import Lesson, Signals, Way, in_order, plainly, signals_at_input
 from biograd.credit.full_precision import widened
 from biograd.credit.isolation import isolated
 from biograd.credit.structures import detached
@@ -80,9 +80,10 @@ class BlockRule(Rule):
         self.turns = Together() if turns is None else turns
 
     @abstractmethod
-    def teaching_signals(self, lesson: Lesson) -> Sequence[Tensor | None]:
+    def teaching_signals(self, lesson: Lesson) -> Signals:
         """A signal for each hidden block, in the shape of its output; None teaches it nothing.
 
+        An iterator gives them from the last hidden block down, and each teaches its block before the next one is made.
         Called without recording gradients.
         """
 
@@ -100,8 +101,7 @@ class BlockRule(Rule):
         with lesson.precision:
             if turns.hidden:
                 with torch.no_grad():
-                    signals = self.teaching_signals(lesson)
-                ledger.extend(lesson.roots(signals), lesson.importance)
+                    ledger.extend(lesson.roots(self.teaching_signals(lesson)), lesson.importance)
             if turns.output:
                 ledger.extend(lesson.roots_of_the_last())
             if self.own_lessons is not None and turns.own:
@@ -113,7 +113,7 @@ class BlockRule(Rule):
         """See `Rule.input_gradient`: the first block's teaching signal through it, and those of others that read x."""
         lesson = self._run(net, x, y, loss_fn)
         with lesson.precision, torch.no_grad():
-            signals = [*self.teaching_signals(lesson), lesson.output_error]
+            signals = [*in_order(self.teaching_signals(lesson)), lesson.output_error]
         if signals[0] is None:
             raise no_path_to_input(self)
         return signals_at_input(lesson, signals)
@@ -130,7 +130,7 @@ class BlockRule(Rule):
         with isolated(net, self, loss_fn, devices_of=x), torch.enable_grad():
             lesson = self._run(net, x, y, loss_fn)
             with lesson.precision, torch.no_grad():
-                signals = self.teaching_signals(lesson)
+                signals = in_order(self.teaching_signals(lesson))
         found = {}
         for block, h, signal in zip(lesson.chain[:-1], lesson.hidden, signals, strict=True):
             h = widened(h.detach())

@@ -6,9 +6,10 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from biograd.credit.back.decoders import decoded
+from biograd.credit.back.making import OneUnit, made, output_of
 from biograd.credit.chain.ledger import Root
 from biograd.credit.chain.lesson import Lesson, perturbed_outputs
+from biograd.credit.noise import normal_like
 from biograd.rules.base import ErrorWeights, Family
 from biograd.rules.block_rule import BlockRule
 from biograd.rules.parts.chains import CutPoints, Inside
@@ -22,7 +23,7 @@ from biograd.rules.parts.decoders import (
 from biograd.rules.parts.epoch import Schedule, turns
 from biograd.rules.parts.feedback_weights import Seed
 from biograd.rules.parts.first_target import Alpha, Step, step_against
-from biograd.rules.parts.random_stream import RandomStream, normal_like
+from biograd.rules.parts.random_stream import RandomStream
 from biograd.settings import checked_settings
 
 
@@ -85,7 +86,7 @@ class DifferenceReconstruction(BlockRule):
         self._alpha, self._noise, self._regularization = alpha, noise, regularization
         self.decoders = Decoders.drawn(decoder_places(self.chain(net), sample), decoder, self._stream)
 
-    def teaching_signals(self, lesson: Lesson) -> list[Tensor]:
+    def teaching_signals(self, lesson: Lesson) -> Iterator[Tensor]:
         r""":math:`2 (h_l - \hat h_l) / B` for every hidden block, the derivative of its local loss."""
         # ĥ_L = h_L − α ∂ℒ/∂h_L
         h_L = lesson.outputs[-1].detach()
@@ -99,16 +100,19 @@ class DifferenceReconstruction(BlockRule):
         hidden, h = [h.detach() for h in lesson.hidden], lesson.outputs[-1].detach()
         generator = self._stream.next(h.device)
         # f̄_l(h_l + σε)
-        noise = normal_like(hidden, self._noise, generator)
-        moved = perturbed_outputs(lesson, noise)
+        perturbed = perturbed_outputs(lesson, normal_like(hidden, self._noise, generator))
+        moved, noise = map(list, zip(*perturbed, strict=True))
         # h_L + σε, where λ > 0
         pulled = [h + e for e in normal_like([h], self._noise, generator)] if self._regularization else []
-        for below, epsilon, decoder in zip(hidden[::-1], noise[::-1], reversed(self.decoders), strict=True):
-            together, (clean, recovered, *kept) = decoded(decoder, [h, moved.pop(), *pulled], below)
+        for place in reversed(range(len(hidden))):
+            below, epsilon = hidden[place], noise.pop()
+            g, one = self.decoders[place], self.decoders.units[place]
+            together = made(g, one, torch.cat([h, moved.pop(), *pulled]), below)
+            clean, recovered, *kept = together.output.detach().split(len(h))
             # ‖ḡ_l(f̄_l(h_l + σε)) − (h_l + σε)‖² + λ ‖ḡ_l(h_L + σε) − h_l‖², over σ², with
             # ḡ_l(t) = h_l + g(t) − g(h) at the decoder that leads to h_l
-            yield Root(together, self._derivative(clean, recovered - epsilon, kept))
-            moved = [below + back - clean for back in _sent_down(decoder, moved)]
+            yield together.root(self._derivative(clean, recovered - epsilon, kept))
+            moved = [below + back - clean for back in _sent_down(g, one, moved)]
             pulled = [below + back - clean for back in kept]
             h = below
 
@@ -124,6 +128,6 @@ class DifferenceReconstruction(BlockRule):
         return self.decoders.reconstruction_losses(self.chain(net), x)
 
 
-def _sent_down(decoder: nn.Module, targets: list[Tensor]) -> Sequence[Tensor]:
+def _sent_down(g: nn.Module, one: OneUnit, targets: list[Tensor]) -> Sequence[Tensor]:
     """What a decoder makes of several batches of one size."""
-    return decoder(torch.cat(targets)).chunk(len(targets)) if targets else []
+    return output_of(g, one, torch.cat(targets)).chunk(len(targets)) if targets else []

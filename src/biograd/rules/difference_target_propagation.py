@@ -77,7 +77,7 @@ class DifferenceTargetPropagation(BlockRule):
         self.decoders = Decoders.drawn(places, decoder, stream)
         self._reconstruction = Reconstruction(noise, inverse_loss, stream)
 
-    def teaching_signals(self, lesson: Lesson) -> list[Tensor]:
+    def teaching_signals(self, lesson: Lesson) -> Iterator[Tensor]:
         r""":math:`2 (h_l - \hat h_l) / B` for every hidden block, the derivative of its local loss."""
         (last,) = lesson.passages
         # ĥ_{L−1} = h_{L−1} − α ∂ℒ/∂h_{L−1}

@@ -1,5 +1,6 @@
 """Direct DTP: the output's difference goes straight to every hidden block, through a linear map that learns."""
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal
 
@@ -12,6 +13,7 @@ from biograd.credit.chain.lesson import Lesson, perturbed_outputs
 from biograd.credit.chain.passages import run_detached
 from biograd.credit.chain.shapes import output_shapes
 from biograd.credit.chain.ways import Way, way_to
+from biograd.credit.noise import normal_like
 from biograd.credit.side_effects import without_side_effects
 from biograd.credit.structures import device_of
 from biograd.rules.base import ErrorWeights, Family
@@ -116,16 +118,19 @@ class DirectDifferenceTargetPropagation(BlockRule):
     def own_lessons(self, lesson: Lesson) -> Iterator[Root]:
         """What every Q makes of the difference that noise makes at the output; and Q itself, where λ > 0."""
         hidden, h_L = [h.detach() for h in lesson.hidden], lesson.outputs[-1].detach()
-        noise = self._stream.normal_like(hidden, self._noise)
-        moved = perturbed_outputs(lesson, noise)  # f̄_l(h_l + σε)
-        for direct, way, moved_output, epsilon in zip(self.decoders, self._ways, moved, noise, strict=True):
-            # ‖Q_l (f̄_l(h_l + σε) − h_L) − σε‖² / σ²
-            with torch.enable_grad():
-                back = direct(moved_output - h_L, epsilon)
-            yield Root(back, (back.detach() - epsilon).mul_(2 / (self._noise**2 * way.examples(h_L))))
-            if self._regularization:  # λ ‖Q_l‖²
-                Q = direct.get_parameter("Q")
-                yield Root(Q, Q * (2 * self._regularization), has_examples=False)
+        # f̄_l(h_l + σε), and σε
+        noise = normal_like(hidden, self._noise, self._stream.next(h_L.device))
+        perturbed = perturbed_outputs(lesson, noise)
+        with contextlib.closing(perturbed):
+            for direct, way, (moved, epsilon) in zip(self.decoders, self._ways, perturbed, strict=True):
+                # ‖Q_l (f̄_l(h_l + σε) − h_L) − σε‖² / σ²
+                with torch.enable_grad():
+                    back = direct(moved - h_L, epsilon)
+                derivative = (back.detach() - epsilon).mul_(2 / (self._noise**2 * way.examples(h_L)))
+                yield Root(back, derivative, is_alone=True)
+                if self._regularization:  # λ ‖Q_l‖²
+                    Q = direct.get_parameter("Q")
+                    yield Root(Q, Q * (2 * self._regularization), has_examples=False)
 
     @torch.no_grad()
     def reconstruction_losses(self, net: nn.Module, x: Any) -> dict[str, float]:

@@ -7,10 +7,12 @@ import torch
 from annotated_types import Gt
 from torch import Tensor, nn
 
-from biograd.credit.back.decoders import decoded
+from biograd.credit.back.making import made
 from biograd.credit.chain.blocks import layers_of
 from biograd.credit.chain.ledger import Root
 from biograd.credit.chain.lesson import Lesson
+from biograd.credit.chain.passages import without_graph
+from biograd.credit.noise import normal_like
 from biograd.credit.side_effects import without_side_effects
 from biograd.credit.structures import device_of
 from biograd.rules.base import ErrorWeights, Family
@@ -25,7 +27,7 @@ from biograd.rules.parts.decoders import (
 from biograd.rules.parts.epoch import Schedule, turns
 from biograd.rules.parts.feedback_weights import Seed
 from biograd.rules.parts.first_target import Alpha, Step, step_against
-from biograd.rules.parts.random_stream import RandomStream, normal_like
+from biograd.rules.parts.random_stream import RandomStream
 from biograd.settings import checked_settings
 
 
@@ -95,7 +97,7 @@ class LocalDifferenceReconstruction(BlockRule):
         self._output_noise = noise if output_noise is None else output_noise
         self.decoders = Decoders.drawn(decoder_places(self.chain(net), sample), decoder, self._stream)
 
-    def teaching_signals(self, lesson: Lesson) -> list[Tensor]:
+    def teaching_signals(self, lesson: Lesson) -> Iterator[Tensor]:
         r""":math:`2 (h_l - \hat h_l) / B` for every hidden block, the derivative of its local loss."""
         # ĥ_L = h_L − α ∂ℒ/∂h_L
         h_L = lesson.outputs[-1].detach()
@@ -112,19 +114,23 @@ class LocalDifferenceReconstruction(BlockRule):
         above = lesson.chain[1:]
         with without_side_effects(layers_of(above), device_of(lesson.x)):
             # F(x + ε)
-            moved = [block(x + e) for block, x, e in zip(above, copies, epsilons, strict=False)]
-        for place, G in enumerate(self.decoders):
+            moved = [
+                without_graph(block, x + e) for block, x, e in zip(above, copies, epsilons, strict=False)
+            ]
+        for place, epsilon in enumerate(epsilons):
             y, noisy = outputs[place + 1], copies[place + 1] + etas[place]
             # −2 ⟨ε, G(F(x + ε)) − G(F(x))⟩ + ‖G(y + η) − G(y)‖²
-            together, (clean, _, noisy) = decoded(G, [y, moved[place], noisy], outputs[place])
-            yield Root(together, self._derivative(clean, noisy, epsilons[place]))
+            given = torch.cat([y, moved[place], noisy])
+            together = made(self.decoders[place], self.decoders.units[place], given, outputs[place])
+            clean, _, noisy = together.output.detach().split([len(y), len(noisy), len(noisy)])
+            yield together.root(self._derivative(clean, noisy, epsilon))
 
     def _noises(self, copies: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """ε at the inputs of all blocks but the first, η at their outputs."""
         generator = self._stream.next(copies[-1].device)
         return (
-            normal_like(copies[:-1], self._noise, generator),
-            normal_like(copies[1:], self._output_noise, generator),
+            [*normal_like(copies[:-1], self._noise, generator)],
+            [*normal_like(copies[1:], self._output_noise, generator)],
         )
 
     def _derivative(self, clean: Tensor, noisy: Tensor, epsilon: Tensor) -> Tensor:

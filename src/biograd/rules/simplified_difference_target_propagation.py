@@ -74,7 +74,7 @@ class SimplifiedDifferenceTargetPropagation(BlockRule):
         self._reconstruction = Reconstruction(noise, inverse_loss, stream)
         self._labels = ClassTargets(class_axis(places[-1].block, places[-1].shapes[-1], classes))
 
-    def teaching_signals(self, lesson: Lesson) -> list[Tensor]:
+    def teaching_signals(self, lesson: Lesson) -> Iterator[Tensor]:
         r""":math:`2 (h_l - \hat h_l) / B` for every hidden block, the derivative of its local loss."""
         # h_L = p, the softmax probabilities; ĥ_L = t, the label as a distribution
         p, t = self._labels.beside_probabilities(lesson)

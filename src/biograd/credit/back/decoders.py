@@ -115,23 +115,6 @@ def make_decoders(places: Sequence[Site], decoder: str | Decoder, seed: int) -> 
         return nn.ModuleList(_made(name, make, site) for site in places)
 
 
-def decoded(decoder: nn.Module, given: Sequence[Tensor], wanted: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """What a decoder makes of several batches: joined, with its graph, and each batch's part without.
-
-    Args:
-        decoder: of a block.
-        given: outputs of the block, ``(batch, …)``.
-        wanted: an input of the block, ``(batch, …)``.
-
-    Raises:
-        UnsupportedNet: the decoder gives another shape.
-    """
-    with torch.enable_grad():
-        together = decoder(torch.cat([*given]))
-    require_fit(together, wanted)
-    return together, list(together.detach().split([len(batch) for batch in given]))
-
-
 def require_fit(back: Tensor, wanted: Tensor) -> None:
     """Refuse what a decoder gives for inputs of another size than the rule was made for.
 

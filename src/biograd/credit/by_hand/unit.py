@@ -16,10 +16,11 @@ _IDENTITY = nn.Identity()
 
 @dataclass(frozen=True)
 class Unit:
-    """A flattening or none, a layer with weights, and a nonlinearity or none: autograd is not needed for these.
+    """A layer with weights between others that autograd is not needed for, or none.
 
     Attributes:
-        flattening: what leads the layer.
+        leading: what leads the layer: a flattening, or a nonlinearity as decoders may have it there.
+        leading_slope: of a nonlinearity that leads.
         opening: the layer.
         weight: what its kind says of it.
         nonlinearity: behind it.
@@ -28,7 +29,8 @@ class Unit:
         axes: how many an input of the layer has, where it has as many at all times.
     """
 
-    flattening: nn.Flatten | None
+    leading: nn.Module | None
+    leading_slope: Slope | None
     opening: Any
     weight: Weight
     nonlinearity: nn.Module
@@ -51,7 +53,7 @@ class Unit:
             kind.weight.matrices.why_not(opening) is None
             and opening._parameters.keys() == {"weight", "bias"}
             and len(before) <= 1
-            and all(type(layer) is nn.Flatten for layer in before)
+            and all(type(layer) is nn.Flatten or _leads(layer) for layer in before)
             and not any(is_watched(layer) for layer in (*before, opening, *behind))
         )
         if slope is None or not is_known:
@@ -61,10 +63,11 @@ class Unit:
             opening._parameters["bias"],
         )  # in whichever order it holds them
         parameters = tuple(parameter for parameter in held if parameter is not None)
-        flattening: Any = before[0] if before else None
+        first = before[0] if before else None
         sizes = len(getattr(opening, "kernel_size", ()))
-        axes = 2 + sizes if sizes and flattening is None else None
-        return cls(flattening, opening, kind.weight, nonlinearity, slope, parameters, axes)
+        axes = 2 + sizes if sizes and type(first) is not nn.Flatten else None
+        first_slope = None if first is None else _slope(first)
+        return cls(first, first_slope, opening, kind.weight, nonlinearity, slope, parameters, axes)
 
     def takes(self, x: Tensor) -> bool:
         """Whether an input has the batch dimension that the layer reads."""
@@ -78,10 +81,10 @@ class Unit:
 
     def driven(self, x: Tensor) -> "Trace":
         """As `run`, as far as the drive, which stands for the output until the trace has `Trace.fired`."""
-        return self.weighed(x if self.flattening is None else self.flattening(x), x)
+        return self.weighed(x if self.leading is None else self.leading(x), x)
 
     def weighed(self, x: Tensor, entry: Tensor) -> "Trace":
-        """As `driven`, of an entry that is flattened already where it is to be."""
+        """As `driven`, of an entry that has passed what leads the layer."""
         call = self._call(x)
         return Trace(self, entry, x, call, call.computed())
 
@@ -146,11 +149,14 @@ class Trace(NamedTuple):
         needs = (feedback is not None, *learn, False)[:3]
         B = self.call.weight if feedback is None else feedback
         found: Gradients = self.call.operation.backward(delta, self.call.x, B, needs, magnitude)
-        e = None if found[0] is None else found[0].view(self.entry.shape)
+        e = None if found[0] is None else self.entry_signal(found[0])
         return e, found[1 : 1 + len(self.unit.parameters)]
 
     def entry_signal(self, signal: Tensor) -> Tensor:
         """A signal at what the layer got as one at the unit's input."""
+        slope = self.unit.leading_slope
+        if slope is not None:
+            signal = slope.times(self.unit.leading, self.input, signal)
         return signal.reshape(self.entry.shape)
 
 
@@ -163,6 +169,11 @@ def is_watched(layer: nn.Module) -> bool:
 
 def _without_identities(layers: Iterable[nn.Module]) -> list[nn.Module]:
     return [layer for layer in layers if type(layer) is not nn.Identity or is_watched(layer)]
+
+
+def _leads(layer: nn.Module) -> bool:
+    """Whether a nonlinearity may lead a layer: its slope is known, and it leaves the block's input as it is."""
+    return _slope(layer) is not None and not getattr(layer, "inplace", False)
 
 
 def _slope(layer: nn.Module) -> Slope | None:

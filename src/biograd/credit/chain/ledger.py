@@ -1,13 +1,16 @@
 """The derivatives of one batch: all of them go to ``.grad`` in one backward."""
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Generator, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from biograd.credit.by_hand.unit import Trace
+from biograd.credit.chain.parameter_hooks import without_parameter_hooks
+from biograd.credit.graph import leaves_below
 from biograd.credit.weighting import UNWEIGHTED, Weighting
 
 
@@ -20,6 +23,7 @@ class Root(NamedTuple):
         has_examples: whether its rows are the examples of the batch, or of several copies of it behind one another.
         trace: where the output has no graph, what teaches it by hand.
         delta: by the drive, where that is known already.
+        is_alone: whether its graph is no other root's, so that gradients can be computed at once, and the graph let go.
     """
 
     output: Tensor | None
@@ -27,6 +31,7 @@ class Root(NamedTuple):
     has_examples: bool = True
     trace: Trace | None = None
     delta: Tensor | None = None
+    is_alone: bool = False
 
 
 class Ledger:
@@ -39,6 +44,7 @@ class Ledger:
         weighting: what scales the derivatives; nothing unless given.
 
     Example:
+        >>> from torch import nn
         >>> w, ledger = nn.Parameter(torch.zeros(2)), Ledger()
         >>> ledger.add_gradients([w], [torch.ones(2)])
         >>> ledger.add(3 * w, torch.ones(2))
@@ -50,7 +56,7 @@ class Ledger:
     def __init__(self, weighting: Weighting | None = None) -> None:
         self._weighting = UNWEIGHTED if weighting is None else weighting
         self._roots: list[tuple[Tensor, Tensor]] = []
-        self._gradients: dict[nn.Parameter, Tensor] = {}
+        self._gradients: dict[Tensor, Tensor] = {}
 
     def add(
         self,
@@ -59,6 +65,7 @@ class Ledger:
         has_examples: bool = True,
         trace: Trace | None = None,
         delta: Tensor | None = None,
+        is_alone: bool = False,
         importance: Tensor | None = None,
     ) -> None:
         """Let a tensor's graph learn from the derivative by it; no graph teaches nothing. See `Root`.
@@ -69,6 +76,7 @@ class Ledger:
             has_examples: see `Root`.
             trace: see `Root`.
             delta: see `Root`.
+            is_alone: see `Root`.
             importance: of each example, ``(batch,)``, beside the weighting; None for 1.
         """
         if output is None or derivative is None or not (trace or output.requires_grad):
@@ -77,7 +85,9 @@ class Ledger:
             scaled = self._weighting.and_also(importance).of(derivative)
         else:
             scaled = self._weighting.of_all(derivative)
-        if trace is None:
+        if trace is None and is_alone:
+            self._teach(output, scaled)
+        elif trace is None:
             self._roots.append((output, scaled))
         elif any(parameter.requires_grad for parameter in trace.unit.parameters):
             if delta is None or scaled is not derivative:
@@ -85,11 +95,19 @@ class Ledger:
             self.add_gradients(trace.unit.parameters, trace.gradients(delta))
 
     def extend(self, roots: Iterable[Root], importance: Tensor | None = None) -> None:
-        """`add` each of them, or of pairs that stand for them."""
-        for root in roots:
-            self.add(*root, importance=importance)
+        """`add` each of them, or of pairs that stand for them, and let it go before the next one is asked for."""
+        with _closed_at_the_end(roots) as waiting:
+            for root in waiting:
+                self.add(*root, importance=importance)
+                del root
 
-    def add_gradients(self, parameters: Sequence[nn.Parameter], found: Sequence[Tensor | None]) -> None:
+    def _teach(self, output: Tensor, derivative: Tensor) -> None:
+        """Gradients of all that a graph reads, at once."""
+        leaves = [output] if output.is_leaf else leaves_below(output)
+        with without_parameter_hooks(leaves):
+            self.add_gradients(leaves, torch.autograd.grad(output, leaves, derivative))
+
+    def add_gradients(self, parameters: Sequence[Tensor], found: Sequence[Tensor | None]) -> None:
         """Take gradients that were computed already, from scaled derivatives; None adds nothing.
 
         Gradients of a parameter that several blocks share add up. Where ``.grad`` is None it takes a gradient's memory
@@ -120,10 +138,15 @@ class Ledger:
             return _HandOver.apply(_Parcel(gradients), *gradients)  # pyright: ignore[reportReturnType]
 
 
+def _closed_at_the_end(roots: Iterable[Root]) -> contextlib.AbstractContextManager[Iterable[Root]]:
+    """A context after which nothing that a generator of roots opened (a mode, say) is left open."""
+    return contextlib.closing(roots) if isinstance(roots, Generator) else contextlib.nullcontext(roots)
+
+
 class _Parcel:
     """Gradients on their way; it is empty once they were handed over."""
 
-    def __init__(self, gradients: dict[nn.Parameter, Tensor]) -> None:
+    def __init__(self, gradients: dict[Tensor, Tensor]) -> None:
         self._gradients = gradients
 
     def opened(self) -> tuple[Tensor, ...]:

@@ -1,7 +1,7 @@
 """What a batch leaves in a chain on its way up: a rule makes teaching signals of it."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from biograd.credit.chain.ledger import Root
 from biograd.credit.chain.named_chain import NamedChain
 from biograd.credit.chain.net_output import NetOutput
 from biograd.credit.chain.passage import Passage
-from biograd.credit.chain.passages import Run, run_detached, run_into_the_last, run_through
+from biograd.credit.chain.passages import Run, run_detached, run_into_the_last, run_through, without_graph
 from biograd.credit.full_precision import full_precision, is_lowered, widened
 from biograd.credit.graph import leaves_read, nodes_below
 from biograd.credit.loss_terms import by_example, counted, importance
@@ -32,6 +32,9 @@ from biograd.errors import UserMistake
 
 Record = Callable[[Block], bool]
 """Whether a block's graph is wanted."""
+
+Signals = Sequence[Tensor | None] | Iterator[Tensor | None]
+"""A signal a hidden block, in the order of the chain; or, where they come one at a time, from the last one down."""
 
 Way = Callable[[list[Block], Any, Record], Run]
 """A way to run a chain."""
@@ -145,13 +148,15 @@ class Lesson:
         self.driven[place] = signal, delta
         return delta
 
-    def roots(self, signals: Sequence[Tensor | None]) -> list[Root]:
-        """What teaches the hidden blocks, of a signal for each."""
-        told = zip(self.taught[:-1], signals, self.traces[:-1], strict=True)
-        return [
-            Root(output, signal, trace=trace, delta=self._delta(place, signal))
-            for place, (output, signal, trace) in enumerate(told)
-        ]
+    def roots(self, signals: Signals) -> Iterator[Root]:
+        """What teaches the hidden blocks, of a signal for each; those that come one at a time are not kept."""
+        places = range(len(self.taught) - 1)
+        for place, signal in zip(
+            reversed(places) if isinstance(signals, Iterator) else places, signals, strict=True
+        ):
+            delta = self._delta(place, signal)
+            yield Root(self.taught[place], signal, trace=self.traces[place], delta=delta)
+            del signal, delta
 
     def _delta(self, place: int, signal: Tensor | None) -> Tensor | None:
         carried, delta = self.driven.pop(place, (None, None))
@@ -160,6 +165,11 @@ class Lesson:
     def roots_of_the_last(self) -> list[Root]:
         """What teaches the last block, of the error of the output."""
         return [Root(output, error, trace=self.traces[-1]) for output, error in self.read]
+
+
+def in_order(signals: Signals) -> list[Tensor | None]:
+    """All signals, in the order of the chain."""
+    return [*signals][::-1] if isinstance(signals, Iterator) else [*signals]
 
 
 def plainly(chain: list[Block], x: Any, record: Record) -> Run:
@@ -186,17 +196,17 @@ def _run_in_full(chain: list[Block], x: Any, way: Way, record: Record, start: Ra
         return way(chain, map_tensors(widened, x), record)
 
 
-def perturbed_outputs(lesson: Lesson, noise: Sequence[Tensor]) -> list[Tensor]:
-    r""":math:`\bar f_l(h_l + \epsilon_l)`: the net's output with noise in one hidden block at a time, in order."""
+def perturbed_outputs(
+    lesson: Lesson, noise: Iterable[Tensor]
+) -> Generator[tuple[Tensor, Tensor], None, None]:
+    r""":math:`\bar f_l(h_l + \epsilon_l)`, the net's output with noise in one hidden block, and the noise; in order."""
     above = lesson.chain[1:]
     with without_side_effects(layers_of(above), device_of(lesson.x)), torch.no_grad():
-        found = []
         for place, (h, epsilon) in enumerate(zip(lesson.hidden, noise, strict=True)):
             x = h.detach() + epsilon
             for block in above[place:]:
-                x = block(x)
-            found.append(x)
-    return found
+                x = without_graph(block, x)
+            yield x, epsilon
 
 
 def output_error(output: Tensor, y: Tensor, loss_fn: Callable) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-from torch import nn
+from torch import Tensor
 
 
-def without_parameter_hooks(parameters: Sequence[nn.Parameter]) -> AbstractContextManager[None]:
+def without_parameter_hooks(parameters: Sequence[Tensor]) -> AbstractContextManager[None]:
     """A context in which `torch.autograd.grad` by parameters gives what autograd computes.
 
     It would run the hooks on them, which run again when a `biograd.credit.chain.ledger.Ledger` hands the gradients over
@@ -15,6 +15,7 @@ def without_parameter_hooks(parameters: Sequence[nn.Parameter]) -> AbstractConte
 
     Example:
         >>> import torch
+        >>> from torch import nn
         >>> w = nn.Parameter(torch.ones(2))
         >>> handle = w.register_hook(lambda gradient: gradient / 2)
         >>> with without_parameter_hooks([w]):
@@ -29,7 +30,7 @@ _NOTHING = nullcontext()
 
 
 @contextmanager
-def _waiting(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
+def _waiting(parameters: Sequence[Tensor]) -> Iterator[None]:
     # Emptied, not replaced: autograd holds the mapping itself, beside hooks of other origins.
     mappings: list[dict[int, Any]] = [hooks for p in parameters if (hooks := p._backward_hooks) is not None]
     contents = [dict(hooks) for hooks in mappings]

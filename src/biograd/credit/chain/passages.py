@@ -61,6 +61,12 @@ def run_detached(chain: Sequence[Block], x: Any, record: Callable[[Block], bool]
     return Run(outputs, traces, [])
 
 
+def without_graph(block: Block, x: Any) -> Tensor:
+    """What a block makes of a batch once more; to be called without recording gradients."""
+    unit = block.by_hand(x)
+    return block(spared(block, x)) if unit is None else unit.run(x).output
+
+
 def _trace(block: Block, x: Tensor) -> Trace | None:
     """A batch's way through a block by hand, recording no gradients; None where its derivatives are not known."""
     if (unit := block.by_hand(x)) is None:

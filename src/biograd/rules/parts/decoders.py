@@ -1,8 +1,7 @@
 """Decoders of a chain: they send differences down, and learn to invert the blocks."""
 
-import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -11,10 +10,12 @@ from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
 from biograd.credit.back.decoders import Site, make_decoders, require_fit, sites
-from biograd.credit.chain.blocks import Block, layers_of, spared
+from biograd.credit.back.making import Made, OneUnit, made, output_of
+from biograd.credit.chain.blocks import Block, layers_of
 from biograd.credit.chain.ledger import Root
 from biograd.credit.chain.lesson import Lesson
-from biograd.credit.chain.passages import run_detached
+from biograd.credit.chain.passages import run_detached, without_graph
+from biograd.credit.noise import normal_like
 from biograd.credit.side_effects import without_side_effects
 from biograd.credit.structures import device_of
 from biograd.errors import UnsupportedNet
@@ -45,7 +46,17 @@ Read = Callable[[Tensor, Tensor], Tensor]
 
 
 class Decoders(nn.ModuleList):
-    r"""Decoders :math:`g_l` of blocks, in the order of the chain; each a module with weights of its own."""
+    r"""Decoders :math:`g_l` of blocks, in the order of the chain; each a module with weights of its own.
+
+    One that is a layer with weights, and a nonlinearity before or behind it, runs and learns by hand.
+
+    Attributes:
+        units: what remembers each as a unit; see `biograd.credit.back.making`.
+    """
+
+    def __init__(self, decoders: Iterable[nn.Module]) -> None:
+        super().__init__(decoders)
+        self.units = [OneUnit() for _ in self]
 
     @classmethod
     def drawn(cls, places: Sequence[Site], decoder: DecoderChoice, stream: RandomStream) -> "Decoders":
@@ -63,7 +74,7 @@ class Decoders(nn.ModuleList):
         with suggesting_rules_for_any_net():
             return cls(make_decoders(places, decoder, stream.next("cpu").initial_seed()))
 
-    def send_down(self, lesson: Lesson, h: Tensor, target: Tensor) -> list[Tensor]:
+    def send_down(self, lesson: Lesson, h: Tensor, target: Tensor) -> Iterator[Tensor]:
         r"""The signals :math:`2 (h_l - \hat h_l) / B` of all hidden blocks, by the difference rule from the top down.
 
         .. math:: h_{l-1} - \hat h_{l-1} = g_l(h_l) - g_l(\hat h_l)
@@ -73,17 +84,31 @@ class Decoders(nn.ModuleList):
             h: what the last block's decoder reads, :math:`h_L`, ``(batch, …)``.
             target: what it reads in its place for the target, :math:`\hat h_L`.
         """
-        return self.send_difference_down(lesson, _difference(self[-1], h, target, lesson.hidden[-1]))
+        first = self._difference(len(self) - 1, h, target, lesson.hidden[-1])
+        yield from self.send_difference_down(lesson, first)
 
-    def send_difference_down(self, lesson: Lesson, first: Tensor) -> list[Tensor]:
+    def send_difference_down(self, lesson: Lesson, first: Tensor) -> Iterator[Tensor]:
         r"""As `send_down`, where ``first``, :math:`h_{L-1} - \hat h_{L-1}` of the last hidden block, is given."""
-        found = [first]
-        for index in reversed(range(1, len(lesson.hidden))):
-            h = lesson.outputs[index].detach()
-            # h_{l−1} − ĥ_{l−1} = g_l(h_l) − g_l(ĥ_l)
-            found.append(_difference(self[index - 1], h, h - found[-1], lesson.hidden[index - 1]))
-        # 2 (h_l − ĥ_l) / B
-        return [difference.mul_(2 / lesson.examples) for difference in found[::-1]]
+        hidden, examples, difference = [h.detach() for h in lesson.hidden], lesson.examples, first
+        for place in reversed(range(len(hidden))):
+            # 2 (h_l − ĥ_l) / B
+            yield difference * (2 / examples)
+            if place:
+                # h_{l−1} − ĥ_{l−1} = g_l(h_l) − g_l(ĥ_l)
+                h = hidden[place]
+                difference = self._difference(place - 1, h, h - difference, hidden[place - 1])
+
+    def _difference(self, place: int, h: Tensor, target: Tensor, below: Tensor) -> Tensor:
+        r""":math:`g(h) - g(\hat h)`: how far the block below, which gave ``below``, is from its target."""
+        # joined maps would be copied into another layout; joined vectors need one call in place of two
+        g, one = self[place], self.units[place]
+        if h.dim() > 2:
+            back, aim = output_of(g, one, h), output_of(g, one, target)
+        else:
+            both = output_of(g, one, torch.cat([h, target]))
+            back, aim = both[: len(h)], both[len(h) :]
+        require_fit(back, below)
+        return back - aim
 
     def reconstruction_losses(self, chain: list[Block], x: Any, read: Read | None = None) -> dict[str, float]:
         """See `biograd.Rule.reconstruction_losses`; ``read`` as for `Reconstruction`."""
@@ -116,59 +141,40 @@ class Reconstruction(nn.Module):
         super().__init__()
         self._noise, self._preserves_noise, self._stream = noise, inverse_loss == "noise-preserving", stream
 
+    @torch.no_grad()
     def lessons(self, decoders: Decoders, lesson: Lesson, read: Read | None = None) -> Iterator[Root]:
-        """What every decoder makes of a noisy input's output, and the derivative of its loss by it.
+        """What every decoder makes of a noisy input's output, and the derivative of its loss by it, one after another.
 
         Args:
             decoders: of the blocks from the second one on.
             lesson: a batch.
             read: see `Read`; the last block's decoder reads its output unless given.
         """
-        given, wanted = self._noisy_outputs(decoders, lesson, read)
-        with torch.enable_grad():
-            recovered = [g(z) for g, z in zip(decoders, given, strict=True)]  # g(f(h̃))
-        for back, t in zip(recovered, wanted, strict=True):
-            require_fit(back, t)
-            yield Root(back, (back.detach() - t).mul_(2 / lesson.examples))  # 2 (g(f(h̃)) − t) / B
+        h, inverted = [h.detach() for h in lesson.outputs], lesson.chain[1 : len(decoders) + 1]
+        examples = lesson.examples
+        with without_side_effects(layers_of(inverted), device_of(lesson.x)):
+            for place, noisy in enumerate(self.noisy(h[: len(inverted)])):
+                block = inverted[place]
+                z = without_graph(block, noisy) if self._noise else h[place + 1]  # f(h̃)
+                if read is not None and block is lesson.chain[-1]:
+                    z = read(z, noisy)
+                t = noisy if self._preserves_noise else h[place]
+                yield _reconstructed(made(decoders[place], decoders.units[place], z, t), t, examples)
 
-    def noisy(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+    def noisy(self, inputs: Sequence[Tensor]) -> Iterator[Tensor]:
         r""":math:`\tilde h = h + \epsilon` for every input of a batch, all noise from one draw."""
-        noise = self._stream.normal_like(inputs, self._noise, as_in_memory=True)
-        return [h + e for h, e in zip(inputs, noise, strict=True)]
-
-    @torch.no_grad()
-    def _noisy_outputs(
-        self, decoders: Decoders, lesson: Lesson, read: Read | None
-    ) -> tuple[list[Tensor], list[Tensor]]:
-        """What decoders read when their blocks' inputs are h̃, and t."""
-        inverted = list(itertools.islice(enumerate(lesson.chain), 1, len(decoders) + 1))
-        inputs = [lesson.outputs[index - 1].detach() for index, _ in inverted]
-        if not self._noise or not inverted:
-            outputs = [lesson.outputs[index].detach() for index, _ in inverted]
-            return self._read(outputs, inputs, lesson, read), inputs
-        noisy = self.noisy(inputs)
-        with without_side_effects(layers_of(block for _, block in inverted), device_of(lesson.x)):
-            outputs = [block(spared(block, h)) for (_, block), h in zip(inverted, noisy, strict=True)]
-            return self._read(outputs, noisy, lesson, read), noisy if self._preserves_noise else inputs
-
-    def _read(
-        self, outputs: list[Tensor], inputs: list[Tensor], lesson: Lesson, read: Read | None
-    ) -> list[Tensor]:
-        if read is None or len(outputs) < len(lesson.chain) - 1:
-            return outputs
-        return [*outputs[:-1], read(outputs[-1], inputs[-1])]
+        if not self._noise or not inputs:
+            yield from inputs
+            return
+        generator = self._stream.next(inputs[0].device)
+        noise = normal_like(inputs, self._noise, generator, as_in_memory=True)
+        for h, epsilon in zip(inputs, noise, strict=True):
+            yield epsilon.add_(h)
 
 
-def _difference(decoder: nn.Module, h: Tensor, target: Tensor, below: Tensor) -> Tensor:
-    r""":math:`g(h) - g(\hat h)`: how far the block below, which gave ``below``, is from its target."""
-    # joined maps would be copied into another layout; joined vectors need one call in place of two
-    if h.dim() > 2:
-        back, aim = decoder(h), decoder(target)
-    else:
-        both = decoder(torch.cat([h, target]))
-        back, aim = both[: len(h)], both[len(h) :]
-    require_fit(back, below)
-    return back - aim
+def _reconstructed(back: Made, t: Tensor, examples: int) -> Root:
+    # 2 (g(f(h̃)) − t) / B
+    return back.root((back.output.detach() - t).mul_(2 / examples))
 
 
 def decoder_places(chain: list[Block], sample: Any, auxiliary: int = 0) -> list[Site]:

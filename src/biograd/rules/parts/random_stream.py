@@ -34,12 +34,6 @@ class RandomStream(nn.Module):
         self._draws += 1
         return keyed_generator(device, self._seed, self._draws)
 
-    def normal_like(
-        self, tensors: Sequence[Tensor], scale: float, *, as_in_memory: bool = False
-    ) -> list[Tensor]:
-        """The next draw of `normal_like`."""
-        return normal_like(tensors, scale, self.next(tensors[0].device), as_in_memory=as_in_memory)
-
     def take(self, devices: Sequence[torch.device | str]) -> list[torch.Generator]:
         """A generator for each of several draws, in their order."""
         return [self.next(device) for device in devices]
@@ -81,32 +75,3 @@ def keyed_generator(device: torch.device | str, *key: int) -> torch.Generator:
 def keyed_generators(devices: Sequence[torch.device], *key: int) -> list[torch.Generator]:
     """Generators on several devices, of keys that end in their places, as `keyed_generator` makes each."""
     return [keyed_generator(device, *key, place) for place, device in enumerate(devices)]
-
-
-def normal_like(
-    tensors: Sequence[Tensor], scale: float, generator: torch.Generator, *, as_in_memory: bool = False
-) -> list[Tensor]:
-    """Normal noise of standard deviation ``scale`` in the shape of each tensor, all of it from one draw.
-
-    Args:
-        tensors: of one dtype and device, at least one.
-        scale: the standard deviation.
-        generator: on their device.
-        as_in_memory: lay numbers out in the order that the tensor's own have in memory, so that they add fast.
-    """
-    like, sizes = tensors[0], [tensor.numel() for tensor in tensors]
-    drawn = torch.randn(sum(sizes), generator=generator, device=like.device, dtype=like.dtype).mul_(scale)
-    lay_out = _laid_out if as_in_memory else _in_shape
-    return [lay_out(part, tensor) for part, tensor in zip(drawn.split(sizes), tensors, strict=True)]
-
-
-def _in_shape(numbers: Tensor, like: Tensor) -> Tensor:
-    return numbers.view(like.shape)
-
-
-def _laid_out(numbers: Tensor, like: Tensor) -> Tensor:
-    """Numbers in the shape of another tensor, in the order that its own have in memory."""
-    if like.is_contiguous():
-        return numbers.view(like.shape)
-    order = sorted(range(like.dim()), key=like.stride, reverse=True)
-    return numbers.view([like.shape[d] for d in order]).permute([order.index(d) for d in range(like.dim())])

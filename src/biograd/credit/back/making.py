@@ -1,0 +1,80 @@
+"""What decoders make of a batch: by hand where one is a unit, else in a graph."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from biograd.credit.back.decoders import require_fit
+from biograd.credit.by_hand.remembered import Remembered
+from biograd.credit.by_hand.unit import Trace, Unit
+from biograd.credit.chain.blocks import cut_layers, flat_layers, is_chain
+from biograd.credit.chain.ledger import Root
+
+
+class OneUnit:
+    """Gives a decoder as a unit, where it is one, without looking at it again for as long as nothing about it changes.
+
+    It holds nothing of the decoder.
+    """
+
+    def __init__(self) -> None:
+        self._remembered = Remembered()
+
+    def of(self, decoder: nn.Module, z: Tensor) -> Unit | None:
+        """The unit; None where the decoder is more than that, or may not run by hand at this batch."""
+        chain = self._remembered.of(decoder, z)
+        if chain is None:
+            if not is_chain(decoder):
+                return None
+            self._remembered.keep(decoder, cut_layers(list(flat_layers(decoder))))
+            chain = self._remembered.of(decoder, z)
+        if chain is None or len(chain) != 1:
+            return None
+        unit = chain[0].unit
+        return unit if unit is not None and unit.takes(z) else None
+
+
+class Made(NamedTuple):
+    """What a decoder made of a batch.
+
+    Attributes:
+        output: with its graph, or without one where there is a trace.
+        trace: what teaches the decoder by hand.
+    """
+
+    output: Tensor
+    trace: Trace | None
+
+    def root(self, derivative: Tensor) -> Root:
+        """What teaches the decoder, of the derivative of its loss by what it made."""
+        return Root(self.output, derivative, trace=self.trace, is_alone=True)
+
+
+def made(decoder: nn.Module, one: OneUnit, z: Tensor, wanted: Tensor) -> Made:
+    """What a decoder makes of a batch, ready to learn; to be called without recording gradients.
+
+    Args:
+        decoder: of a block.
+        one: what remembers it.
+        z: outputs of the block, ``(batch, …)``.
+        wanted: inputs of the block, ``(batch, …)``.
+
+    Raises:
+        UnsupportedNet: the decoder gives another shape.
+    """
+    unit = one.of(decoder, z)
+    if unit is None:
+        with torch.enable_grad():
+            found = Made(decoder(z), None)
+    else:
+        trace = unit.run(z)
+        found = Made(trace.output, trace)
+    require_fit(found.output, wanted)
+    return found
+
+
+def output_of(decoder: nn.Module, one: OneUnit, z: Tensor) -> Tensor:
+    """What a decoder makes of a batch, without a graph; to be called without recording gradients."""
+    unit = one.of(decoder, z)
+    return decoder(z) if unit is None else unit.run(z).output

@@ -1,0 +1,61 @@
+"""Normal noise in the shapes of tensors, the numbers of one draw, that is made as it is needed."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+_GROUP = 16
+"""PyTorch makes a CPU's normal numbers in groups of so many, and what is left over of the last such group."""
+
+
+def normal_like(
+    tensors: Sequence[Tensor], scale: float, generator: torch.Generator, *, as_in_memory: bool = False
+) -> Iterator[Tensor]:
+    """Normal noise of standard deviation ``scale`` in the shape of each tensor, the numbers of one draw.
+
+    They come one after another as they are asked for; on a CPU none is drawn before.
+
+    Args:
+        tensors: of one dtype and device, at least one.
+        scale: the standard deviation.
+        generator: on their device.
+        as_in_memory: lay numbers out in the order that the tensor's own have in memory, so that they add fast.
+    """
+    lay_out = _laid_out if as_in_memory else _in_shape
+    drawn = _one_draw([tensor.numel() for tensor in tensors], tensors[0], generator)
+    for tensor in tensors:
+        yield lay_out(next(drawn).mul_(scale), tensor)
+
+
+def _one_draw(sizes: Sequence[int], like: Tensor, generator: torch.Generator) -> Iterator[Tensor]:
+    """The numbers of one draw in parts of these sizes; on a CPU drawn in whole groups, which gives the same ones."""
+    kind, left = {"generator": generator, "device": like.device, "dtype": like.dtype}, sum(sizes)
+    if like.device.type != "cpu":
+        yield from torch.randn(left, **kind).split(sizes)
+        return
+    over = None  # numbers of the last group that the part before did not take
+    for size in sizes:
+        ahead = 0 if over is None else over.numel()
+        count = -(min(ahead - size, 0) // _GROUP) * _GROUP
+        if left - count < _GROUP:
+            count = left  # what is left over is drawn with the last group
+        draw = torch.randn(count, **kind)
+        left -= count
+        if over is not None:
+            draw = torch.cat([over, draw])
+        is_all = draw.numel() == size
+        yield draw if is_all else draw[:size]
+        over = None if is_all else draw[size:].clone()
+
+
+def _in_shape(numbers: Tensor, like: Tensor) -> Tensor:
+    return numbers.view(like.shape)
+
+
+def _laid_out(numbers: Tensor, like: Tensor) -> Tensor:
+    """Numbers in the shape of another tensor, in the order that its own have in memory."""
+    if like.is_contiguous():
+        return numbers.view(like.shape)
+    order = sorted(range(like.dim()), key=like.stride, reverse=True)
+    return numbers.view([like.shape[d] for d in order]).permute([order.index(d) for d in range(like.dim())])
