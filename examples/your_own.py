@@ -13,6 +13,7 @@ from torch import nn
 
 import biograd
 from biograd.credit.chain.blocks import layers_of
+from biograd.credit.noise import normal_like
 from biograd.credit.side_effects import random_state, without_side_effects
 from biograd.rules.block_rule import BlockRule
 from biograd.rules.parts.chains import CutPoints, Inside
@@ -102,7 +103,7 @@ class NodePerturbation(BlockRule):
         self.noise, self.stream = noise, RandomStream(seed)
 
     def teaching_signals(self, lesson):
-        noises = self.stream.normal_like(lesson.hidden, self.noise)
+        noises = normal_like(lesson.hidden, self.noise, self.stream.next(lesson.x.device))
         return [self._signal(lesson, place, noise) for place, noise in enumerate(noises)]
 
     def _signal(self, lesson, place, noise):
