@@ -398,6 +398,18 @@ def test_outputs_of_another_size_are_refused():
         )
 
 
+@pytest.mark.parametrize("form", ["full", "low-rank", "tiled"])
+def test_a_block_that_gives_one_row_for_the_whole_batch_is_refused(form):
+    x, inputs = {"image": X, "place": torch.ones(5, 3).double()}, {"a": nn.Linear(8, 4), "b": nn.Linear(3, 4)}
+    net = Steps(lambda m, x: m.c(m.a(x["image"]) + m.b(x["place"])), **inputs, c=nn.Linear(4, 3)).double()
+    rule = rules.create("dfa", net, sample=x, blocks=("a", "b", "c"), form=form)
+    with pytest.raises(
+        UnsupportedNet, match=r"block 'b' has 1 rows for a batch of 5, and each example is told"
+    ):
+        rule.assign_credit(net, {**x, "place": x["place"][:1]}, Y % 3, F.cross_entropy)
+    assert not any(p.grad is not None for p in net.parameters())
+
+
 def test_a_last_module_that_the_output_does_not_read_is_left_out():
     net, x, _ = senses()
     of_one = Steps(lambda m, x: m.net(x)["value"], net=net)

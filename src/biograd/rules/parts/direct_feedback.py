@@ -177,8 +177,7 @@ class DirectFeedback(nn.Module):
                 f"the net gives {source.shape[1]} numbers an example, and gave {self.source.features} when the rule "
                 "was made: make it with a sample of this size"
             )
-        told = zip(self._ways, self.blocks, hidden, strict=True)
-        return [way(projection, source, h) for way, projection, h in told]
+        return [way(projection, source, h) for way, projection, h in self._told(source, hidden)]
 
     def of_mean(self, source: Tensor, hidden: Sequence[Tensor]) -> list[Tensor]:
         """As `forward`, averaged over the examples that the source holds: over places too, where each has its own."""
@@ -186,8 +185,18 @@ class DirectFeedback(nn.Module):
         for way in self._ways:
             count = way.examples(source)
             parts[count] = parts[count] if count in parts else source / count
-        told = zip(self._ways, self.blocks, hidden, strict=True)
+        told = self._told(source, hidden)
         return [way(projection, parts[way.examples(source)], h) for way, projection, h in told]
+
+    def _told(self, source: Tensor, hidden: Sequence[Tensor]) -> list[tuple[Way, nn.Module, Tensor]]:
+        told = [*zip(self._ways, self.blocks, hidden, strict=True)]
+        for way, _, h in told:
+            if len(h) != len(source):
+                raise UnsupportedNet(
+                    f"{way.hidden.what} has {len(h)} rows for a batch of {len(source)}, and each example is told its "
+                    "own error: let the block give (batch, …)"
+                )
+        return told
 
 
 def _draw(like: Tensor, shape: tuple[int, ...], scale: float, stream: RandomStream) -> Tensor:
