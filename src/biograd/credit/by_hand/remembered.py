@@ -11,43 +11,39 @@ from torch import Tensor, nn
 from torch.nn.modules import module as hooks_of_all
 
 from biograd.credit.by_hand.unit import Unit, is_watched
-from biograd.credit.chain.blocks import Block, is_chain
+from biograd.credit.chain.blocks import Block, is_chain, is_plain_sequential, layers_of
+from biograd.credit.kinds import forward_of
 
 
 class Remembered:
     """Gives a chain's blocks again without looking at the whole net, where nothing about it changed.
 
-    What is compared at every call, of every layer and chain within: which children, parameters and hooks it has, and
-    each parameter's shape, type, device and whether it learns. A chain with layers that have parts of their own is not
-    remembered. It holds nothing of a net; copies of it, and what is saved of it, remember nothing.
+    What is compared at every call, of every chain and layer: which parts, parameters and hooks it has, its class and
+    what runs there, and each parameter's shape, type, device and whether it learns; of some layers a setting, see
+    `Unit.is_known`. A chain with layers that have parts of their own is not remembered. It holds a net's layers, never
+    the net, for as long as that lives; copies of it, and what is saved of it, remember nothing.
     """
 
     def __init__(self) -> None:
-        self._seen: weakref.ref[_Seen] | None = None
+        self._last: weakref.WeakKeyDictionary[nn.Module, _Seen] = weakref.WeakKeyDictionary()
 
     def of(self, net: nn.Module, x: Tensor | None) -> list[Block] | None:
         """The blocks as they were kept, those of the batch ``x`` by hand where they can be; None where they changed.
 
-        None too where a compiler looks on: it would bind what it makes to all nets that are remembered.
+        None too where a compiler looks on: it would bind what it makes to the net that is remembered.
         """
         if torch.compiler.is_compiling():
             return None
-        seen = _SEEN.get(net)
-        if seen is None or self._seen is None or self._seen() is not seen or not seen.holds(net):
-            return None
-        return seen.chain_for(x)
+        seen = self._last.get(net)
+        return None if seen is None or not seen.holds(net) else seen.chain_for(x)
 
     def keep(self, net: nn.Module, chain: list[Block]) -> None:
-        """Remember the blocks of a net that was just looked at."""
+        """Remember the blocks of a net that was just looked at, and of no other."""
         if torch.compiler.is_compiling():
             return
-        seen = _SEEN.get(net)
-        if seen is None or not seen.holds(net):
-            if not _Seen.is_for(net, chain):
-                self._seen = None
-                return
-            _SEEN[net] = seen = _Seen(net, chain)
-        self._seen = weakref.ref(seen)
+        self._last.clear()
+        if _Seen.is_for(net, chain):
+            self._last[net] = _Seen(net, chain)
 
     def __reduce__(self) -> tuple[Callable[[], "Remembered"], tuple[()]]:
         return Remembered, ()
@@ -62,34 +58,34 @@ class _Seen:
     """
 
     def __init__(self, net: nn.Module, chain: list[Block]) -> None:
-        layers = [layer for block in chain for layer in block.layers]
+        layers, nests = layers_of(chain), _nests(net)
         self._chain = chain
         self._children = _children(net)
-        self._nests = [
-            (nest, _children(nest)) for nest in net.modules() if nest is not net and is_chain(nest)
+        self._nests = [(nest, _children(nest)) for nest in nests]
+        self._layers = [
+            (layer, type(layer), is_watched(layer), [*layer._parameters], [*layer._parameters.values()])
+            for layer in layers
         ]
-        self._layers = [(layer, type(layer), is_watched(layer)) for layer in layers]
-        held = [layer._parameters for layer in layers]
-        self._held = [(parameters, [*parameters], [*parameters.values()]) for parameters in held]
-        self._parameters = [
-            (p, p.shape, p.dtype, p.device, p.requires_grad)
-            for parameters in held
-            for p in parameters.values()
-            if p is not None
-        ]
-        _, _, self._dtype, self._device, _ = self._parameters[0]
+        classes = {type(module) for module in (net, *nests, *layers)}
+        self._classes = [(module, forward_of(module), module.__call__) for module in classes]
+        parameters = _parameters(chain)
+        self._parameters = [(p, p.shape, p.dtype, p.device, p.requires_grad) for p in parameters]
+        self._dtype, self._device = parameters[0].dtype, parameters[0].device
         self._by_hand = chain
-        if all(one[2:4] == (self._dtype, self._device) for one in self._parameters):
+        if all((p.dtype, p.device) == (self._dtype, self._device) for p in parameters):
             self._by_hand = [
                 replace(block, unit=Unit.of(block.leading, block.opening, block.following)) for block in chain
             ]
+        self._units = [block.unit for block in self._by_hand if block.unit is not None]
 
     @staticmethod
     def is_for(net: nn.Module, chain: list[Block]) -> bool:
         """Whether a chain can be remembered."""
-        if not is_chain(net) or any(layer._modules for block in chain for layer in block.layers):
+        if not is_chain(net) or any(layer._modules for layer in layers_of(chain)):
             return False
-        parameters = [parameter for block in chain for parameter in block.parameters()]
+        if any(_is_more(nest) or None in nest._modules.values() for nest in (net, *_nests(net))):
+            return False
+        parameters = _parameters(chain)
         return bool(parameters) and all(
             type(p) is nn.Parameter and p.is_floating_point() and p.layout is torch.strided
             for p in parameters
@@ -97,15 +93,25 @@ class _Seen:
 
     def holds(self, net: nn.Module) -> bool:
         """Whether nothing changed."""
-        if is_watched(net) or _children(net) != self._children:
+        for module, forward, call in self._classes:
+            if forward_of(module) is not forward or module.__call__ is not call:
+                return False
+        return self._has_its_layers(net) and self._has_its_parameters()
+
+    def _has_its_layers(self, net: nn.Module) -> bool:
+        if _is_more(net) or _children(net) != self._children:
             return False
         for nest, children in self._nests:
-            if is_watched(nest) or _children(nest) != children:
+            if _is_more(nest) or _children(nest) != children:
                 return False
-        for layer, kind, watched in self._layers:
-            if type(layer) is not kind or is_watched(layer) is not watched:
+        for layer, kind, watched, _, _ in self._layers:
+            if type(layer) is not kind or is_watched(layer) is not watched or layer._modules:
                 return False
-        for held, names, parameters in self._held:
+        return all(unit.is_known for unit in self._units)
+
+    def _has_its_parameters(self) -> bool:
+        for layer, _, _, names, parameters in self._layers:
+            held = layer._parameters
             if [*held] != names or any(map(operator.is_not, held.values(), parameters)):
                 return False
         for p, shape, dtype, device, learns in self._parameters:
@@ -129,10 +135,20 @@ class _Seen:
         return self._by_hand
 
 
-def _children(chain: nn.Module) -> list[Any]:
+def _nests(net: nn.Module) -> list[nn.Module]:
+    """The chains within a chain."""
+    return [nest for nest in net.modules() if nest is not net and is_plain_sequential(nest)]
+
+
+def _is_more(nest: nn.Module) -> bool:
+    """Whether a chain is more than its layers."""
+    return is_watched(nest) or not is_plain_sequential(nest) or bool(nest._parameters)
+
+
+def _children(nest: nn.Module) -> list[Any]:
     """Names of a chain's parts, and which they are."""
-    return [*chain._modules, *map(id, chain._modules.values())]
+    return [*nest._modules, *map(id, nest._modules.values())]
 
 
-_SEEN: weakref.WeakKeyDictionary[nn.Module, _Seen] = weakref.WeakKeyDictionary()
-"""What chains were like when a rule looked at them last; of each for as long as it lives."""
+def _parameters(chain: list[Block]) -> list[nn.Parameter]:
+    return [parameter for block in chain for parameter in block.parameters()]

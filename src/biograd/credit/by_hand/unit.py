@@ -49,14 +49,13 @@ class Unit:
             return None
         nonlinearity = behind[0] if behind else _IDENTITY
         slope = _slope(nonlinearity)
-        is_known = (
-            kind.weight.matrices.why_not(opening) is None
-            and opening._parameters.keys() == {"weight", "bias"}
+        is_one = (
+            opening._parameters.keys() == {"weight", "bias"}
             and len(before) <= 1
-            and all(type(layer) is nn.Flatten or _leads(layer) for layer in before)
+            and all(type(layer) is nn.Flatten or _slope(layer) is not None for layer in before)
             and not any(is_watched(layer) for layer in (*before, opening, *behind))
         )
-        if slope is None or not is_known:
+        if slope is None or not is_one:
             return None
         held = (
             opening._parameters["weight"],
@@ -67,7 +66,25 @@ class Unit:
         sizes = len(getattr(opening, "kernel_size", ()))
         axes = 2 + sizes if sizes and type(first) is not nn.Flatten else None
         first_slope = None if first is None else _slope(first)
-        return cls(first, first_slope, opening, kind.weight, nonlinearity, slope, parameters, axes)
+        unit = cls(first, first_slope, opening, kind.weight, nonlinearity, slope, parameters, axes)
+        return unit if unit.is_known else None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether its derivatives are: a layer may be set to a padding, or a slope, whose are not.
+
+        A nonlinearity that leads may not overwrite the block's input either.
+        """
+        matrices, first = self.weight.matrices, self.leading_slope
+        assert matrices is not None
+        return (
+            matrices.why_not(self.opening) is None
+            and self.slope.is_known(self.nonlinearity)
+            and (
+                first is None
+                or (first.is_known(self.leading) and not getattr(self.leading, "inplace", False))
+            )
+        )
 
     def takes(self, x: Tensor) -> bool:
         """Whether an input has the batch dimension that the layer reads."""
@@ -161,23 +178,16 @@ class Trace(NamedTuple):
 
 
 def is_watched(layer: nn.Module) -> bool:
-    """Whether a layer has hooks, or a forward that was put on it."""
+    """Whether a layer has hooks, or a forward that was put on it or compiled for it."""
     own = layer.__dict__  # asked of every layer at every call
     hooks = own["_forward_hooks"] or own["_forward_pre_hooks"] or own["_backward_hooks"]
-    return bool(hooks or own["_backward_pre_hooks"] or "forward" in own)
+    return bool(hooks or own["_backward_pre_hooks"] or "forward" in own or own.get("_compiled_call_impl"))
 
 
 def _without_identities(layers: Iterable[nn.Module]) -> list[nn.Module]:
     return [layer for layer in layers if type(layer) is not nn.Identity or is_watched(layer)]
 
 
-def _leads(layer: nn.Module) -> bool:
-    """Whether a nonlinearity may lead a layer: its slope is known, and it leaves the block's input as it is."""
-    return _slope(layer) is not None and not getattr(layer, "inplace", False)
-
-
 def _slope(layer: nn.Module) -> Slope | None:
     kind = kind_of(layer)
-    if kind is None or kind.slope is None or layer._parameters or not kind.slope.is_known(layer):
-        return None
-    return kind.slope
+    return None if kind is None or layer._parameters else kind.slope

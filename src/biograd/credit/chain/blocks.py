@@ -13,6 +13,8 @@ from biograd.credit.structures import map_tensors, require_tensor_from
 from biograd.credit.wrappers import refuse_sharded, unwrap
 from biograd.errors import UnsupportedNet, listed
 
+_IN_SEQUENCE = nn.Sequential.forward  # another may be put on the class too
+
 
 class Stretch(Protocol):
     """What runs a block that is no list of layers: the part of a net between two cut points."""
@@ -224,7 +226,12 @@ def layers_of(chain: Iterable[Block]) -> list[nn.Module]:
 
 def is_plain_sequential(module: nn.Module) -> bool:
     """Whether it is an ``nn.Sequential`` with no forward of its own; one with hooks is a unit all the same."""
-    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
+    return (
+        isinstance(module, nn.Sequential)
+        and type(module).forward is _IN_SEQUENCE
+        and type(module).__call__ is nn.Module.__call__
+        and "forward" not in module.__dict__
+    )
 
 
 def is_chain(module: nn.Module) -> bool:

@@ -7,11 +7,12 @@ from typing import Any, Literal, Protocol
 from torch import Tensor, nn
 
 from biograd.credit.by_hand.remembered import Remembered
-from biograd.credit.chain.blocks import Block, blocks, refuse_data_parallel
+from biograd.credit.chain.blocks import Block, blocks, layers_of, refuse_data_parallel
 from biograd.credit.chain.cut_plan import look
 from biograd.credit.chain.cut_points import named_modules
 from biograd.credit.chain.insides import learns, refuse_hidden_backpropagation, refuse_repeated_use
 from biograd.credit.chain.named_chain import NamedChain
+from biograd.credit.kinds import how_weight_is_computed, nearest_kind
 from biograd.credit.structures import batch_size, outlined
 from biograd.credit.wrappers import refuse_sharded, unwrap
 from biograd.errors import UnsupportedNet, UserMistake
@@ -31,17 +32,29 @@ class TaughtBlocks(Protocol):
 
 @dataclass(frozen=True)
 class Layout:
-    """The blocks that a rule was made for: names and shapes alone, so that it holds nothing of a net."""
+    """The blocks that a rule was made for: names, kinds and shapes alone, so that it holds nothing of a net."""
 
-    blocks: tuple[tuple[str, tuple[tuple[int, ...], ...]], ...]
+    blocks: tuple[tuple[str, str, tuple[tuple[int, ...], ...]], ...]
 
     @classmethod
     def of(cls, chain: list[Block]) -> "Layout":
         """That of a chain."""
-        return cls(tuple((block.name, tuple(tuple(p.shape) for p in block.parameters())) for block in chain))
+        return cls(
+            tuple(
+                (block.name, _kind(block.opening), tuple(tuple(p.shape) for p in block.parameters()))
+                for block in chain
+            )
+        )
 
     def __str__(self) -> str:
-        return ", ".join(f"{name} {shapes[0] if shapes else ()}" for name, shapes in self.blocks)
+        return ", ".join(f"{name} {kind} {shapes[0] if shapes else ()}" for name, kind, shapes in self.blocks)
+
+
+def _kind(layer: nn.Module) -> str:
+    """What opens a block, in a word, as the nearest kind that it is of."""
+    kind, computed = nearest_kind(layer), how_weight_is_computed(layer)
+    name = "module" if kind is None else kind.types[0].__name__
+    return name if computed is None else f"{name} behind {computed}"
 
 
 class TaughtChain:
@@ -61,14 +74,15 @@ class TaughtChain:
         refuse_hidden_backpropagation(chain, exact_inside=exact_inside)
         self._layout = Layout.of(chain)
         self._frozen = [place for place, block in enumerate(chain) if not learns(block)]
+        self._classes = _classes(chain)
 
     def of(self, net: nn.Module, x: Any = None) -> list[Block]:
         """The blocks of a net.
 
         Args:
             net: like the one that the rule was made for.
-            x: a batch that is about to run through it; at the first one it is seen whether a block uses its weight
-                several times.
+            x: a batch that is about to run through it; at the first one, and the first with modules of other classes,
+                it is seen whether a block uses its weight several times.
 
         Raises:
             UnsupportedNet: it has other blocks, or a block does.
@@ -97,7 +111,16 @@ class TaughtChain:
         if any(learns(chain[place]) for place in self._frozen):
             refuse_hidden_backpropagation(chain, exact_inside=self._exact_inside)
             self._frozen, self._has_looked = [], False
+        classes = _classes(chain)
+        if classes != self._classes:
+            self._classes, self._has_looked = classes, False
         return chain
+
+
+def _classes(chain: list[Block]) -> list[str]:
+    """Names of the classes of all modules."""
+    modules = [type(module) for layer in layers_of(chain) for module in layer.modules()]
+    return [f"{kind.__module__}.{kind.__qualname__}" for kind in modules]
 
 
 class TaughtCuts:

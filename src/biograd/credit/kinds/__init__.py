@@ -79,6 +79,8 @@ EXACT_NODES: dict[str, LayerKind] = {}
 """What autograd calls them, without ``Backward0``."""
 
 _BY_TYPE: dict[type[nn.Module], LayerKind] = {}
+# What was the forward of each when it was entered: another may be put on a class too.
+_FORWARD: dict[type[nn.Module], Callable[..., Any]] = {}
 # Asked several times of every layer in every call of a rule; a dictionary, as compilers warn of functools.cache.
 _NEAREST: dict[type[nn.Module], LayerKind | None] = {}
 
@@ -87,6 +89,7 @@ def enter(kind: LayerKind) -> None:
     """Make a kind of layer known, for the rest of the process; of a type entered twice the last kind holds."""
     KINDS.append(kind)
     _BY_TYPE.update(dict.fromkeys(kind.types, kind))
+    _FORWARD.update((module, forward_of(module)) for module in kind.types)
     _NEAREST.clear()
     if kind.weight is not None:
         PARSERS[kind.weight.function] = kind.weight.parse
@@ -106,11 +109,18 @@ def nearest_kind(layer: nn.Module) -> LayerKind | None:
 
 
 def kind_of(layer: nn.Module) -> LayerKind | None:
-    """The kind of a layer that has the forward pass of its kind; None for a subclass with another one."""
-    for base in type(layer).__mro__:
+    """The kind of a layer that has the forward pass of its kind; None for a class with another one, or another call."""
+    module = type(layer)
+    for base in module.__mro__:
         if base in _BY_TYPE:
-            return _BY_TYPE[base] if type(layer).forward is base.forward else None
+            is_as_its_kind = forward_of(module) is _FORWARD[base] and module.__call__ is nn.Module.__call__
+            return _BY_TYPE[base] if is_as_its_kind else None
     return None
+
+
+def forward_of(module: type[nn.Module]) -> Any:
+    """The forward of a class; None of scripted ones, whose modules have one each."""
+    return getattr(module, "forward", None)
 
 
 def nearest_weight(layer: nn.Module) -> Weight | None:
