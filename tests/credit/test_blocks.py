@@ -127,7 +127,7 @@ def test_a_nested_chain_with_a_hook_of_its_own_is_a_unit_so_that_the_hook_still_
     net = nn.Sequential(linear(), inner)
     x = torch.randn(3, 4)
     assert cut(net) == [["Linear"], ["Sequential"]]
-    outputs = run_detached(blocks(net), x, lambda block: True)
+    outputs = run_detached(blocks(net), x, lambda block: True).outputs
     assert len(seen) == 1
     assert seen[0] is outputs[-1]
 
@@ -219,7 +219,7 @@ def test_outputs_buffers_and_random_state_are_bit_for_bit_those_of_the_net(train
     expected = other(X)
     state = torch.get_rng_state()
     torch.manual_seed(5)
-    outputs = run_detached(blocks(net), X, lambda block: True)
+    outputs = run_detached(blocks(net), X, lambda block: True).outputs
     assert torch.equal(outputs[-1], expected)
     assert torch.equal(torch.get_rng_state(), state)
     for (name, buffer), same in zip(net.named_buffers(), other.buffers(), strict=True):
@@ -229,7 +229,7 @@ def test_outputs_buffers_and_random_state_are_bit_for_bit_those_of_the_net(train
 def test_nothing_leaks_between_blocks_and_each_gets_its_own_derivative():
     net, other = chain(), chain()
     torch.manual_seed(5)
-    outputs = run_detached(blocks(net), X, lambda block: True)
+    outputs = run_detached(blocks(net), X, lambda block: True).outputs
     signals = [torch.randn_like(h) for h in outputs]
     teach(outputs, [None, signals[1], None])
     taught = {name for name, p in net.named_parameters() if p.grad is not None}
@@ -248,7 +248,7 @@ def test_nothing_leaks_between_blocks_and_each_gets_its_own_derivative():
 
 def _recorded(net, signals):
     torch.manual_seed(5)
-    return run_detached(blocks(net), X, lambda block: True), signals
+    return run_detached(blocks(net), X, lambda block: True).outputs, signals
 
 
 def test_no_input_of_a_block_asks_for_a_gradient():
@@ -267,7 +267,7 @@ def test_all_blocks_are_taught_in_one_backward(monkeypatch):
     monkeypatch.setattr(
         torch.autograd, "backward", lambda *args: (calls.append(len(args[0])), backward(*args))
     )
-    outputs = run_detached(blocks(net), X, lambda block: True)
+    outputs = run_detached(blocks(net), X, lambda block: True).outputs
     teach(outputs, [torch.ones_like(h) for h in outputs])
     assert calls == [3]
 
@@ -275,7 +275,7 @@ def test_all_blocks_are_taught_in_one_backward(monkeypatch):
 def test_a_frozen_block_is_left_out_and_those_beside_it_are_taught():
     net = chain()
     net[5].requires_grad_(False)
-    outputs = run_detached(blocks(net), X, lambda block: True)
+    outputs = run_detached(blocks(net), X, lambda block: True).outputs
     assert [h.requires_grad for h in outputs] == [True, False, True]
     teach(outputs, [torch.ones_like(h) for h in outputs])
     assert {name.split(".")[0] for name, p in net.named_parameters() if p.grad is not None} == {
@@ -288,7 +288,7 @@ def test_a_frozen_block_is_left_out_and_those_beside_it_are_taught():
 
 def test_with_nothing_to_teach_nothing_happens():
     net = chain().requires_grad_(False)
-    outputs = run_detached(blocks(net), X, lambda block: True)
+    outputs = run_detached(blocks(net), X, lambda block: True).outputs
     teach(outputs, [torch.ones_like(h) for h in outputs])
     assert all(p.grad is None for p in net.parameters())
 
@@ -296,7 +296,7 @@ def test_with_nothing_to_teach_nothing_happens():
 def test_blocks_that_are_not_recorded_keep_no_graph_and_give_the_same_values():
     net, other = chain().eval(), chain().eval()
     cut_net = blocks(net)
-    outputs = run_detached(cut_net, X, lambda block: block is cut_net[-1])
+    outputs = run_detached(cut_net, X, lambda block: block is cut_net[-1]).outputs
     assert [h.grad_fn is not None for h in outputs] == [False, False, True]
     assert torch.equal(outputs[-1], other(X))
 
@@ -304,7 +304,7 @@ def test_blocks_that_are_not_recorded_keep_no_graph_and_give_the_same_values():
 def test_blocks_run_within_no_grad_when_told_to_record_still_learn():
     net = nn.Sequential(linear(), linear())
     with torch.no_grad():
-        outputs = run_detached(blocks(net), torch.randn(2, 4), lambda block: True)
+        outputs = run_detached(blocks(net), torch.randn(2, 4), lambda block: True).outputs
     assert all(h.requires_grad for h in outputs)
 
 
@@ -359,7 +359,7 @@ def test_a_net_of_embeddings_is_a_chain():
     net = nn.Sequential(nn.Embedding(5, 4), nn.Flatten(), nn.Linear(12, 2))
     tokens = torch.tensor([[0, 1, 2], [3, 4, 0]])
     assert output_shapes(blocks(net), tokens) == [(3, 4), (2,)]
-    outputs = run_detached(blocks(net), tokens, lambda block: True)
+    outputs = run_detached(blocks(net), tokens, lambda block: True).outputs
     assert torch.equal(outputs[-1], net(tokens))
     teach(outputs, [torch.ones_like(h) for h in outputs])
     assert all(p.grad is not None for p in net.parameters())

@@ -235,7 +235,7 @@ def test_a_named_module_may_wrap_its_tensor():
     x = torch.randn(5, 4)
     chain = cut(net, *ABC).of(net, x)
     alone = chain[1](x)  # before any pass
-    outputs = run_detached(chain, x, lambda block: True)
+    outputs = run_detached(chain, x, lambda block: True).outputs
     assert torch.equal(outputs[-1], net(x))
     torch.testing.assert_close(alone, net.b.layer(x))
     torch.testing.assert_close(chain[2](x), net.c(torch.tanh(x)))
@@ -276,7 +276,7 @@ def test_a_net_that_runs_otherwise_at_a_batch_is_refused_and_left_without_hooks(
 def test_outputs_are_those_of_the_net_and_every_graph_ends_at_its_cut():
     net, x, _ = task(Tokens(), 4, 5)
     chain = cut(net, *CUTS, sample=x[:1]).of(net, x)
-    outputs = run_detached(chain, x, lambda block: True)
+    outputs = run_detached(chain, x, lambda block: True).outputs
     assert torch.equal(outputs[-1], net(x))
     expected = [{"embed"}, {"layers"}, {"layers"}, {"norm", "head"}]
     for index, (output, names) in enumerate(zip(outputs, expected, strict=True)):
@@ -301,7 +301,7 @@ def test_a_block_alone_gives_what_it_gives_in_the_net_and_leaves_nothing():
     x = torch.randn(5, 4)
     chain = cut(net, *ABC).of(net, x)
     state = torch.get_rng_state()
-    outputs = run_detached(chain, x, lambda block: True)
+    outputs = run_detached(chain, x, lambda block: True).outputs
     before, after = {k: v.clone() for k, v in net.state_dict().items()}, torch.get_rng_state()
     torch.set_rng_state(state)
     again = chain[2](outputs[1].detach())
@@ -316,7 +316,7 @@ def test_an_activation_in_place_behind_a_cut_spoils_nothing():
     net = Steps(lambda net, x: net.b(net.relu(net.a(x))), a=linear(), relu=nn.ReLU(inplace=True), b=linear())
     x = torch.randn(5, 4)
     plain = net.a(x)
-    outputs = run_detached(cut(net, "a", "b").of(net, x), x, lambda block: True)
+    outputs = run_detached(cut(net, "a", "b").of(net, x), x, lambda block: True).outputs
     assert torch.equal(outputs[0], plain)
     assert torch.equal(outputs[1], net(x))
 
@@ -325,7 +325,7 @@ def test_a_user_s_hook_on_a_named_module_keeps_its_say():
     net = Steps(in_a_row, a=linear(), b=linear(), c=linear())
     net.b.register_forward_hook(lambda module, args, output: 2 * output)
     x = torch.randn(5, 4)
-    outputs = run_detached(cut(net, *ABC).of(net, x), x, lambda block: True)
+    outputs = run_detached(cut(net, *ABC).of(net, x), x, lambda block: True).outputs
     assert torch.equal(outputs[-1], net(x))
 
 
