@@ -9,6 +9,7 @@ from torch import nn
 import biograd
 from biograd.errors import UnsupportedNet, UserMistake
 from biograd.layers import LocallyConnected2d
+from biograd.rules import stdp_association
 from biograd.rules.stdp_association import draw_codes
 
 
@@ -316,3 +317,18 @@ def test_nothing_of_a_block_is_kept_while_the_next_one_runs(behind, monkeypatch)
     rule = biograd.rules.create("stdp-association", net)
     rule.assign_credit(net, torch.ones(3, 4), torch.tensor([0, 1, 1]), F.cross_entropy)
     assert len(drives) == 2
+
+
+@pytest.mark.parametrize("competition", [True, False])
+def test_maps_are_taught_in_parts_of_the_batch_to_the_same_bits(competition, monkeypatch):
+    found = []
+    for at_once in (2**17, 64 * 3):
+        monkeypatch.setattr(stdp_association, "AT_ONCE", at_once)
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.Tanh(), nn.Flatten(), nn.Linear(64, 3))
+        x, y = torch.randn(5, 2, 4, 4), torch.tensor([0, 1, 2, 1, 0])
+        rule = biograd.StdpAssociation(net, x[:1], competition=competition)
+        rule.assign_credit(net, x, y, F.cross_entropy)
+        found.append(net[0].weight.grad)
+    assert found[0].any()
+    assert torch.equal(*found)

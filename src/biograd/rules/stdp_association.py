@@ -36,6 +36,9 @@ from biograd.tasks import Kind
 GROUP_SIZE = 10
 """Neurons in a group where there are more than two classes, about, unless it is set."""
 
+AT_ONCE = 2**17
+"""How many neurons' signals are computed at once, of maps, so that what is made of them stays in the cache."""
+
 
 class StdpAssociation(LocalRule):
     r"""A rule built from pair-based STDP, association with the label, and competition for the first spike.
@@ -104,28 +107,21 @@ class StdpAssociation(LocalRule):
         self._has_looked = False
         self._classes = classes = _classes(output_shapes(chain, sample)[-1])
         stream = RandomStream(seed)
-        for index, block in enumerate(hidden):
-            groups = _groups(_neurons(block), classes, group_size)
-            codes, like = draw_codes(classes, groups, stream.next("cpu")), next(net.parameters())
+        self._groups = [_groups(_neurons(block), classes, group_size) for block in hidden]
+        like = next(net.parameters())
+        for index, (block, groups) in enumerate(zip(hidden, self._groups, strict=True)):
             group = torch.arange(_neurons(block)) % groups
+            codes = draw_codes(classes, groups, stream.next("cpu"))[:, group]  # of each neuron's group
             self.register_buffer(f"codes{index}", codes.to(like))
-            self.register_buffer(f"group{index}", group.to(like.device), persistent=False)
-            self.register_buffer(f"sizes{index}", group.bincount()[group].to(like), persistent=False)
+            sizes = group.bincount()[group] if competition else torch.ones(len(group))
+            self.register_buffer(f"sizes{index}", sizes.to(like), persistent=False)
 
     def codes(self, index: int) -> Tensor:
         """Which classes the groups of a hidden block are tied to, ``(classes, groups)`` of 0 and 1.
 
         Neuron j belongs to group j modulo the number of groups.
         """
-        return self._of_block(index)[0]
-
-    def _of_block(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
-        """The codes of a hidden block, the group of each neuron, and how many neurons that has, n_g."""
-        return (
-            getattr(self, f"codes{index}"),
-            getattr(self, f"group{index}"),
-            getattr(self, f"sizes{index}"),
-        )
+        return self.get_buffer(f"codes{index}")[:, : self._groups[index]]
 
     def aim(self, y: Tensor, batch: int, dtype: torch.dtype, loss_fn: Loss) -> Aim:
         """The labels as distributions over the classes, as sharp as a cross-entropy wants them.
@@ -151,20 +147,40 @@ class StdpAssociation(LocalRule):
 
     def drive_signal(self, moment: Moment) -> Tensor:
         """See `LocalRule.drive_signal`: the equation with its sign turned, as optimisers descend."""
-        codes, group, sizes = self._of_block(moment.index)
+        index, target = moment.index, moment.aim.target
+        codes, sizes = getattr(self, f"codes{index}"), getattr(self, f"sizes{index}")
         # in the precision of the weights, as σ(z) nears r*
         z = moment.drive.to(codes.dtype)
-        batch, axis = z.shape[0], neuron_axis(moment.block.opening) % z.dim()
+        axis, batch = neuron_axis(moment.block.opening) % z.dim(), z.shape[0]
+        assert target is not None
+        wanted, rate = teaching_current(target, codes), sizes * (self.teaching_scale / batch)
+        examples = max(1, AT_ONCE * batch // z.numel())
+        if examples >= batch:
+            return self._signal(z, wanted, rate, self._groups[index], axis)
+        signal = torch.empty_like(z)
+        parts = zip(*(of_all.split(examples) for of_all in (signal, z, wanted)), strict=True)
+        for part, z, wanted in parts:
+            part.copy_(self._signal(z, wanted, rate, self._groups[index], axis))
+        return signal
+
+    def _signal(self, z: Tensor, wanted: Tensor, rate: Tensor, groups: int, axis: int) -> Tensor:
+        """That of some examples.
+
+        Args:
+            z: drives, ``(examples, …, neurons, …)``.
+            wanted: r*, ``(examples, neurons)``.
+            rate: s n_g over the batch, ``(neurons,)``; s over it without competition.
+            groups: how many.
+            axis: along which the neurons lie.
+        """
         positions = (1,) * (z.dim() - 1 - axis)
         # −(r* − σ(z))
-        assert moment.aim.target is not None
-        wanted = teaching_current(moment.aim.target, codes.index_select(1, group))
-        signal = torch.sigmoid(z).sub_(wanted.view(batch, *(1,) * (axis - 1), -1, *positions))
+        signal = torch.sigmoid(z).sub_(wanted.view(z.shape[0], *(1,) * (axis - 1), -1, *positions))
         # s n_g softmax(β z), the mean over the batch
-        if not self.competition:
-            return signal.mul_(self.teaching_scale / batch)
-        first = first_to_fire(z * self.beta, codes.shape[1], axis)
-        return signal.mul_(first.mul_((sizes * (self.teaching_scale / batch)).view(-1, *positions)))
+        scale = rate.view(-1, *positions)
+        if self.competition:
+            scale = first_to_fire(z * self.beta, groups, axis).mul_(scale)
+        return signal.mul_(scale)
 
     def block_gradients(self, moment: Moment, parameters: list[nn.Parameter]) -> Sequence[Tensor | None]:
         """See `LocalRule.block_gradients`: the signal times the input h, as the drive depends on the parameters."""
