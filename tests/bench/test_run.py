@@ -92,7 +92,7 @@ def test_where_inverses_are_kept_the_weights_move_and_means_tell_every_refresh(m
     assert 2 * 2 < moved["refreshes"] <= 2 * 20
     assert moved["residual"] > 0
     assert moved["residual_limit"] == 1e-3
-    assert moved["kept_bytes"] == still["kept_bytes"]
+    assert 0 < moved["kept_bytes"] <= 1.6 * still["kept_bytes"]
     assert moved["of_reference"] > 0
     monkeypatch.setattr(step_time, "LEARNING_RATE", 0.0)
     (resting,) = bench.run(rules=["gait-prop"], nets=["square"], repeats=2)
