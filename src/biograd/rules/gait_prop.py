@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
@@ -64,16 +64,15 @@ class Linearised(Strategy):
         inside = InversesInside(chain, whole, strategy, self.columns, exact, sample, stream)
         return Inverses(chain, strategy, self.columns, stream, undo, inside)
 
-    def signals(self, inverses: Inverses, lesson: Lesson) -> list[Tensor]:
-        """The e of every hidden block, over B as the loss is a mean over B examples."""
+    def signals(self, inverses: Inverses, lesson: Lesson) -> Iterator[Tensor]:
+        """The e of every hidden block, from the last down, over B as the loss is a mean over B examples."""
         inverses.look(lesson)
         # e_L = g / B
-        e, found = lesson.error, []
+        e = lesson.error
         for place in reversed(range(1, len(lesson.chain))):
             # e_{l−1} = (e_l D_l) W_l⁻¹; autograd supplies D_l, pooling and normalisation included
             e = inverses.send(place, lesson, lesson.drive_signal(place, e))
-            found.append(e)
-        return found[::-1]
+            yield e
 
 
 class _Targets(Strategy):
@@ -101,8 +100,8 @@ class _Targets(Strategy):
         steps = SmallSteps(f"gait-prop with form={self.name!r}", self.gamma, self.shrinks)
         return TargetChain(chain, self.margin, steps, undo)
 
-    def signals(self, chain: TargetChain, lesson: Lesson) -> list[Tensor]:
-        """The signal of every hidden block, :math:`2 m_l (y_l - t_l) / B`."""
+    def signals(self, chain: TargetChain, lesson: Lesson) -> Iterator[Tensor]:
+        """The signal of every hidden block, from the last down, :math:`2 m_l (y_l - t_l) / B`."""
         return chain.signals(lesson, self.step)
 
     @abstractmethod
@@ -217,9 +216,9 @@ class GaitProp(BlockRule):
         self.way = self.way_back.way
         require_nothing_learns_before(self.chain(net), unwrap(net), self.way_back.whole)
 
-    def teaching_signals(self, lesson: Lesson) -> list[Tensor]:
-        """The signal of every hidden block, by the form."""
-        return self._form.signals(self.way_back, lesson)  # pyright: ignore[reportArgumentType]  # the one it made
+    def teaching_signals(self, lesson: Lesson) -> Iterator[Tensor]:
+        """The signal of every hidden block, from the last down, by the form."""
+        yield from self._form.signals(self.way_back, lesson)  # pyright: ignore[reportArgumentType]  # the one it made
 
     def own_lessons(self, lesson: Lesson) -> Iterable[Root]:
         """The lessons of learned inverses; none for others."""

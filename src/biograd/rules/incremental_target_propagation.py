@@ -1,6 +1,6 @@
 """Incremental target propagation: small target steps through exact inverses, without the gradient's adjustment."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
@@ -45,19 +45,18 @@ class Linearised(Strategy):
             _nonlinearity(block, self.margin, undo)  # refuses one that cannot be inverted unit by unit
         return Inverses(chain, inverse or Kept(), self.columns, stream, undo)
 
-    def signals(self, inverses: Inverses, lesson: Lesson) -> list[Tensor]:
-        """The e of every hidden block, over B as the loss is a mean over B examples."""
+    def signals(self, inverses: Inverses, lesson: Lesson) -> Iterator[Tensor]:
+        """The e of every hidden block, from the last down, over B as the loss is a mean over B examples."""
         inverses.look(lesson)
         # e_L = g / B
-        e, found = lesson.error, []
+        e = lesson.error
         for place in reversed(range(1, len(lesson.chain))):
             block, passage = lesson.chain[place], lesson.passages[place]
             f, passed_on = _nonlinearity(block, self.margin, inverses.undo)
             D = f.derivative(activity(f, passed_on, passage))
             # e_{l−1} = (e_l D_l⁻¹) W_l⁻¹, with e D⁻¹ as e D divided by D²
             e = inverses.send(place, lesson, lesson.drive_signal(place, e) / D.square())
-            found.append(e)
-        return found[::-1]
+            yield e
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +81,8 @@ class Constant(Strategy):
         steps = SmallSteps(f"itp with form={self.name!r}", self.gamma, shrink=True)
         return TargetChain(chain, self.margin, steps, undo)
 
-    def signals(self, chain: TargetChain, lesson: Lesson) -> list[Tensor]:
-        """The signal of every hidden block, :math:`2 m_l (y_l - t_l) / B`."""
+    def signals(self, chain: TargetChain, lesson: Lesson) -> Iterator[Tensor]:
+        """The signal of every hidden block, from the last down, :math:`2 m_l (y_l - t_l) / B`."""
         return chain.signals(lesson, self.step)
 
     def step(self, y: Tensor, t: Tensor, derivative: Tensor, m: Tensor) -> tuple[Tensor, Tensor]:
@@ -140,9 +139,9 @@ class IncrementalTargetPropagation(BlockRule):
         self.way_back = form.way_back(self.chain(net), inverse, undo, RandomStream(seed))
         require_nothing_learns_before(self.chain(net), unwrap(net))
 
-    def teaching_signals(self, lesson: Lesson) -> list[Tensor]:
-        """The signal of every hidden block, by the form."""
-        return self._form.signals(self.way_back, lesson)  # pyright: ignore[reportArgumentType]  # the one it made
+    def teaching_signals(self, lesson: Lesson) -> Iterator[Tensor]:
+        """The signal of every hidden block, from the last down, by the form."""
+        yield from self._form.signals(self.way_back, lesson)  # pyright: ignore[reportArgumentType]  # the one it made
 
     def own_lessons(self, lesson: Lesson) -> Iterable[Root]:
         """The lessons of learned inverses; none for others."""

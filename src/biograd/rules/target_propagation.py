@@ -1,5 +1,6 @@
 """Target propagation: each block's target is what the inverse of the block above makes of that block's own."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -55,8 +56,8 @@ class TargetPropagation(BlockRule):
         super().__init__(net, sample, inside=inside, blocks=blocks, way=through_every_block)
         self._chain = TargetChain(self.chain(net), margin, None, undo)
 
-    def teaching_signals(self, lesson: Lesson) -> list[Tensor]:
-        """``2 (y − t) / B`` of every hidden block."""
+    def teaching_signals(self, lesson: Lesson) -> Iterator[Tensor]:
+        """``2 (y − t) / B`` of every hidden block, from the last down."""
         return self._chain.signals(lesson, _whole_target)
 
     def inverse_weights(self, net: nn.Module) -> dict[str, Tensor]:

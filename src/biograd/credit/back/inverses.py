@@ -6,9 +6,8 @@ place: one matrix for a linear layer or a convolution, one a group, one a positi
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -149,7 +148,8 @@ def narrow(layer: nn.Module, weight: Tensor, used: int | None) -> Tensor:
 
 def as_matrices(layer: nn.Module, weight: Tensor) -> Tensor:
     """A tensor in the layout of a layer's weight as matrices ``(…, fan_in, out)``."""
-    return _matrices(layer).layout.as_matrices(weight, getattr(layer, "groups", 1))
+    matrices = _matrices(layer)
+    return matrices.layout.as_matrices(weight, 1 if matrices.multiplies_rows else getattr(layer, "groups", 1))
 
 
 def as_weight(layer: nn.Module, matrices: Tensor, like: Tensor) -> Tensor:
@@ -398,7 +398,8 @@ class KeptInverse(Inverse):
         self.residual: Tensor
         self.age: Tensor
         self._limit = math.sqrt(tolerance / 2)  # up to 1.4 ρ² was seen to be left
-        self._last: _Last | None = None  # unknown after copying or loading a state
+        # where the weights lay at the last call, the age and ρ; unknown after copying or loading a state
+        self._last: tuple[int, int, float | Late] | None = None
 
     def forward(self, layer: nn.Module, delta: Tensor, x: Tensor) -> Tensor:
         """See `Inverse.forward`."""
@@ -406,10 +407,10 @@ class KeptInverse(Inverse):
         W, address = as_matrices(layer, weight), weight.data_ptr()
         if not multiplies_rows(layer):
             return carry(layer, delta, x, as_weight(layer, self._corrected(W, address, delta).mT, weight))
-        e = self._corrected_signal(W, delta, address, self._age_at(W, address))
-        if self._is_off(delta):
+        e, rho = self._corrected_signal(W, delta, address, self._age_at(W, address))
+        if self._is_off(rho, delta):
             self._renew(W)
-            e = self._corrected_signal(W, delta, address, 0)
+            e, _ = self._corrected_signal(W, delta, address, 0)
         return e
 
     def matrices(self, W: Tensor, weight: Tensor) -> Tensor:
@@ -418,30 +419,29 @@ class KeptInverse(Inverse):
 
     def _corrected(self, W: Tensor, address: int, delta: Tensor) -> Tensor:
         """X, corrected."""
-        self._correct(W, address, self._age_at(W, address))
-        if self._is_off(delta):
+        rho = self._correct(W, address, self._age_at(W, address))
+        if self._is_off(rho, delta):
             self._renew(W)
             self._correct(W, address, 0)
         return self.X
 
-    def _is_off(self, delta: Tensor) -> bool:
+    def _is_off(self, rho: float | Late, delta: Tensor) -> bool:
         """Whether X is to be made anew in this call, for a signal ``delta``."""
-        return late.is_read_at_once(delta.device) and self._residual() > self._limit and bool(delta.any())
+        if isinstance(rho, Late) or rho <= self._limit:
+            return False
+        return self._finite_residual(rho) > self._limit and bool(delta.any())
 
     def _age_at(self, W: Tensor, address: int) -> int:
         """The age of X at this call, for which it is made anew where the last one asked for it."""
-        age, elsewhere = int(self.age) if self._last is None else self._last.age, False
-        if self._last is not None:
-            elsewhere = self._last.address != address
+        before, age, rho = self._last or (address, int(self.age), self.residual.item())
         growth = 1 + 1 / max(age, 1)  # until this call, if the weights moved on as they had
-        if self._residual() * growth > self._limit or elsewhere:
+        if self._finite_residual(rho) * growth > self._limit or before != address:
             self._renew(W)
             return 0
         return age + 1
 
-    def _residual(self) -> float:
-        """ρ of the last signal that was sent."""
-        residual = self.residual.item() if self._last is None else self._last.residual()
+    def _finite_residual(self, rho: float | Late) -> float:
+        residual = rho.read() if isinstance(rho, Late) else rho
         if not math.isfinite(residual):
             self.residual.fill_(1)  # a caller who goes on all the same begins anew
             self._last = None
@@ -452,34 +452,45 @@ class KeptInverse(Inverse):
         # Laid out as after loading a state, so that products have the same bits.
         self.X = pseudo_inverse(W, self._name).contiguous()
 
-    def _corrected_signal(self, W: Tensor, delta: Tensor, address: int, age: int) -> Tensor:
-        rows, X = delta.flatten(0, -2), self.X
+    def _corrected_signal(
+        self, W: Tensor, delta: Tensor, address: int, age: int
+    ) -> tuple[Tensor, float | Late]:
+        rows, X = delta if delta.dim() == 2 else delta.flatten(0, -2), self.X
         # e = δ X, e ← e + (δ − e W) X
         e = rows @ X
         missing = torch.addmm(rows, e, W, alpha=-1)
-        scale = torch.linalg.vector_norm(rows)
-        self._note(torch.where(scale == 0, 1.0, torch.linalg.vector_norm(missing) / scale), address, age)
-        return self._unless_useless(e.addmm_(missing, X)).view(delta.shape)
+        norm, scale = torch.linalg.vector_norm(missing), torch.linalg.vector_norm(rows)
+        rho = self._noted(norm, scale, address, age)
+        e = self._unless_useless(e.addmm_(missing, X), rho)
+        return e if rows is delta else e.view(delta.shape), rho
 
-    def _correct(self, W: Tensor, address: int, age: int) -> None:
+    def _correct(self, W: Tensor, address: int, age: int) -> float | Late:
         # X ← X + X (I − W X)
         missing = torch.eye(W.shape[-1], dtype=W.dtype, device=W.device) - W @ self.X
-        residual = torch.linalg.vector_norm(missing) / math.sqrt(missing[..., 0].numel())
-        self._note(residual, address, age)
-        self.X = self._unless_useless(self.X + self.X @ missing)
+        norm, scale = torch.linalg.vector_norm(missing), math.sqrt(missing[..., 0].numel())
+        rho = self._noted(norm, scale, address, age)
+        self.X = self._unless_useless(self.X + self.X @ missing, rho)
+        return rho
 
-    def _note(self, residual: Tensor, address: int, age: int) -> None:
-        """Take note of what a call has to tell the next one."""
-        self.residual.copy_(residual)
+    def _noted(self, norm: Tensor, scale: Tensor | float, address: int, age: int) -> float | Late:
+        """ρ, as a part of a scale; and what a call has to tell the next one is kept."""
+        if late.is_read_at_once(norm.device):
+            rho = (norm / scale).item() if scale else 1.0
+            self.residual.fill_(rho)
+        else:
+            self.residual.copy_(norm / scale)
+            if isinstance(scale, Tensor):
+                self.residual.masked_fill_(scale == 0, 1)
+            rho = Late.of(self.residual)
         self.age.fill_(age)
-        self._last = _Last(address, age, late.told(residual))
+        self._last = address, age, rho
+        return rho
 
-    def _unless_useless(self, corrected: Tensor) -> Tensor:
+    def _unless_useless(self, corrected: Tensor, rho: float | Late) -> Tensor:
         """Zero where ρ ≥ 1, since corrections would not converge; a ρ that is not finite is not hidden."""
-        if not late.is_read_at_once(corrected.device):
+        if isinstance(rho, Late):
             return torch.where(self.residual >= 1, 0.0, corrected)
-        assert self._last is not None
-        return corrected.zero_() if self._last.residual() >= 1 else corrected
+        return corrected.zero_() if rho >= 1 else corrected
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_last": None}
@@ -487,20 +498,6 @@ class KeptInverse(Inverse):
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
         self._last = None
-
-
-class _Last(NamedTuple):
-    """What a kept inverse knows of its last call without asking a device.
-
-    Attributes:
-        address: where the weights lay.
-        age: see `KeptInverse`.
-        residual: tells it.
-    """
-
-    address: int
-    age: int
-    residual: Callable[[], float]
 
 
 class LearnedInverse(Inverse):

@@ -1,7 +1,6 @@
 """Numbers on a device that the host learns one call later, so that it never waits for the device."""
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -58,11 +57,3 @@ def are_finite(numbers: Tensor, before: Late | None) -> tuple[bool, Late | None]
         # no sum is finite of which a term is not
         return math.isfinite(numbers.sum().item()) or bool(numbers.isfinite().all()), None
     return before is None or bool(before.read()), Late.of(numbers.isfinite().all())
-
-
-def told(number: Tensor) -> Callable[[], float]:
-    """What tells a number at the next call, and at once where that waits for nothing."""
-    if not is_read_at_once(number.device):
-        return Late.of(number).read
-    found = number.item()
-    return lambda: found

@@ -174,7 +174,7 @@ class Trace(NamedTuple):
         slope = self.unit.leading_slope
         if slope is not None:
             signal = slope.times(self.unit.leading, self.input, signal)
-        return signal.reshape(self.entry.shape)
+        return signal if signal.shape == self.entry.shape else signal.reshape(self.entry.shape)
 
 
 def is_watched(layer: nn.Module) -> bool:

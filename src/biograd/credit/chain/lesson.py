@@ -66,7 +66,7 @@ class Lesson:
         importance: how much each example counts in the loss, ``(batch,)``, 1 on average, where it says so (class
             weights, ignored labels); None where all count alike.
         counted: of examples that count 1 on average, 0 of the others, ``(batch,)``; None where all count.
-        driven: by its place each block whose signal was carried to its drive: the signal, and what it is there.
+        carried: the last signal that was carried to a drive, by the place of its block, with what it is there.
     """
 
     chain: list[Block]
@@ -85,7 +85,7 @@ class Lesson:
     read: list[tuple[Tensor, Tensor]]
     importance: Tensor | None
     counted: Tensor | None
-    driven: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    carried: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -143,24 +143,26 @@ class Lesson:
         return self.outputs[:-1]
 
     def drive_signal(self, place: int, signal: Tensor) -> Tensor:
-        """A signal at a block's output, carried to its drive, which need not be done again to teach the block by it."""
-        delta = self.passages[place].drive_signal(signal)
-        self.driven[place] = signal, delta
+        """A signal at a block's output, carried to its drive; done once where a block is taught by it as well."""
+        before, delta = self.carried.pop(place, (None, None))
+        if delta is None or before is not signal:
+            delta = self.passages[place].drive_signal(signal)
+            self.carried.clear()
+            self.carried[place] = signal, delta
         return delta
 
     def roots(self, signals: Signals) -> Iterator[Root]:
         """What teaches the hidden blocks, of a signal for each; those that come one at a time are not kept."""
+        goes_down = isinstance(signals, Iterator)
         places = range(len(self.taught) - 1)
-        for place, signal in zip(
-            reversed(places) if isinstance(signals, Iterator) else places, signals, strict=True
-        ):
-            delta = self._delta(place, signal)
-            yield Root(self.taught[place], signal, trace=self.traces[place], delta=delta)
+        # on the way down through every block the next signal is made of what this one is at the drive
+        is_carried_on = goes_down and len(self.passages) == len(self.taught)
+        for place, signal in zip(places[::-1] if goes_down else places, signals, strict=True):
+            trace, delta = self.traces[place], None
+            if is_carried_on and trace is not None and signal is not None:
+                delta = self.drive_signal(place, signal)
+            yield Root(self.taught[place], signal, trace=trace, delta=delta)
             del signal, delta
-
-    def _delta(self, place: int, signal: Tensor | None) -> Tensor | None:
-        carried, delta = self.driven.pop(place, (None, None))
-        return delta if carried is signal else None
 
     def roots_of_the_last(self) -> list[Root]:
         """What teaches the last block, of the error of the output."""

@@ -94,20 +94,22 @@ def run_through(
     if isinstance(chain, NamedChain):
         return Run.of(chain.run(x, record, through_every_block=True, whole=whole, watcher=watcher))
     passages = []
-    for place, block in enumerate(chain):
-        if watcher is not None:
-            watcher.watches = place in whole
-        with torch.set_grad_enabled(record(block)):
-            passages.append(_through(block, x, is_first=place == 0, is_whole=place in whole))
-        x = passages[-1].output
+    with torch.no_grad():
+        for place, block in enumerate(chain):
+            if watcher is not None:
+                watcher.watches = place in whole
+            trace = None if place in whole else _trace(block, x)
+            if trace is not None:
+                passages.append(passage_of(trace))
+            else:
+                with torch.set_grad_enabled(record(block)):
+                    passages.append(_through(block, x.detach(), is_first=place == 0, is_whole=place in whole))
+            x = passages[-1].output
     return Run.of(passages)
 
 
-def _through(block: Block, x: Tensor, *, is_first: bool, is_whole: bool) -> Passage:
-    if is_whole:
-        return _whole_passage(block, x.detach())
-    trace = _trace(block, x)
-    return _passage(block, x.detach(), is_first=is_first) if trace is None else passage_of(trace)
+def _through(block: Block, entry: Tensor, *, is_first: bool, is_whole: bool) -> Passage:
+    return _whole_passage(block, entry) if is_whole else _passage(block, entry, is_first=is_first)
 
 
 def run_into_the_last(chain: Sequence[Block], x: Tensor, record: Callable[[Block], bool]) -> Run:

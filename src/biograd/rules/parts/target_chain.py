@@ -1,7 +1,7 @@
 """Targets that go down a chain of invertible blocks."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, NamedTuple
 
@@ -134,8 +134,8 @@ class TargetChain:
             require_invertible(block.opening, block.name)
         self._take_apart(chain)
 
-    def signals(self, lesson: Lesson, step: Step) -> list[Tensor]:
-        """2 m (y − t) / B for every hidden block, for the units that it passes on.
+    def signals(self, lesson: Lesson, step: Step) -> Iterator[Tensor]:
+        """2 m (y − t) / B for every hidden block, from the last down, for the units that it passes on.
 
         Args:
             lesson: a batch of B, with passages.
@@ -144,12 +144,10 @@ class TargetChain:
         Raises:
             NotFinite: a target is not.
         """
-        found = self.targets(lesson, step)[1:]
-        # e_l = 2 m_l (y_l − t_l), over B as the loss is a mean over B examples
-        signals = [
-            2 / lesson.examples * (m * (y - t))[:, :passed_on] for y, t, m, passed_on in reversed(found)
-        ]
-        return [signal.reshape(h.shape) for signal, h in zip(signals, lesson.hidden, strict=True)]
+        _, *found = self.targets(lesson, step)
+        for (y, t, m, passed_on), h in zip(found, reversed(lesson.hidden), strict=True):
+            # e_l = 2 m_l (y_l − t_l), over B as the loss is a mean over B examples
+            yield (2 / lesson.examples * (m * (y - t))[:, :passed_on]).reshape(h.shape)
 
     def targets(self, lesson: Lesson, step: Step) -> list[Target]:
         """Activities and targets of all blocks, from the output down to the first; arguments as for `signals`."""
