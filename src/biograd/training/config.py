@@ -133,6 +133,8 @@ class RunConfig(BaseModel):
         checkpoint_every: steps between checkpoints within an epoch, 0 for none; there is one at the end
             of an epoch too, unless the last is less than a second old, and one at the end.
         deterministic: refuse operations whose result varies from call to call.
+        compile: whether the net is compiled by `torch.compile` for the steps that teach it, under rules that run it
+            as a whole. The bits are others than without.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, str_strip_whitespace=True)
@@ -166,6 +168,7 @@ class RunConfig(BaseModel):
     diagnostics_every: Annotated[Count, Field(ge=0)] = 0
     checkpoint_every: Annotated[Count, Field(ge=0)] = 1000
     deterministic: bool = True
+    compile: bool = False
 
     def __init__(self, **fields: Any) -> None:
         try:

@@ -22,7 +22,7 @@ from biograd.penalties.base import Penalty
 from biograd.rules.base import Rule
 from biograd.settings import describe
 from biograd.tasks import measured
-from biograd.training import examples, losses, optimizers, precision, schedules, user_code
+from biograd.training import compiled, examples, losses, optimizers, precision, schedules, user_code
 from biograd.training.answers import OfAnswer, answer
 from biograd.training.config import RunConfig
 from biograd.training.config_layers import SHARED
@@ -42,6 +42,7 @@ class RunSetup:
         config: from which all of it was made.
         device: where net, rule and batches are.
         net: initialised from the run's seed.
+        taught: what the rule is given to teach: the net, or what compiles it.
         rule: made for the net.
         penalty: made for the net; one that adds nothing where the configuration names none.
         optimizer: one group that holds the net's parameters and, unless they have an optimiser of their own,
@@ -55,12 +56,13 @@ class RunSetup:
         validation: batches in order, None without a validation part.
         test: batches in order, None where the test set is left unread.
         examples: what the examples are known by; see `biograd.training.examples.digest`.
-        warnings: what the rule warns of in the optimiser.
+        warnings: what the rule warns of in the optimiser, and where compiling gains nothing.
     """
 
     config: RunConfig
     device: torch.device
     net: nn.Module
+    taught: nn.Module
     rule: Rule
     penalty: Penalty
     optimizer: torch.optim.Optimizer
@@ -135,6 +137,7 @@ def build(config: RunConfig, device: torch.device | None = None) -> RunSetup:
     net = make_net(config, dataset).to(device)
     with _told_of_indices(config, net, dataset):
         rule = make_rule(config, net, examples.for_net(config, training.sample())).to(device)
+    taught = compiled.taught_net(config, net, device, rule.nets)
     penalty = make_penalty(config, net).to(device)
     optimizer, feedback_optimizer = make_optimizers(config, net, rule)
     schedule, feedback_schedule = (
@@ -143,11 +146,12 @@ def build(config: RunConfig, device: torch.device | None = None) -> RunSetup:
     assert schedule is not None
     steps = config.epochs * len(training) * schedule.mean_share
     with user_code.blamed("rule", config.rule.name):
-        warnings = tuple(rule.check_optimizer(optimizer, steps))
+        warnings = (*rule.check_optimizer(optimizer, steps), *compiled.advice(config, net, device))
     setup = RunSetup(
         config,
         device,
         net,
+        taught,
         rule,
         penalty,
         optimizer,
@@ -164,6 +168,8 @@ def build(config: RunConfig, device: torch.device | None = None) -> RunSetup:
     )
     with _told_of_indices(config, net, dataset):
         _rehearse(setup)
+    if config.compile:
+        compiled.let_rule_look(setup, *_few_examples(setup))
     return setup
 
 
@@ -199,8 +205,7 @@ def _rehearse(setup: RunSetup) -> None:
         UnsupportedNet: the rule cannot teach the net.
     """
     net, name = setup.net, setup.config.rule.name
-    *_, (x, y) = setup.training.epoch(0, start=len(setup.training) - 1)
-    x, y = setup.inputs(on_each(lambda column: column[:2], x)), setup.targets(y[:2])
+    x, y = _few_examples(setup)
     _rehearse_net(setup, x, y)
     with isolated(net, devices_of=x), setup.autocast(), user_code.blamed("rule", name, user_code.CHECK):
         rule = copy.deepcopy(setup.rule)
@@ -214,6 +219,12 @@ def _rehearse(setup: RunSetup) -> None:
             user_code.require_credit(name, credit, net, rule, setup.task, y, setup.answer)
         with user_code.blamed("penalty", setup.config.penalty.name):
             copy.deepcopy(setup.penalty).add_gradient(net)
+
+
+def _few_examples(setup: RunSetup) -> tuple[Any, Tensor]:
+    """Two of them, or as few as an epoch's last batch has."""
+    *_, (x, y) = setup.training.epoch(0, start=len(setup.training) - 1)
+    return setup.inputs(on_each(lambda column: column[:2], x)), setup.targets(y[:2])
 
 
 def _rehearse_net(setup: RunSetup, x: Any, y: Tensor) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from biograd.data import Batches
 from biograd.errors import CheckpointError, NotFinite
 from biograd.records import EpochRow
-from biograd.training import checkpoint, checkpoint_schema
+from biograd.training import checkpoint, checkpoint_schema, compiled
 from biograd.training.checkpoint_schema import Position
 from biograd.training.distributed import GradientSum, Ranks
 from biograd.training.evaluation import evaluate
@@ -114,7 +114,7 @@ class Trainer:
             self.setup.rule.begin_epoch(0)
             for number, (x, y) in enumerate(_without_end(training), start=1):
                 counted = self.clock.running() if number > 2 else contextlib.nullcontext()
-                with counted, self._divergence_noticed_by_the_rule():
+                with counted, self._failures_named():
                     self._step(self.setup.inputs(x), self.setup.targets(y))
                 self.position.batch = number % len(training)
                 if self.clock.seconds > most:
@@ -215,7 +215,7 @@ class Trainer:
         with self.clock.running():
             for x, y in parts:
                 x, y = setup.inputs(x), setup.targets(y)
-                with self._divergence_noticed_by_the_rule():
+                with self._failures_named():
                     self.tell(BatchDrawn(x, y))
                     self._step(x, y)
                 self._after_step()
@@ -238,7 +238,7 @@ class Trainer:
         setup = self.setup
         scaled = {} if self.ranks.size == 1 else {"weight": share}
         with setup.autocast():
-            credit = setup.rule.assign_credit(setup.net, x, y, setup.loss_fn, **scaled)
+            credit = setup.rule.assign_credit(setup.taught, x, y, setup.loss_fn, **scaled)
         self._tally.add(credit._replace(output=setup.answer(credit.output)), y)
 
     def _after_step(self) -> None:
@@ -289,9 +289,14 @@ class Trainer:
         return cast(EpochRow, row)
 
     @contextlib.contextmanager
-    def _divergence_noticed_by_the_rule(self) -> Iterator[None]:
+    def _failures_named(self) -> Iterator[None]:
+        """Say that the run has diverged where a rule meets numbers that are not finite, and that a compiler fails."""
         try:
             yield
+        except RuntimeError as error:
+            if (refusal := compiled.refusal(error)) is None:
+                raise
+            raise refusal from error
         except NotFinite as end:
             if self.ranks.size > 1:
                 raise  # other processes wait for this one's gradients: it must not live on without them
