@@ -110,6 +110,7 @@ def test_arrays_in_a_file_are_columns_where_several_are_named(tmp_path):
     np.savez(tmp_path / "odd.npz", x_train=images, x_test=images, words=COLUMNS["words"], y_train=Y, y_test=Y)
     for settings, why in (
         ({"inputs": "x,words"}, "1 parts of 'words' and 2 of 'y'"),
+        ({"inputs": "x,x"}, "the setting inputs names 'x' 2 times"),
         ({"inputs": ""}, "setting 'inputs' got"),
         ({"inputs": "x", "axes": "hw"}, "which are no images with the axes 'hw' each"),
     ):
@@ -271,6 +272,9 @@ REFUSED = {
     ),
     "it gives pairs of an input and a target": lambda: data.load(
         Items(lambda columns, y, place: (columns, y)), targets="label"
+    ),
+    "the setting inputs names 'table' 2 times: name each column once": lambda: data.load(
+        Table(), inputs=("table", "words", "table"), targets="label"
     ),
     "data has the columns id, .*, and its inputs are 'table, tabel'": lambda: data.load(
         Table(), inputs=("table", "tabel"), targets="label"

@@ -117,6 +117,10 @@ REFUSED = {
         "data": whole,
         "by_keyword": True,
     },
+    "one of own data is called 'self', as the net itself is: give it another name": {
+        "data": ({"self": pair[0]["table"]}, pair[1]),
+        "by_keyword": True,
+    },
     "mlp takes one tensor, and an example has the columns words (4,), table (5,): take a net": {"net": "mlp"},
     "one tensor": {"rule": {"name": "pepita", "blocks": ["words", "table", "head"]}},
     "missing 1 required positional argument: 'table'; the columns of an example reach it as one dict, by "

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import MinLen
 
+from biograd.data.columns import require_once
 from biograd.data.dataset import DataSet
 from biograd.data.own import CropPadding, TestFraction, made
 from biograd.errors import UserMistake, listed, unreadable
@@ -61,6 +62,7 @@ def arrays(
         crop_padding: train on crops from images padded by so many black pixels on every side.
         flip: train on mirror images, half of the time.
     """
+    require_once(inputs)
     stored = _read(Path(path).expanduser())
     where = Path(path).name
     parts = {name: _parts(stored, name, where) for name in inputs}

@@ -1,7 +1,10 @@
 """Inputs are one tensor, or several by name, their columns: what is done to the one is done to each of the others."""
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from biograd.errors import UserMistake
 
 
 def on_each(fn: Callable[..., Any], inputs: Any, *beside: Any) -> Any:
@@ -27,6 +30,17 @@ def named(inputs: Any) -> dict[str, Any]:
         ({'': 1}, {'a': 1})
     """
     return dict(inputs) if isinstance(inputs, Mapping) else {"": inputs}
+
+
+def require_once(names: Sequence[str]) -> None:
+    """Refuse a name that stands several times among those of inputs.
+
+    Raises:
+        UserMistake: one does.
+    """
+    (name, times), *_ = Counter(names).most_common(1) or [("", 0)]
+    if times > 1:
+        raise UserMistake(f"the setting inputs names {name!r} {times} times: name each column once")
 
 
 def titles(inputs: Any, where: str) -> Any:

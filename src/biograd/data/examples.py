@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from biograd.data.columns import require_once
 from biograd.errors import UserMistake, brief, listed
 from biograd.user_files import failed
 
@@ -69,6 +70,7 @@ def gathered(found: Any, *, inputs: Sequence[str] = (), targets: str | None = No
                 "the inputs and targets of the data have been read: no columns are left to choose from"
             )
         return found
+    require_once(inputs)
     parts = [_Source(part, inputs, targets) for part in _parts(found)]
     read = [part.read() for part in parts]
     return Examples(read[0], read[1] if len(read) > 1 else None, parts[0].classes())

@@ -41,12 +41,17 @@ def require_columns(config: RunConfig, dataset: DataSet) -> None:
     """Refuse to hand on by keyword what has no names.
 
     Raises:
-        UserMistake: the configuration says so, and inputs are one tensor.
+        UserMistake: the configuration says so, and inputs are one tensor, or a name cannot be handed on.
     """
     if config.by_keyword and not isinstance(dataset.train.inputs, Mapping):
         raise UserMistake(
             f"by_keyword gives a net the columns of its inputs by name, and those of {dataset.name} are one tensor: "
             "leave it out"
+        )
+    if config.by_keyword and "self" in dataset.train.inputs:
+        raise UserMistake(
+            f"by_keyword gives a net the columns of its inputs by name, and one of {dataset.name} is called 'self', as "
+            "the net itself is: give it another name"
         )
 
 
