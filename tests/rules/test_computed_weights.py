@@ -36,7 +36,7 @@ COMPUTED: dict[str, Callable[[nn.Module], nn.Module]] = {
     "pruning": lambda layer: prune.random_unstructured(layer, "weight", 0.3),
     "a doubled bias": doubled_bias,
 }
-READS_WEIGHTS = {"tp", "itp", "gait-prop", "softhebb"}
+READS_WEIGHTS = {"tp", "itp", "softhebb"}
 """Rules that invert a hidden weight, or learn it by an equation for weights."""
 X = torch.randn(6, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 Y = torch.tensor([0, 1, 2, 0, 1, 2])
