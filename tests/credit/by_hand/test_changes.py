@@ -3,12 +3,14 @@
 import contextlib
 import copy
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import MethodType
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 from torch.nn.modules.module import register_module_forward_hook
 
 from biograd import rules
@@ -128,3 +130,27 @@ def test_what_surrounds_a_step_is_seen(what):
                 assert torch.equal(net(x), found[""]), name
         assert isinstance(found, dict) or (name in CHAIN and what == "chains with another forward"), found
         compared(name, rule, net, x, y)
+
+
+def _doubled(decoder, z):
+    return 2 * decoder[0](z)
+
+
+DECODER: dict[str, Callable[[nn.Sequential], object]] = {
+    "a layer": lambda decoder: decoder.__setitem__(0, nn.Linear(8, 8, bias=False).double()),
+    "a nonlinearity": lambda decoder: decoder.append(nn.Sigmoid()),
+    "a hook": lambda decoder: decoder[0].register_forward_hook(lambda layer, given, output: 2 * output),
+    "a forward": lambda decoder: setattr(decoder, "forward", MethodType(_doubled, decoder)),
+    "what it teaches": lambda decoder: decoder.requires_grad_(False),
+}
+
+
+@pytest.mark.parametrize("what", DECODER)
+@pytest.mark.parametrize("name", ["dtp", "drl"])
+def test_a_change_of_a_decoder_between_steps_is_seen(name, what):
+    net, rule, x, y = taught_net(name, units)
+    before = outcome(copy.deepcopy(rule), net, x, y)
+    DECODER[what](rule.decoders[0])
+    found = compared(name, rule, net, x, y)
+    with pytest.raises(AssertionError):
+        assert_same(found, before, name)
