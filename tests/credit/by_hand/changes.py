@@ -382,6 +382,7 @@ AROUND: dict[str, Callable[[nn.Module], contextlib.AbstractContextManager[Any]]]
     "linear layers with another forward": lambda net: _patched(nn.Linear, "forward"),
     "a nonlinearity with another forward": lambda net: _patched(nn.Tanh, "forward"),
     "chains with another forward": lambda net: _patched(nn.Sequential, "forward"),
+    "chains with another call": lambda net: _patched(nn.Sequential, "__call__"),
     "hooks on what autograd keeps": lambda net: torch.autograd.graph.saved_tensors_hooks(
         lambda kept: kept, lambda kept: kept
     ),

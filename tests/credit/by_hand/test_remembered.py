@@ -104,20 +104,87 @@ def with_a_part():
     return net
 
 
+def with_nothing():
+    net = chain()
+    net._modules["1"] = None
+    return net
+
+
 @pytest.mark.parametrize(
     "make",
     [
         with_a_part,
+        with_nothing,
         lambda: with_weight(Marked(torch.ones(2, 3))),
         lambda: with_weight(nn.Parameter(torch.ones(2, 3, dtype=torch.int64), requires_grad=False)),
         lambda: with_weight(nn.Parameter(torch.ones(2, 3).to_sparse())),
     ],
-    ids=["a part", "a class", "whole numbers", "sparse"],
+    ids=["a part", "nothing", "a class", "whole numbers", "sparse"],
 )
 def test_chains_with_parts_in_their_layers_and_parameters_of_other_kinds_are_not_remembered(make):
     remembered, net = Remembered(), make()
     remembered.keep(net, blocks(net))
     assert remembered.of(net, None) is None
+
+
+def test_no_block_is_a_unit_under_autocast_and_within_transforms():
+    remembered, net, x = Remembered(), chain(), torch.ones(1, 2)
+    remembered.keep(net, blocks(net))
+
+    def given(z):
+        assert [block.unit for block in remembered.of(net, x) or ()] == [None, None]
+        return z
+
+    with torch.autocast("cpu", torch.bfloat16):
+        given(x)
+    torch.func.vmap(given)(x)
+
+
+CHANGED = {
+    "whether it learns": lambda weight: weight.requires_grad_(False),
+    "its type": lambda weight: setattr(weight, "data", weight.data.double()),
+    "its shape": lambda weight: setattr(weight, "data", weight.data.new_ones(3, 5)),
+}
+
+
+@pytest.mark.parametrize("what", CHANGED)
+def test_what_changes_about_a_parameter_that_stays_is_noticed(what):
+    remembered, net = Remembered(), chain()
+    remembered.keep(net, blocks(net))
+    assert remembered.of(net, None)
+    CHANGED[what](net[0].weight)
+    assert remembered.of(net, None) is None
+
+
+def test_a_move_to_another_device_that_keeps_the_parameters_is_noticed():
+    remembered, net = Remembered(), chain()
+    remembered.keep(net, blocks(net))
+    seen = remembered._last[
+        net
+    ]  # no two devices here share a kind of tensor: it is as if the net had come from one
+    seen._parameters = [(*one[:3], torch.device("meta"), *one[4:]) for one in seen._parameters]
+    assert remembered.of(net, None) is None
+
+
+class Two(nn.Module):
+    """A layer without parts that multiplies by two weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.W, self.V = (nn.Parameter(torch.eye(8).double()) for _ in range(2))
+
+    def forward(self, x):
+        return x @ self.W @ self.V
+
+
+def test_a_block_of_two_weights_that_begins_to_learn_is_refused():
+    net = units(bias=True)
+    net[4] = Two().requires_grad_(False)
+    rule = rules.create("dfa", net.double(), sample=X[:1]).double()
+    for _ in range(2):
+        assert isinstance(outcome(rule, net, X, Y), dict)
+    net[4].requires_grad_(True)
+    assert str(outcome(rule, net, X, Y)).startswith("HiddenBackpropagation")
 
 
 def test_one_net_alone_is_remembered():
