@@ -85,6 +85,27 @@ def test_every_rule_has_a_row_at_every_depth_and_one_that_cannot_teach_says_why(
     assert [(found["kept_bytes"], found["reason"]) for found in rows[2:]] == [(None, "not this net")] * 2
 
 
+@pytest.mark.parametrize("rule", ["gait-prop", "itp"])
+def test_inverses_are_followed_through_thirty_two_layers(rule):
+    (found,) = bench.memory_by_depth(rules=[rule], depths=[32], width=8)
+    assert found["reason"] is None
+    assert found["kept_bytes"] < found["reference_kept_bytes"]
+
+
+def test_a_step_that_comes_to_no_numbers_has_a_row_with_the_reason(tmp_path):
+    (tmp_path / "lost.py").write_text(
+        "from biograd import Rule\n"
+        "from biograd.errors import NotFinite\n"
+        "class Lost(Rule):\n"
+        "    def __init__(self, net, sample=None):\n"
+        "        super().__init__()\n"
+        "    def assign_credit(self, net, x, y, loss_fn):\n"
+        "        raise NotFinite('no numbers')\n"
+    )
+    rows = bench.memory_by_depth(rules=[f"{tmp_path}/lost.py:Lost"], depths=[1], width=8)
+    assert [(found["kept_bytes"], found["reason"]) for found in rows] == [(None, "no numbers")]
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

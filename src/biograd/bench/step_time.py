@@ -16,7 +16,7 @@ from biograd.bench.memory import Memory, memory_of
 from biograd.bench.nets import BenchNet
 from biograd.bench.rows import row
 from biograd.bench.timing import Step, Timed, Times, compare
-from biograd.errors import UnsupportedNet
+from biograd.errors import NotFinite, UnsupportedNet
 from biograd.progress import shown
 from biograd.records import BenchRow, BenchSubject
 from biograd.rules.base import Rule
@@ -87,7 +87,7 @@ def measured(
         try:
             rule = rules.create(name, net, sample=x[:1], **bench_net.settings_of(name))
             candidates[name] = Candidate.of(rule, net, x, y, name)
-        except UnsupportedNet as reason:
+        except (UnsupportedNet, NotFinite) as reason:
             refused[name] = str(reason)
     timed = {name: each.timed for name, each in candidates.items()}
     with shown(title, 0, repeats, None) as bar:
