@@ -55,3 +55,14 @@ def test_a_class_without_an_example_to_learn_from_is_refused():
     task = DataSet("animals", lonely, animals().test, Classes(CLASSES), Preprocessing((0.0,), (1.0,)))
     with pytest.raises(UserMistake, match="animals, training part: it has no example of class '3'"):
         task.one_vs_rest("3")
+
+
+def test_a_set_and_a_part_show_themselves_in_one_line():
+    assert repr(animals()) == "<DataSet 'animals': 4 + 2 examples of (2,), task classes, outputs 3>"
+    assert repr(animals().train) == "<Split of 4 examples: (2,) float32 → () int64>"
+    columns = Split({"image": torch.zeros(2, 1, 4, 4), "age": torch.zeros(2)}, torch.tensor([0, 1]))
+    assert repr(columns) == "<Split of 2 examples: image (1, 4, 4) float32, age () float32 → () int64>"
+    many = Split({f"column {n}": torch.zeros(2, dtype=torch.int64) for n in range(99)}, torch.tensor([0, 1]))
+    assert len(repr(many)) < 300
+    named = DataSet("many", many, many, Classes(CLASSES), None)
+    assert len(repr(named)) < 300

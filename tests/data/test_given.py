@@ -201,6 +201,19 @@ REFUSED = {
     ),
     "a target is a mapping of a: a run takes one tensor": (X, {"a": Y}),
     "a target is a mapping of b: a run takes one tensor": Items(lambda x, y: (x, {"b": y})),
+    "the inputs of 12 examples are a tuple of 2: one input is one tensor, and several have names, {'image'": (
+        (X, X[:, 0]),
+        Y,
+    ),
+    "the inputs of 12 examples are a list of 2: .* several have names": {
+        "train": ([X.tolist()] * 2, Y.tolist())
+    },
+    r"an input is \(tensor.* expected numbers, text or an image; .* several have names": Items(
+        lambda x, y: ((x, x[0]), y)
+    ),
+    "expected a pair of an input and a target, or a mapping; .* several have names": Items(
+        lambda x, y: (x, x, y)
+    ),
     "data is empty, expected at least one example": [],
     "empty, expected at least one example": TensorDataset(X[:0], Y[:0]),
     "the label of example 2 is 2, expected 0 to 1": [Items(classes=NAMES[:2])] * 2,

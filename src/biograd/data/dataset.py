@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from biograd.data.columns import on_each
+from biograd.data.columns import named, on_each
 from biograd.data.tasks import Classes, Task
-from biograd.errors import UserMistake, brief
+from biograd.errors import UserMistake, brief, listed
 
 if TYPE_CHECKING:
     import torch
@@ -42,6 +42,11 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    def __repr__(self) -> str:
+        """Of what shapes it is, in one line."""
+        columns = [_described(column, name) for name, column in named(self.inputs).items()]
+        return f"<Split of {len(self)} examples: {listed(columns)} → {_described(self.targets)}>"
 
     def at(self, places: Any) -> "Split":
         """Some of the examples.
@@ -112,6 +117,12 @@ class DataSet:
         from biograd.data.checks import check_set
 
         check_set(self)
+
+    def __repr__(self) -> str:
+        """What it is called, how large it is and what it asks for, in one line."""
+        sizes = f"{len(self.train)} + {len(self.test)} examples"
+        task = f"task {self.task.kind}, outputs {self.outputs}"
+        return f"<DataSet {brief(self.name)}: {sizes} of {brief(self.input_shape)}, {task}>"
 
     @property
     def input_shape(self) -> Any:
@@ -250,3 +261,8 @@ class DataSet:
         raise UserMistake(
             f"{self.name} has no class {brief(text)}: {hint}Its classes: {known}; or an index, 0 to {last}"
         )
+
+
+def _described(column: "Tensor", name: str = "") -> str:
+    """Shape of an example and type, behind the column's name."""
+    return f"{name} {tuple(column.shape[1:])} {str(column.dtype).removeprefix('torch.')}".lstrip()

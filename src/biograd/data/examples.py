@@ -18,6 +18,8 @@ PARTS = ("train", "test")
 READ_AGAIN = 8
 """Examples that are read twice: a mirror image is tossed for, and one or two of them may be as they were."""
 
+_BY_NAME = "one input is one tensor, and several have names, {'image': …, 'table': …}"
+
 
 @dataclass(frozen=True)
 class Part:
@@ -139,7 +141,8 @@ class _Source:
             return _picked(item, columns), item[target]
         if not isinstance(item, tuple | list) or len(item) != 2:
             raise UserMistake(
-                f"example {place} of the data is {brief(item)}, expected a pair of an input and a target, or a mapping"
+                f"example {place} of the data is {brief(item)}, expected a pair of an input and a target, or a "
+                f"mapping; {_BY_NAME}"
             )
         self._refuse_names()
         return item[0], item[1]
@@ -178,7 +181,26 @@ def _picked(held: Any, columns: Sequence[str]) -> Any:
 
 
 def _as_part(inputs: Any, targets: Any) -> Part:
+    _refuse_nameless(inputs, targets)
     return Part(_inputs_of_all(inputs), _stacked(targets, "target"))
+
+
+def _refuse_nameless(inputs: Any, targets: Any) -> None:
+    """Refuse several inputs side by side, each of all examples, that would be taken for the examples."""
+    if not isinstance(inputs, tuple | list) or not inputs or len(inputs) == (number := _count(targets)):
+        return
+    if number is not None and all(_count(one) == number for one in inputs):
+        raise UserMistake(
+            f"the inputs of {number} examples are a {type(inputs).__name__} of {len(inputs)}: {_BY_NAME}"
+        )
+
+
+def _count(values: Any) -> int | None:
+    """How many there are; None of what has no length."""
+    try:
+        return len(values)
+    except TypeError:
+        return None
 
 
 def _inputs_of_all(inputs: Any) -> "ndarray | dict[str, ndarray]":
@@ -253,7 +275,8 @@ def _as_array(value: Any, what: str) -> "ndarray":
     if found.dtype.hasobject and found.ndim and all(isinstance(one, str) for one in found.flat):
         return found.astype(str)  # a column of texts, as pandas has it
     if found.dtype.kind not in "buifU":
-        raise UserMistake(f"{_a(what)} is {brief(value)}, expected numbers, text or an image")
+        several = f"; {_BY_NAME}" if what == "input" and isinstance(value, tuple | list) else ""
+        raise UserMistake(f"{_a(what)} is {brief(value)}, expected numbers, text or an image{several}")
     return found
 
 
