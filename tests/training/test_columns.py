@@ -128,7 +128,8 @@ REFUSED = {
     "IndexError: index out of range in self; the inputs of own data go from 0 to 8 in 'words'": {
         "net": lambda shape, outputs: shortened(OfADict(shape, outputs))
     },
-    "got an unexpected keyword argument 'table'": {"net": f"{FILE}:Forgetful", "by_keyword": True},
+    "got an unexpected keyword argument 'table'; the columns of an example reach it by keyword, as one dict without "
+    "by_keyword (--by-keyword true)": {"net": f"{FILE}:Forgetful", "by_keyword": True},
 }
 
 

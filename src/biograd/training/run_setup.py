@@ -230,7 +230,7 @@ def _few_examples(setup: RunSetup) -> tuple[Any, Tensor]:
 def _rehearse_net(setup: RunSetup, x: Any, y: Tensor) -> None:
     """Run net and loss without the rule: the net has to answer the task, and what goes wrong is known to be theirs."""
     net, loss = setup.config.net.name, setup.config.loss.name
-    told = _AS_ONE_DICT if isinstance(x, Mapping) else ""
+    told = _BY_KEYWORD if setup.config.by_keyword else _AS_ONE_DICT if isinstance(x, Mapping) else ""
     with (
         isolated(setup.net, setup.loss_fn, devices_of=x),
         user_code.blamed("net", net, told),
@@ -248,6 +248,9 @@ def _rehearse_net(setup: RunSetup, x: Any, y: Tensor) -> None:
 
 _AS_ONE_DICT = (
     "the columns of an example reach it as one dict, by keyword with by_keyword (--by-keyword true)"
+)
+_BY_KEYWORD = (
+    "the columns of an example reach it by keyword, as one dict without by_keyword (--by-keyword true)"
 )
 
 
