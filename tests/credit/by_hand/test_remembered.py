@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from biograd import rules
-from biograd.credit.by_hand.remembered import Remembered
+from biograd.credit.by_hand.remembered import _SEEN, Remembered
 from biograd.credit.chain.blocks import blocks
 from tests.credit.by_hand.changes import ALL, units
 from tests.credit.by_hand.test_changes import assert_same, batch, outcome, taught_net
@@ -159,9 +159,8 @@ def test_what_changes_about_a_parameter_that_stays_is_noticed(what):
 def test_a_move_to_another_device_that_keeps_the_parameters_is_noticed():
     remembered, net = Remembered(), chain()
     remembered.keep(net, blocks(net))
-    seen = remembered._last[
-        net
-    ]  # no two devices here share a kind of tensor: it is as if the net had come from one
+    seen = _SEEN[net][remembered]
+    # no two devices here share a kind of tensor: it is as if the net had come from one
     seen._parameters = [(*one[:3], torch.device("meta"), *one[4:]) for one in seen._parameters]
     assert remembered.of(net, None) is None
 

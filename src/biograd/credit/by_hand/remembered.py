@@ -20,12 +20,12 @@ class Remembered:
 
     What is compared at every call, of every chain and layer: which parts, parameters and hooks it has, its class and
     what runs there, and each parameter's shape, type, device and whether it learns; of some layers a setting, see
-    `Unit.is_known`. A chain with layers that have parts of their own is not remembered. It holds a net's layers, never
-    the net, for as long as that lives; copies of it, and what is saved of it, remember nothing.
+    `Unit.is_known`. A chain with layers that have parts of their own is not remembered. It holds nothing of a net: what
+    was seen lies beside the net, for as long as both live. Copies of it, and what is saved of it, remember nothing.
     """
 
     def __init__(self) -> None:
-        self._last: weakref.WeakKeyDictionary[nn.Module, _Seen] = weakref.WeakKeyDictionary()
+        self._last: weakref.ref[nn.Module] | None = None
 
     def of(self, net: nn.Module, x: Tensor | None) -> list[Block] | None:
         """The blocks as they were kept, those of the batch ``x`` by hand where they can be; None where they changed.
@@ -34,16 +34,20 @@ class Remembered:
         """
         if torch.compiler.is_compiling():
             return None
-        seen = self._last.get(net)
+        seen = _SEEN.get(net, {}).get(self)
         return None if seen is None or not seen.holds(net) else seen.chain_for(x)
 
     def keep(self, net: nn.Module, chain: list[Block]) -> None:
         """Remember the blocks of a net that was just looked at, and of no other."""
         if torch.compiler.is_compiling():
             return
-        self._last.clear()
+        last = None if self._last is None else self._last()
+        if last is not None:
+            _SEEN[last].pop(self, None)
+        self._last = None
         if _Seen.is_for(net, chain):
-            self._last[net] = _Seen(net, chain)
+            _SEEN.setdefault(net, weakref.WeakKeyDictionary())[self] = _Seen(net, chain)
+            self._last = weakref.ref(net)
 
     def __reduce__(self) -> tuple[Callable[[], "Remembered"], tuple[()]]:
         return Remembered, ()
@@ -152,3 +156,9 @@ def _children(nest: nn.Module) -> list[Any]:
 
 def _parameters(chain: list[Block]) -> list[nn.Parameter]:
     return [parameter for block in chain for parameter in block.parameters()]
+
+
+_SEEN: weakref.WeakKeyDictionary[nn.Module, weakref.WeakKeyDictionary[Remembered, _Seen]] = (
+    weakref.WeakKeyDictionary()
+)
+"""What each that remembers saw of a net."""
