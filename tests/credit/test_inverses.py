@@ -20,6 +20,7 @@ from biograd.credit.back.inverses import (
     require_invertible_kind,
     weight_matrices,
 )
+from biograd.credit.back.late import Late
 from biograd.errors import NotFinite, UnsupportedNet
 from biograd.layers import InvertibleConv2d, LocallyConnected2d
 from tests.equations.joins import joins_of
@@ -318,6 +319,58 @@ def test_exact_and_learned_inverses_refuse_a_signal_that_is_not_finite_at_once(n
     ):
         with pytest.raises(NotFinite, match="'4'"):
             inverse(layer, delta.index_fill(1, torch.tensor(2), number), x)
+
+
+@pytest.mark.usefixtures("late")
+@pytest.mark.parametrize("name", ["linear", "tall", "wide", "convolution", "places"])
+def test_exact_and_learned_inverses_tell_it_one_call_later_where_reading_would_wait(name):
+    layer, x, delta = made(name)
+    for make in (
+        lambda: ExactInverse("4", None),
+        lambda: LearnedInverse("4", weight_matrices(layer), None, torch.Generator()),
+    ):
+        inverse = make()
+        assert not inverse(layer, delta.index_fill(1, torch.tensor(2), math.nan), x).isfinite().all()
+        with pytest.raises(NotFinite, match="'4'"):
+            inverse(layer, delta, x)
+        assert inverse(layer, delta, x).isfinite().all()
+        inverse(layer, delta.index_fill(1, torch.tensor(2), math.nan), x)
+        assert copy.deepcopy(inverse)(layer, delta, x).isfinite().all(), "a copy has no last call"
+
+
+@pytest.mark.usefixtures("late")
+@pytest.mark.parametrize("make", [lambda W: KeptInverse("4", W, 1e-3), lambda W: ExactInverse("4", None)])
+def test_a_singular_weight_is_told_one_call_later_where_reading_would_wait(make):
+    layer, x, delta = made("linear")
+    inverse, W = make(weight_matrices(layer)), layer.weight.detach().clone()
+    with torch.no_grad():
+        layer.weight[1] = 0
+    inverse(layer, delta, x)
+    layer.weight.data.copy_(W)
+    with pytest.raises(NotFinite, match="'4'"):
+        inverse(layer, delta, x)
+    assert_close(inverse(layer, delta, x), through_pinv(layer, delta, x))
+
+
+@pytest.mark.usefixtures("late")
+@pytest.mark.parametrize("name", ["linear", "tall", "convolution"])
+def test_where_reading_would_wait_nothing_is_read_but_what_the_last_call_sent(name, monkeypatch):
+    layer, x, delta = made(name)
+    kept = [KeptInverse("4", weight_matrices(layer), 1e-3)] if name != "tall" else []
+    inverses = [*kept, ExactInverse("4", None)]
+    for inverse in inverses:
+        inverse(layer, delta, x)  # the first call may look
+    sent, read, send = [], [], Late.of
+    monkeypatch.setattr(Late, "of", lambda number: sent.append(send(number)) or sent[-1])
+    monkeypatch.setattr(Late, "read", lambda number: read.append(number) or number.copy.tolist())
+    for reading in ("item", "__bool__", "__int__", "__float__"):
+        monkeypatch.setattr(Tensor, reading, lambda *_: pytest.fail("waits for the device"))
+    for _ in range(2):
+        for inverse in inverses:
+            inverse(layer, delta, x)
+    count = len(inverses)
+    assert len(read) == len(sent) == 2 * count
+    assert [*map(id, read[count:])] == [*map(id, sent[:count])]
 
 
 @pytest.mark.parametrize("name", SQUARE)

@@ -1,6 +1,7 @@
 """Rules through inverses: what they refuse, what they leave behind, and a net that changes."""
 
 import copy
+import math
 from typing import Any
 
 import pytest
@@ -250,6 +251,24 @@ def test_numbers_that_are_not_finite_end_in_a_line_or_in_a_loss_that_is_not(name
             assert not credit.loss.isfinite()
     assert told
     assert not any("\n" in line for line in told)
+
+
+@every_target_form
+def test_where_reading_would_wait_numbers_that_are_not_finite_are_told_one_call_later(
+    name, settings, monkeypatch
+):
+    monkeypatch.setattr("biograd.credit.back.late.is_read_at_once", lambda device: False)
+    task = square()
+    rule = create(name, task, **settings)
+
+    def call(number):
+        rule.assign_credit(task.net, task.x, task.y, lambda output, y: F.cross_entropy(output, y) * number)
+
+    call(math.nan)
+    with pytest.raises(NotFinite) as caught:
+        call(1.0)
+    assert "\n" not in str(caught.value)
+    call(1.0)
 
 
 # --- traces ---

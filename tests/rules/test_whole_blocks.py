@@ -360,3 +360,18 @@ def test_a_singular_weight_inside_is_named_and_nothing_is_filled():
     with pytest.raises(NotFinite, match=r"weight of 'layers.0.b.weight' is singular"):
         rule.assign_credit(net, x, y, F.cross_entropy)
     assert all(p.grad is None for p in net.parameters())
+
+
+def test_where_reading_would_wait_an_error_that_is_not_finite_is_told_one_call_later(monkeypatch):
+    monkeypatch.setattr("biograd.credit.back.late.is_read_at_once", lambda device: False)
+    net, x, y, settings = products()
+    rule = rules.create("gait-prop", net, sample=x[:1], inverse="exact", **settings)
+
+    def call(number):
+        rule.assign_credit(net, x, y, lambda output, y: F.cross_entropy(output, y) * number)
+
+    call(float("nan"))
+    for name in ("head", "body"):  # each says it at its next call
+        with pytest.raises(NotFinite, match=f"'{name}'"):
+            call(1.0)
+    call(1.0)

@@ -340,9 +340,6 @@ class Inverse(nn.Module, ABC):
             "a loss that are not, or lower the learning rate"
         )
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_was_finite": None}
-
 
 class ExactInverse(Inverse):
     """The inverse, or pseudo-inverse, of the weights as they are, solved for anew at every call."""
@@ -493,7 +490,7 @@ class KeptInverse(Inverse):
         return corrected.zero_() if rho >= 1 else corrected
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_last": None}
+        return {**self.__dict__, "_last": None}
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)

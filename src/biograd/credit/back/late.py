@@ -10,6 +10,8 @@ from torch import Tensor
 class Late(NamedTuple):
     """A number on its way from a device to the host, which is free to run ahead until the number is read.
 
+    It says something of one step, so copies of what holds it have None in its place.
+
     Attributes:
         copy: where it arrives; pinned for a GPU, so that copying waits for nothing either.
         arrived: when it has; None where it has already.
@@ -36,6 +38,9 @@ class Late(NamedTuple):
         if self.arrived is not None:
             self.arrived.synchronize()
         return self.copy.item()
+
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        return type(None), ()
 
 
 def is_read_at_once(device: torch.device) -> bool:

@@ -27,7 +27,7 @@ from biograd.credit.chain.lesson import Lesson, Way, through_every_block
 from biograd.credit.chain.passages import Passage
 from biograd.rules.parts.chains import suggesting_rules_for_any_net
 from biograd.rules.parts.inverse_strategies import Columns, InverseStrategy
-from biograd.rules.parts.inverses_inside import InversesInside, carried_through
+from biograd.rules.parts.inverses_inside import InversesInside
 from biograd.rules.parts.random_stream import RandomStream
 
 
@@ -80,7 +80,8 @@ class Inverses(nn.Module):
             return passage.entry_signal(self._at[place](block.opening, delta, passage.input))
         with torch.autocast(delta.device.type, enabled=False):  # inverses need the precision of the weights
             if passage.loan is not None:
-                return carried_through(block.name, passage, passage.loan, delta)
+                assert self.inside is not None
+                return self.inside.carried(block.name, passage, delta)
             if undoes_itself(block, self.undo):
                 return self._send_by_derivative(block, passage, delta)
             dtype = block.opening.get_parameter("weight").dtype

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from biograd.credit.back import late
 from biograd.credit.back.inverses import Inverse, LearnedInverse, Reading, why_not_invertible
 from biograd.credit.back.own_inverses import undoes_itself
 from biograd.credit.chain.blocks import Block, has_one_layer
@@ -57,6 +58,7 @@ class InversesInside(nn.Module):
     ) -> None:
         super().__init__()
         self.whole, self._stream = whole, stream
+        self._were_finite: dict[str, late.Late | None] = {}  # by block, of the last call
         with suggesting_rules_for_any_net():
             held = self._held(chain)
             self._exact = exact_names(held, exact)
@@ -88,6 +90,23 @@ class InversesInside(nn.Module):
         ]
         path.check([passage.output for passage in passages if passage.loan])
         return Run.of(passages)
+
+    def carried(self, name: str, passage: Passage, signal: Tensor) -> Tensor:
+        """A signal at the output of a block that errors pass as a whole, at its input.
+
+        Raises:
+            NotFinite: it is not, or a weight inside is singular; on devices that are left free to run ahead this is
+                told at the next call.
+        """
+        assert passage.loan is not None
+        e = passage.carried(signal, passage.loan)
+        is_finite, self._were_finite[name] = late.are_finite(e, self._were_finite.get(name))
+        if not is_finite:
+            raise NotFinite(
+                f"the error sent back through the block {name!r}, or a weight in it, is not finite: look for inputs or "
+                "a loss that are not, or lower the learning rate"
+            )
+        return e
 
     def lessons(self, lesson: Lesson) -> Iterator[Root]:
         """The lessons of learned inverses that stood for a weight in this lesson."""
@@ -162,21 +181,6 @@ def places_without_one_layer(chain: Sequence[Block], undo: str | None) -> frozen
             or any(parameter.requires_grad for parameter in block.leading_parameters())
         )
     )
-
-
-def carried_through(name: str, passage: Passage, loan: Loan, signal: Tensor) -> Tensor:
-    """A signal at the output of a block that errors pass as a whole, at its input.
-
-    Raises:
-        NotFinite: it is not, or a weight inside is singular.
-    """
-    e = passage.carried(signal, loan)
-    if not e.isfinite().all():
-        raise NotFinite(
-            f"the error sent back through the block {name!r}, or a weight in it, is not finite: look for inputs or a "
-            "loss that are not, or lower the learning rate"
-        )
-    return e
 
 
 def refuse_exact_names(exact: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ import torch
 from annotated_types import Gt, Lt
 from torch import Tensor
 
+from biograd.credit.back import late
 from biograd.credit.back.invertible_blocks import InvertibleBlock, activity
 from biograd.credit.back.own_inverses import (
     require_inverse,
@@ -129,6 +130,7 @@ class TargetChain:
 
     def __init__(self, chain: list[Block], margin: float, steps: SmallSteps | None, undo: str | None) -> None:
         self._margin, self._steps, self._undo, self._has_looked = margin, steps, undo, False
+        self._not_finite: late.Late | None = None  # of the last call
         require_one_that_undoes_itself(chain, undo)
         for block in _inverted_by_weight(chain, undo):
             require_invertible(block.opening, block.name)
@@ -142,7 +144,7 @@ class TargetChain:
             step: what the rule makes of a target before the block is inverted.
 
         Raises:
-            NotFinite: a target is not.
+            NotFinite: a target is not; on devices that are left free to run ahead this is told at the next call.
         """
         _, *found = self.targets(lesson, step)
         for (y, t, m, passed_on), h in zip(found, reversed(lesson.hidden), strict=True):
@@ -165,8 +167,18 @@ class TargetChain:
             moved, m = step(ys[place], found[-1].target, derivative, found[-1].weight)
             back = part.invert(moved, passage.input.detach())  # g_l(…) = (f⁻¹(…) − b) W⁻¹
             found.append(_completed(parts[place - 1], ys[place - 1], back, m))
-        _require_finite(lesson.chain, found)
+        self._require_finite(lesson.chain, found)
         return found
+
+    def _require_finite(self, chain: list[Block], found: list[Target]) -> None:
+        before, self._not_finite = self._not_finite, None
+        of_this_call = _first_not_finite(found)
+        if not late.is_read_at_once(of_this_call.device):
+            self._not_finite = late.Late.of(of_this_call)
+        elif of_this_call >= 0:
+            raise _not_finite(chain, int(of_this_call))
+        if before is not None and (place := int(before.read())) >= 0:
+            raise _not_finite(chain, place)
 
     def lessons(self, lesson: Lesson) -> tuple[()]:
         """Nothing learns: blocks are inverted exactly."""
@@ -231,11 +243,14 @@ def _completed(below: InvertibleBlock, y: Tensor, back: Tensor, m: Tensor) -> Ta
     return Target(y, t, m.reshape(len(t), *[1] * (t.dim() - 1)), below.passed_on)
 
 
-def _require_finite(chain: list[Block], found: list[Target]) -> None:
-    finite = torch.stack([(t * m).isfinite().all() for _, t, m, _ in found])
-    if not finite.all():
-        first = chain[len(chain) - 1 - int(finite.logical_not().nonzero()[0])]
-        raise NotFinite(
-            f"the target of the block {first.name!r} is not finite: look for inputs or a loss that are not, "
-            "lower the learning rate, or keep the weights nearer to orthogonal (the penalty orthogonality)"
-        )
+def _first_not_finite(found: list[Target]) -> Tensor:
+    """How many blocks below the output the first target is that is not finite; −1 where all are."""
+    off = torch.stack([(t * m).isfinite().all().logical_not() for _, t, m, _ in found])
+    return torch.where(off.any(), off.int().argmax(), -1)
+
+
+def _not_finite(chain: list[Block], below: int) -> NotFinite:
+    return NotFinite(
+        f"the target of the block {chain[len(chain) - 1 - below].name!r} is not finite: look for inputs or a loss that "
+        "are not, lower the learning rate, or keep the weights nearer to orthogonal (the penalty orthogonality)"
+    )
