@@ -97,3 +97,22 @@ def test_columns_of_a_table_are_numbers_or_labels(tmp_path):
         UserMistake, match=r"column 'd' holds '\?' in line 5, expected numbers to predict; classes are"
     ):
         data.load(name, target="d", task="regression")
+
+
+def test_numbers_to_predict_are_learned_as_they_are_where_it_is_said(tmp_path):
+    y = np.stack([X[:, 0] * 5 + 3, np.arange(len(X)) % 2], 1).astype(np.float32)
+    np.savez(tmp_path / "mine.npz", x=X, y=y)
+    (tmp_path / "mine.csv").write_text(TABLE)
+    kept, learned = (
+        data.load((X, y), task="regression", normalize_targets=normalize).tensors("test")[1]
+        for normalize in (False, True)
+    )
+    assert set(kept[:, 1].tolist()) == {0, 1}
+    assert set(learned[:, 1].tolist()) == {-1, 1}  # as many of both
+    for name, more in (("arrays:{}/mine.npz", {}), ("table:{}/mine.csv", {"target": "d"})):
+        loaded = data.load(name.format(tmp_path), task="regression", normalize_targets=False, **more)
+        torch.testing.assert_close(loaded.tensors("test")[1], loaded.test.targets)
+    with pytest.raises(
+        UserMistake, match="normalize_targets is for numbers to predict, and targets are classes"
+    ):
+        data.load((X, np.arange(len(X)) % 2), normalize_targets=False)

@@ -33,6 +33,7 @@ def arrays(
     indices: bool = False,
     test_fraction: TestFraction = None,
     normalize: bool = True,
+    normalize_targets: bool = True,
     crop_padding: CropPadding = 0,
     flip: bool = False,
 ) -> DataSet:
@@ -59,6 +60,7 @@ def arrays(
         indices: inputs are whole numbers, of words say, and stay as they are.
         test_fraction: of the examples that is the test part, where there is no other; none stands for a fifth.
         normalize: to mean 0 and deviation 1 on the training part, channel by channel.
+        normalize_targets: numbers to predict are learned with mean 0 and deviation 1; false leaves them as they are.
         crop_padding: train on crops from images padded by so many black pixels on every side.
         flip: train on mirror images, half of the time.
     """
@@ -81,6 +83,7 @@ def arrays(
         indices=indices,
         test_fraction=test_fraction,
         normalize=normalize,
+        normalize_targets=normalize_targets,
         crop_padding=crop_padding,
         flip=flip,
     )

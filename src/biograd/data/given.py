@@ -7,7 +7,16 @@ from typing import Annotated, Any
 
 from biograd.data.dataset import DataSet
 from biograd.data.examples import Examples, are_examples, gathered
-from biograd.data.own import CropPadding, Flip, Indices, Normalize, TargetKind, TestFraction, made
+from biograd.data.own import (
+    CropPadding,
+    Flip,
+    Indices,
+    Normalize,
+    NormalizeTargets,
+    TargetKind,
+    TestFraction,
+    made,
+)
 from biograd.errors import UserMistake
 from biograd.settings import Meaning, annotations
 
@@ -60,6 +69,7 @@ def _of_examples(found: Any) -> Callable[..., DataSet]:
         indices: Indices = False,
         test_fraction: TestFraction = None,
         normalize: Normalize = True,
+        normalize_targets: NormalizeTargets = True,
         crop_padding: CropPadding = 0,
         flip: Flip = False,
     ) -> DataSet:
@@ -77,6 +87,7 @@ def _of_examples(found: Any) -> Callable[..., DataSet]:
             indices=indices,
             test_fraction=test_fraction,
             normalize=normalize,
+            normalize_targets=normalize_targets,
             crop_padding=crop_padding,
             flip=flip,
         )

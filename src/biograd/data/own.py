@@ -29,6 +29,9 @@ TestFraction = Annotated[
     Meaning("of the examples that is the test part, where there is no other; none stands for a fifth"),
 ]
 Normalize = Annotated[bool, Meaning("to mean 0 and deviation 1 on the training part, channel by channel")]
+NormalizeTargets = Annotated[
+    bool, Meaning("numbers to predict are learned with mean 0 and deviation 1; false leaves them as they are")
+]
 CropPadding = Annotated[
     int, Ge(0), Meaning("train on crops from images padded by so many black pixels on every side")
 ]
@@ -52,6 +55,7 @@ def made(
     indices: bool = False,
     test_fraction: float | None = None,
     normalize: bool = True,
+    normalize_targets: bool = True,
     crop_padding: int = 0,
     flip: bool = False,
 ) -> DataSet:
@@ -69,6 +73,8 @@ def made(
         indices: inputs are whole numbers that stay as they are, in all columns.
         test_fraction: of the examples that is the test part; None for a fifth where there is no other.
         normalize: to mean 0 and deviation 1 on the training part, channel by channel; else bytes are in [0, 1].
+        normalize_targets: numbers to predict are learned with mean 0 and deviation 1 on the training part; else as
+            they are.
         crop_padding: see `biograd.data.Preprocessing`.
         flip: see there.
 
@@ -82,7 +88,7 @@ def made(
         _check_inputs(x, name)
     if task is None and names is None:
         refuse_likely_numbers(targets, name)
-    y, task_of = _as_targets(targets, task or "classes", name, names)
+    y, task_of = _as_targets(targets, task or "classes", name, names, normalize_targets)
     train, *tests = [Split(_as_tensors(x, name, indices), one) for x, one in zip(inputs, y, strict=True)]
     if tests and test_fraction is not None:
         raise UserMistake(
@@ -224,9 +230,13 @@ def _as_floats(values: "ndarray", where: str, what: str) -> "Tensor":
 
 
 def _as_targets(
-    parts: "Sequence[ndarray]", task: Kind, where: str, names: tuple[str, ...] | None
+    parts: "Sequence[ndarray]", task: Kind, where: str, names: tuple[str, ...] | None, normalize: bool
 ) -> "tuple[list[Tensor], Callable[[Tensor], Task]]":
     """Targets as tensors, and the task of which they are, given those of the training part."""
+    if task != "regression" and not normalize:
+        raise UserMistake(
+            f"{where}: normalize_targets is for numbers to predict, and targets are {task}, as they are: leave it out"
+        )
     if task in ("classes", "tokens"):
         found, classes = _as_classes(parts, 1 if task == "classes" else 2, where, names)
         made = Classes(classes) if task == "classes" else Tokens(classes)
@@ -235,6 +245,9 @@ def _as_targets(
     titles = names or tuple(str(place) for place in range(numbers[0].shape[1]))
     if task == "labels":
         return numbers, lambda train: Labels(titles)
+    if not normalize:
+        as_they_are = Regression(titles, (0.0,) * len(titles), (1.0,) * len(titles))
+        return numbers, lambda train: as_they_are
     return numbers, lambda train: Regression.standardised(titles, train)
 
 

@@ -44,6 +44,7 @@ def table(
     separator: str = ",",
     test_fraction: TestFraction = None,
     normalize: bool = True,
+    normalize_targets: bool = True,
 ) -> DataSet:
     """Your own table: a CSV file whose first line names the columns.
 
@@ -65,6 +66,7 @@ def table(
         separator: between two cells; ``tab`` for a tabulator.
         test_fraction: of the rows that is the test part, where no column says it; none stands for a fifth.
         normalize: to mean 0 and deviation 1 on the training part, column by column.
+        normalize_targets: numbers to predict are learned with mean 0 and deviation 1; false leaves them as they are.
     """
     import numpy as np
 
@@ -90,6 +92,7 @@ def table(
         names=None if task == "classes" else target,
         test_fraction=test_fraction,
         normalize=normalize,
+        normalize_targets=normalize_targets,
     )
 
 
