@@ -188,6 +188,23 @@ def test_rules_that_undo_nonlinearities_say_which_block_hides_its_own(name):
         rules.create(name, net, sample=x[:1], blocks=("a", "b", "c", "last"))
 
 
+@pytest.mark.parametrize(
+    ("function", "line"),
+    [
+        (lambda m, x: m.head(m.stem(2 * x)), r"'stem' \(Linear\) there is a function before it"),
+        (lambda m, x: m.head(torch.tanh(m.stem(x))), r"'head' \(Linear\) there is a function before it"),
+        (lambda m, x: m.head(m.f(m.stem(x))), r"'head' \(Linear\) there is 'f' \(Tanh\) too"),
+        (lambda m, x: torch.tanh(m.head(m.stem(x))), r"'head' \(Linear\) there is a function behind it"),
+    ],
+    ids=["before the first", "before", "a module before", "behind"],
+)
+def test_what_runs_around_a_named_layer_is_said_by_rules_that_need_to_know_it(function, line):
+    net, x, _ = task(Steps(function, stem=linear(), f=nn.Tanh(), head=linear()), 4)
+    for name, settings in (("tp", {}), ("gait-prop", {"form": "adaptive"}), ("pepita", {})):
+        with pytest.raises(UnsupportedNet, match=f"{line}.*name an nn.Sequential that has this as a layer"):
+            rules.create(name, net, **settings, sample=x[:1], blocks=("stem", "head"))
+
+
 @pytest.mark.parametrize("name", ["pepita", "forward-forward"])
 def test_rules_with_passes_of_their_own_need_to_know_the_layers(name):
     net, x, _ = tokens()

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from biograd import UnsupportedNet, UserMistake, rules
-from tests.credit.cut_nets import task
+from tests.credit.cut_nets import Steps, task
 from tests.rules.small import assert_same
 from tests.rules.test_whole_blocks import gradients
 
@@ -165,3 +165,78 @@ def test_a_method_that_nothing_has_is_a_mistake():
         with pytest.raises(UserMistake, match=r"undo names the method 'undone', and no block") as caught:
             rules.create(name, net[::2][:1].append(nn.Linear(6, 6)), undo="undone")
         assert "\n" not in str(caught.value)
+
+
+class Scaled(Turn):
+    """Is told by how much, too."""
+
+    def forward(self, x, scale=1.0):
+        return scale * super().forward(x)
+
+
+class AroundOneLayer(nn.Module):
+    """A layer through which all passes, and a nonlinearity."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 6, bias=False)
+
+    def forward(self, x):
+        return torch.tanh(self.layer(x))
+
+    def inverse(self, y):
+        return torch.linalg.solve(self.layer.weight.T, torch.atanh(y), left=False)
+
+
+CUTS = ("stem", "lower", "middle", "body")
+
+
+def between(function, **parts):
+    """Modules that undo themselves, the last of them in a net that may do something else around it."""
+    parts = {"stem": nn.Linear(5, 6), "lower": Coupling(6), "middle": Coupling(6), "body": Turn(6), **parts}
+    return task(Steps(lambda m, x: function(m, m.lower(m.stem(x))), **parts), 5)
+
+
+FUNCTION = "there is a function before it or a further argument of its call too"
+IN_THE_WAY = {
+    "a function before it": (lambda: between(lambda m, h: m.body(torch.tanh(m.middle(h)))), FUNCTION),
+    "one that overwrites": (lambda: between(lambda m, h: m.body(m.middle(h).tanh_())), FUNCTION),
+    "an argument": (lambda: between(lambda m, h: m.body(m.middle(h), 2.0), body=Scaled(6)), FUNCTION),
+    "a function behind it": (
+        lambda: between(lambda m, h: 2 * m.body(m.middle(h))),
+        "a function behind it too",
+    ),
+    "a module": (
+        lambda: between(lambda m, h: m.body(m.norm(m.middle(h))), norm=nn.LayerNorm(6)),
+        r"there is 'norm' \(LayerNorm\) too",
+    ),
+    "a layer inside": (
+        lambda: between(lambda m, h: m.body(m.middle(h)), body=AroundOneLayer()),
+        "its block opens at the one layer inside it, 'body.layer'",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", IN_THE_WAY)
+def test_a_module_with_the_method_is_refused_where_its_block_does_not_go_back_by_it(case):
+    make, line = IN_THE_WAY[case]
+    net, x, _ = make()
+    for name, settings in FORMS:
+        with pytest.raises(UnsupportedNet, match=f"'body' has the method 'inverse'.*{line}"):
+            rules.create(name, net, **settings, sample=x[:1], blocks=CUTS, undo="inverse")
+
+
+@pytest.mark.parametrize(("name", "settings"), FORMS, ids=str)
+def test_a_rule_that_needs_the_method_proposes_it_and_none_takes_a_name_that_nothing_has(name, settings):
+    chain, _, _, _ = net_around(Coupling(6))
+    cut, x, _ = between(lambda m, h: m.body(m.middle(h)))
+    for net, given in (
+        (chain, {"inside": "exact"}),
+        (cut, {"sample": x[:1], "blocks": CUTS}),
+    ):
+        with pytest.raises(UserMistake, match="undo names the method 'invers', and no block"):
+            rules.create(name, net, **settings, **given, undo="invers")
+        if name == "gait-prop" and not settings:  # which has an inverse for each weight inside
+            continue
+        with pytest.raises(UnsupportedNet, match=r"has a method 'inverse': .* write undo='inverse'"):
+            rules.create(name, net, **settings, **given)

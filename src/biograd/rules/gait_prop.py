@@ -10,6 +10,7 @@ import torch
 from annotated_types import Gt
 from torch import Tensor, nn
 
+from biograd.credit.back.own_inverses import require_use_of
 from biograd.credit.chain.blocks import Block, require_nothing_learns_before
 from biograd.credit.chain.ledger import Root
 from biograd.credit.chain.lesson import Lesson, through_every_block
@@ -57,6 +58,7 @@ class Linearised(Strategy):
         stream: RandomStream,
     ) -> Inverses:
         """The inverse of each block that is one layer, and of each weight inside others."""
+        require_use_of(undo, chain)
         whole, strategy = places_without_one_layer(chain, undo), inverse or Kept()
         if not whole:
             refuse_exact_names(exact)

@@ -8,6 +8,7 @@ from annotated_types import Gt
 from torch import Tensor, nn
 
 from biograd.credit.back.invertible_blocks import Bijection, activity, bijection, nonlinearity_of
+from biograd.credit.back.own_inverses import require_use_of, suggesting_undo
 from biograd.credit.chain.blocks import Block, require_nothing_learns_before
 from biograd.credit.chain.ledger import Root
 from biograd.credit.chain.lesson import Lesson, through_every_block
@@ -41,8 +42,10 @@ class Linearised(Strategy):
         self, chain: list[Block], inverse: InverseStrategy | None, undo: str | None, stream: RandomStream
     ) -> Inverses:
         """The inverse of each block."""
+        require_use_of(undo, chain)
         for block in chain[1:]:
-            _nonlinearity(block, self.margin, undo)  # refuses one that cannot be inverted unit by unit
+            with suggesting_undo(block, undo):
+                _nonlinearity(block, self.margin, undo)  # refuses one that cannot be inverted unit by unit
         return Inverses(chain, inverse or Kept(), self.columns, stream, undo)
 
     def signals(self, inverses: Inverses, lesson: Lesson) -> Iterator[Tensor]:

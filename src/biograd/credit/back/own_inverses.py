@@ -1,6 +1,7 @@
 """Inverses that modules bring themselves: a method that gives the input for an output, as invertible nets have."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,25 +13,57 @@ from biograd.credit.side_effects import without_side_effects
 from biograd.credit.structures import outlined
 from biograd.errors import UnsupportedNet, UserMistake
 
+USUAL = "inverse"
+"""What invertible nets call the method."""
+
 
 def undoes_itself(block: Block, method: str | None) -> bool:
     """Whether a block opens at a module with a method of this name; at cut points it must be that module alone."""
     if method is None or not callable(getattr(block.opening, method, None)):
         return False
-    return block.stretch is None or (block.stretch.is_direct and block.holder[1] is block.opening)
+    return block.stretch is None or (not block.stretch.besides and block.holder[1] is block.opening)
 
 
-def require_one_that_undoes_itself(chain: Sequence[Block], method: str | None) -> None:
-    """Refuse the name of a method that no block above the first opens with.
+def require_use_of(method: str | None, chain: Sequence[Block]) -> None:
+    """Refuse the name of a method that no block above the first goes back by, or not every module that has it.
 
     Raises:
         UserMistake: there is no such block.
+        UnsupportedNet: a named module has the method, and is not all of its block.
     """
+    for block in chain[1:]:
+        name, module = block.holder
+        if method is None or undoes_itself(block, method) or not callable(getattr(module, method, None)):
+            continue
+        besides = block.stretch.besides if block.stretch else ""
+        if besides:
+            raise UnsupportedNet(
+                f"{name!r} has the method {method!r} and is not all of its block, through which errors go back: there "
+                f"is {besides} too; do that inside the module named before or behind, or leave undo out"
+            )
+        raise UnsupportedNet(
+            f"{name!r} has the method {method!r}, and its block opens at the one layer inside it, {block.name!r}: make "
+            f"{name!r} a part of an nn.Sequential, with inside='exact' and no blocks, or leave undo out"
+        )
     if method is not None and not any(undoes_itself(block, method) for block in chain[1:]):
         raise UserMistake(
             f"undo names the method {method!r}, and no block above the first opens at a module that has it (at cut "
             "points, is such a module and nothing else): give such modules the method, or leave undo out"
         )
+
+
+@contextmanager
+def suggesting_undo(block: Block, method: str | None) -> Iterator[None]:
+    """Add to what is refused inside that a block might undo itself, if the user named no method and it has one."""
+    try:
+        yield
+    except UnsupportedNet as error:
+        if method is not None or not undoes_itself(block, USUAL):
+            raise
+        raise UnsupportedNet(
+            f"{error}. {block.name!r} has a method {USUAL!r}: where that gives its input for its output, write "
+            f"undo={USUAL!r} (--rule.undo {USUAL})"
+        ) from error
 
 
 def undone(module: nn.Module, method: str, y: Tensor) -> Tensor:

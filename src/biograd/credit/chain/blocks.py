@@ -28,8 +28,8 @@ class Stretch(Protocol):
     ending: tuple[str, nn.Module]
     """The module whose output ends it, in which all that multiplies by weights is, and its name."""
 
-    is_direct: bool
-    """Whether that module on what the block before gave is all of it."""
+    besides: str
+    """What else it is than that module on what the block before gave, in words; empty if nothing."""
 
     has_one_layer: bool
     """Whether the opening layer is one with weights, through which all of the input passes."""
@@ -169,11 +169,22 @@ def require_layers(chain: Iterable[Block], what: str) -> None:
     """
     for block in chain:
         if block.stretch is not None:
-            raise UnsupportedNet(
-                f"{what} needs to know the layers of each block, and the block of {block.name!r} "
-                f"({type(block.opening).__name__}) is not one layer with weights and others in an nn.Sequential: "
-                "functions in a forward, and several layers with weights, are not known; name such an nn.Sequential"
-            )
+            raise UnsupportedNet(f"{what} needs to know the layers of each block, and {_why_unknown(block)}")
+
+
+def _why_unknown(block: Block) -> str:
+    name, module = block.holder
+    besides = block.stretch.besides if block.stretch else ""
+    if besides and is_one_layer_of_weights(layers_of_module(name, module)):
+        return (
+            f"in that of {name!r} ({type(module).__name__}) there is {besides} too: name an "
+            "nn.Sequential that has this as a layer"
+        )
+    return (
+        f"the block of {block.name!r} ({type(block.opening).__name__}) is not one layer with weights and others in an "
+        "nn.Sequential: functions in a forward, and several layers with weights, are not known; name such an "
+        "nn.Sequential"
+    )
 
 
 def has_one_layer(block: Block) -> bool:
@@ -252,6 +263,17 @@ def flat_layers(net: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Modu
             yield from flat_layers(child, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", child
+
+
+def layers_of_module(name: str, module: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The layers of a chain by name, in order; of any other module itself."""
+    return list(flat_layers(module, f"{name}.")) if is_chain(module) else [(name, module)]
+
+
+def is_one_layer_of_weights(layers: list[tuple[str, nn.Module]]) -> bool:
+    """Whether layers one after another make one block, which opens at a layer of a known kind."""
+    found = cut_layers(layers)
+    return len(found) == 1 and nearest_weight(found[0].opening) is not None
 
 
 def cut_layers(layers: list[tuple[str, nn.Module]]) -> list[Block]:

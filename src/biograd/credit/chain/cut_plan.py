@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from biograd.credit.chain.blocks import cut_layers, flat_layers, is_chain
+from biograd.credit.chain.blocks import is_one_layer_of_weights, layers_of_module
 from biograd.credit.chain.cut_watch import Seen, has_weights, watched_run
 from biograd.credit.chain.insides import weights_within
 from biograd.credit.chain.net_output import NetOutput
 from biograd.credit.eager import eagerly
 from biograd.credit.graph import leaves_read, nodes_below
 from biograd.credit.isolation import isolated
-from biograd.credit.kinds import has_filters, nearest_weight
+from biograd.credit.kinds import has_filters
 from biograd.credit.structures import called, copied, of_examples, outlined, tensors_in
 from biograd.credit.wrappers import is_compile_wrapper
 from biograd.errors import UnsupportedNet, listed
@@ -34,7 +34,7 @@ class Cut:
         layers: names of what runs in it: its layers in order where it `is_plain`, else the outermost modules.
         is_plain: whether it is a list of layers, one of which has weights, and nothing else.
         has_one_layer: whether ``opening`` is that layer.
-        is_direct: whether it is the named module on what the cut below gave, and nothing else.
+        besides: what else it is than the named module on what the cut below gave, in words; empty if nothing.
         gives_tensor: whether the module gives the tensor that is cut, and not a structure around it.
         is_overwritten: whether what runs behind the cut overwrites its input.
         overwrites_drive: whether what runs behind the opening layer overwrites its input.
@@ -48,7 +48,7 @@ class Cut:
     layers: tuple[str, ...]
     is_plain: bool
     has_one_layer: bool
-    is_direct: bool
+    besides: str
     gives_tensor: bool
     is_overwritten: bool
     overwrites_drive: bool
@@ -196,11 +196,10 @@ def _leaves(roots: Iterable[Tensor]) -> set[Tensor]:
 
 
 def _cut(net: nn.Module, seen: Seen, index: int, parameters: Shapes, shape: torch.Size) -> Cut:
-    name, is_direct = seen.order[index], seen.is_direct[index]
+    name, besides = seen.order[index], _besides(net, seen, index)
     module, passed = net.get_submodule(name), seen.passed[index + 1 : index + 2]
-    inner = list(flat_layers(module, f"{name}.")) if is_chain(module) else [(name, module)]
-    is_direct = is_direct and seen.gives_tensor[index]
-    is_plain = is_direct and _is_one_layer_of_weights(inner)
+    inner = layers_of_module(name, module)
+    is_plain = not besides and is_one_layer_of_weights(inner)
     found = _opening(seen, index)
     opening = found or name
     root = seen.roots[index][0]
@@ -211,7 +210,7 @@ def _cut(net: nn.Module, seen: Seen, index: int, parameters: Shapes, shape: torc
         layers=tuple(inner_name for inner_name, _ in inner) if is_plain else tuple(seen.outer[index]),
         is_plain=is_plain,
         has_one_layer=found is not None,
-        is_direct=is_direct,
+        besides=besides,
         gives_tensor=seen.gives_tensor[index],
         is_overwritten=any(tensor._version > 0 for tensor in passed),
         overwrites_drive=drive._version > version,
@@ -219,6 +218,19 @@ def _cut(net: nn.Module, seen: Seen, index: int, parameters: Shapes, shape: torc
         leading=_leading(net, opening, drive),
         shape=shape,
     )
+
+
+def _besides(net: nn.Module, seen: Seen, index: int) -> str:
+    """What else than a named module on what the cut below gave is in its block."""
+    is_last = index == len(seen.order) - 1
+    if seen.is_direct[index] and seen.gives_tensor[index] and (seen.gives_own or not is_last):
+        return ""
+    others = [name for name in seen.outer[index] if name != seen.order[index]]
+    if others:
+        return listed([f"{name!r} ({type(net.get_submodule(name)).__name__})" for name in others], 4)
+    if not seen.is_direct[index]:
+        return "a function before it or a further argument of its call"
+    return "a function behind it" if is_last else "a structure around its output"
 
 
 def _opening(seen: Seen, index: int) -> str | None:
@@ -247,12 +259,6 @@ def _leaves_past(stop: Any, roots: Iterable[Tensor]) -> Iterator[Tensor]:
             seen.add(node)
             yield from leaves_read(node)
             todo += [source for source, _ in node.next_functions]
-
-
-def _is_one_layer_of_weights(layers: list[tuple[str, nn.Module]]) -> bool:
-    """Whether layers one after another make one block, which opens at a layer of a known kind."""
-    found = cut_layers(layers)
-    return len(found) == 1 and nearest_weight(found[0].opening) is not None
 
 
 def _require_calls(seen: Seen, named: Mapping[str, nn.Module]) -> None:

@@ -42,8 +42,8 @@ class Seen:
         output: what the net gives.
         last_output: what the last of the named modules gives.
         gives_tensor: whether the named module gave that tensor, and not a structure around it.
-        is_direct: whether the module was called with ``passed`` and nothing else; of the last, whether the one tensor
-            that the net gives is its own too.
+        is_direct: whether the module was called with ``passed`` as it was and nothing else.
+        gives_own: whether the one tensor that the net gives is that of the last of the named modules.
         layers: names of a block's layers with weights.
         outer: names of the outermost modules that ran in it.
         drives: what each layer with weights gave, and its version then.
@@ -59,6 +59,7 @@ class Seen:
     last_output: Any = None
     gives_tensor: list[bool] = field(default_factory=list)
     is_direct: list[bool] = field(default_factory=list)
+    gives_own: bool = False
     layers: list[list[str]] = field(default_factory=lambda: [[]])
     outer: list[list[str]] = field(default_factory=lambda: [[]])
     drives: dict[str, tuple[Tensor, int]] = field(default_factory=dict)
@@ -113,9 +114,7 @@ def watched_run(
     seen.gives_tensor.append(True)
     seen.layers[-1] += watch.layers_of_readouts
     seen.outer[-1] += watch.outer_of_readouts
-    if seen.is_direct:
-        gives_its_own = len(seen.roots[-1]) == 1 and seen.roots[-1][0] is seen.last_output
-        seen.is_direct[-1] = seen.is_direct[-1] and gives_its_own
+    seen.gives_own = len(seen.roots[-1]) == 1 and seen.roots[-1][0] is seen.last_output
     return seen
 
 
@@ -187,7 +186,9 @@ class _Watch:
     def _begin_block(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         seen = self.seen
         seen.calls[name] = seen.calls.get(name, 0) + 1
-        seen.is_direct.append(not kwargs and len(args) == 1 and args[0] is seen.passed[-1])
+        passed = seen.passed[-1]
+        is_as_it_was = not any(tensor._version for tensor in tensors_in(passed))
+        seen.is_direct.append(not kwargs and len(args) == 1 and args[0] is passed and is_as_it_was)
 
     def _end_block(self, name: str, output: Any) -> Any:
         seen = self.seen

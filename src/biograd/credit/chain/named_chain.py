@@ -164,7 +164,7 @@ class NamedChain(list[Block]):
         """
         module, examples = self._modules[index], batch_size(z)
         with ExitStack() as hooks, without_side_effects([self._net], device_of(z)):
-            if self._cuts[index].is_direct:
+            if not self._cuts[index].besides:
                 return module(z)
             outputs = [*self._outputs[: max(index - 1, 0)], z] if self._outputs else []
             for below, output in enumerate(outputs if index > 0 else []):
@@ -281,7 +281,7 @@ class _Part:
         ending: nn.Module,
     ) -> None:
         self.parameters, self.leading = parameters, leading
-        self.ending, self.is_direct, self.has_one_layer = (cut.name, ending), cut.is_direct, cut.has_one_layer
+        self.ending, self.besides, self.has_one_layer = (cut.name, ending), cut.besides, cut.has_one_layer
         self._chain, self._index = chain, index
 
     def __call__(self, x: Any) -> Tensor:

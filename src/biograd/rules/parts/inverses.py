@@ -17,7 +17,7 @@ from biograd.credit.back.own_inverses import (
     carried_by_derivative,
     require_derivative,
     require_inverse,
-    require_one_that_undoes_itself,
+    suggesting_undo,
     undoes_itself,
 )
 from biograd.credit.back.used_units import used_units
@@ -57,12 +57,12 @@ class Inverses(nn.Module):
         inside: InversesInside | None = None,
     ) -> None:
         super().__init__()
-        require_one_that_undoes_itself(chain, undo)
         self._stream, self.undo, self._has_looked = stream, undo, False
         self.whole = frozenset[int]() if inside is None else inside.whole
         layers = self._layers(chain)
         for block in layers.values():
-            (require_square if columns == "all" else require_invertible)(block.opening, block.name)
+            with suggesting_undo(block, undo):
+                (require_square if columns == "all" else require_invertible)(block.opening, block.name)
         self.used = {b.name: used_units(b) if columns == "used" else None for b in layers.values()}
         self.of = nn.ModuleList(_inverse(block, self.used, strategy, stream) for block in layers.values())
         self._at = dict(zip(layers, self.of, strict=True))  # by the place of their block

@@ -13,7 +13,8 @@ from biograd.credit.back import late
 from biograd.credit.back.invertible_blocks import InvertibleBlock, activity
 from biograd.credit.back.own_inverses import (
     require_inverse,
-    require_one_that_undoes_itself,
+    require_use_of,
+    suggesting_undo,
     undoes_itself,
 )
 from biograd.credit.chain.blocks import Block
@@ -131,9 +132,10 @@ class TargetChain:
     def __init__(self, chain: list[Block], margin: float, steps: SmallSteps | None, undo: str | None) -> None:
         self._margin, self._steps, self._undo, self._has_looked = margin, steps, undo, False
         self._not_finite: late.Late | None = None  # of the last call
-        require_one_that_undoes_itself(chain, undo)
+        require_use_of(undo, chain)
         for block in _inverted_by_weight(chain, undo):
-            require_invertible(block.opening, block.name)
+            with suggesting_undo(block, undo):
+                require_invertible(block.opening, block.name)
         self._take_apart(chain)
 
     def signals(self, lesson: Lesson, step: Step) -> Iterator[Tensor]:
