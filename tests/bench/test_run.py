@@ -76,7 +76,7 @@ def test_a_row_tells_times_ratio_limit_and_memory_and_fits_json():
     assert row["of_reference_low"] <= row["of_reference"] <= row["of_reference_high"]
     assert row["by_hand_seconds"] > 0
     assert (row["of_reference_limit"], row["of_reference_aim"]) == (1.10, 1.02)
-    assert row["kept_bytes"] == row["reference_kept_bytes"] == (4 * 5 + 4 * 3 + 1) * 4
+    assert row["kept_bytes"] >= row["reference_kept_bytes"] > (4 * 5 + 4 * 3 + 1) * 4
     assert row["peak_bytes"] >= row["kept_bytes"]
     assert row["reason"] is None
     assert row["average"] == "median"

@@ -1,7 +1,8 @@
+import pytest
 import torch
 from torch import nn
 
-from biograd.credit.chain.ledger import Ledger
+from biograd.credit.chain.ledger import Ledger, Root
 
 
 def parameters():
@@ -87,3 +88,34 @@ def test_it_works_where_gradients_are_off():
         ledger.add_gradients([a], [torch.ones(3)])
         ledger.settle()
     assert a.grad.tolist() == [1.0] * 3
+
+
+def test_a_root_that_is_alone_is_taught_at_once_and_its_hooks_see_it_when_it_is_handed_over():
+    (a, b), ledger = parameters(), Ledger()
+    seen = []
+    a.register_hook(lambda gradient: seen.append(gradient.clone()))
+    ledger.extend(
+        Root(*root, is_alone=True) for root in [(a * torch.arange(3.0), torch.ones(3)), (b, torch.ones(2, 2))]
+    )
+    ledger.extend([Root(a * 2, torch.ones(3))])
+    assert seen == []
+    ledger.settle()
+    assert a.grad.tolist() == [2.0, 3.0, 4.0]
+    assert torch.equal(b.grad, torch.ones(2, 2))
+    assert len(seen) == 1
+
+
+def test_a_generator_of_roots_is_closed_where_one_cannot_be_taught():
+    (a, _), ledger = parameters(), Ledger()
+    closed = []
+
+    def roots():
+        try:
+            yield Root(a * 2, torch.ones(4), is_alone=True)
+        finally:
+            closed.append(True)
+
+    with pytest.raises(RuntimeError) as caught:
+        ledger.extend(roots())
+    assert closed == [True]
+    assert caught.tb is not None  # though the frames are held still

@@ -1,11 +1,8 @@
-"""How much memory a step needs: what it keeps for its backward, and its peak."""
+"""How much memory a step needs: what it keeps while it teaches, and its peak."""
 
-import weakref
-from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -15,9 +12,11 @@ from torch.utils._pytree import tree_leaves
 class Memory(NamedTuple):
     """Bytes of tensors that a step allocated, without what existed before it: weights, inputs, rule state.
 
+    Whoever holds them, autograd or Python. The gradients that the step leaves do not count.
+
     Attributes:
-        kept: largest amount at one time that autograd holds for backward passes; the kept activations.
-        peak: largest amount alive at one time, without the gradients that the step leaves.
+        kept: the most that is alive when one of those gradients is made: activations that wait, and what is under way.
+        peak: the most that is alive at any time.
     """
 
     kept: int
@@ -31,21 +30,10 @@ def memory_of(step: Callable[[], object], gradients: Callable[[], Iterable[Tenso
         step: what to run.
         gradients: gives the gradients that the step has left, to be called after it.
     """
-    watch = _Watch()
-    with watch, torch.autograd.graph.saved_tensors_hooks(watch.keep, _Kept.tensor_of):
+    with _Watch() as watch:
         step()
     left = {_key(gradient) for gradient in gradients() if gradient is not None}
-    return Memory(watch.kept_peak, watch.peak(without=left))
-
-
-class _Kept:
-    """A tensor in autograd's keeping; it lives exactly as long."""
-
-    def __init__(self, tensor: Tensor) -> None:
-        self.tensor = tensor
-
-    def tensor_of(self) -> Tensor:
-        return self.tensor
+    return watch.memory(left)
 
 
 class _Watch(TorchDispatchMode):
@@ -53,11 +41,9 @@ class _Watch(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.kept_peak = 0
         self._seen: dict[int, StorageWeakRef] = {}  # kept for good, so that no address is used twice
         self._alive: dict[int, int] = {}  # bytes of those that the step allocated
         self._history: list[tuple[int, int]] = []  # (storage, bytes gained or lost)
-        self._kept: Counter[int] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         for tensor in _tensors((args, kwargs)):
@@ -70,22 +56,16 @@ class _Watch(TorchDispatchMode):
                 self._history.append((_key(tensor), tensor.untyped_storage().nbytes()))
         return result
 
-    def keep(self, tensor: Tensor) -> _Kept:
-        """Called by autograd with each tensor that it saves."""
-        kept, key = _Kept(tensor.detach()), _key(tensor)
-        self._kept[key] += 1
-        weakref.finalize(kept, self._kept.subtract, (key,))
-        held = sum(self._alive.get(key, 0) for key, times in self._kept.items() if times)
-        self.kept_peak = max(self.kept_peak, held)
-        return kept
-
-    def peak(self, without: set[int]) -> int:
-        """Largest sum of bytes alive, leaving out the storages ``without``."""
-        alive = highest = 0
+    def memory(self, left: set[int]) -> Memory:
+        """What was alive; ``left`` are the storages of the gradients."""
+        alive = kept = peak = 0
         for key, gained in self._history:
-            alive += 0 if key in without else gained
-            highest = max(highest, alive)
-        return highest
+            if key in left:
+                kept = max(kept, alive)
+            else:
+                alive += gained
+                peak = max(peak, alive)
+        return Memory(kept, peak)
 
     def _is_new(self, tensor: Tensor) -> bool:
         """Whether its storage is seen for the first time."""

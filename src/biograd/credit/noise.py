@@ -45,8 +45,9 @@ def _one_draw(sizes: Sequence[int], like: Tensor, generator: torch.Generator) ->
         if over is not None:
             draw = torch.cat([over, draw])
         is_all = draw.numel() == size
-        yield draw if is_all else draw[:size]
-        over = None if is_all else draw[size:].clone()
+        over, part = (None, [draw]) if is_all else (draw[size:].clone(), [draw[:size]])
+        del draw
+        yield part.pop()  # nothing here holds it while it is used
 
 
 def _in_shape(numbers: Tensor, like: Tensor) -> Tensor:

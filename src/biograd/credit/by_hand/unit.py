@@ -138,9 +138,10 @@ class Trace(NamedTuple):
         """What the layer gave, computed anew; to be called without recording gradients."""
         return self.call.computed()
 
-    def drive_signal(self, signal: Tensor) -> Tensor:
-        r"""A signal s at the output as one at the drive, :math:`s \circ f'(z)`."""
-        return self.unit.slope.times(self.unit.nonlinearity, self.output, signal)
+    def drive_signal(self, signal: Tensor, *, overwrites: bool = False) -> Tensor:
+        r"""A signal s at the output as one at the drive, :math:`s \circ f'(z)`; on demand in the memory of s."""
+        into = signal if overwrites else None
+        return self.unit.slope.times(self.unit.nonlinearity, self.output, signal, into)
 
     def gradients(self, delta: Tensor) -> Sequence[Tensor | None]:
         """Gradients of the unit's parameters from the derivative at its drive; None where they do not learn."""
@@ -173,7 +174,7 @@ class Trace(NamedTuple):
         """A signal at what the layer got as one at the unit's input."""
         slope = self.unit.leading_slope
         if slope is not None:
-            signal = slope.times(self.unit.leading, self.input, signal)
+            signal = slope.times(self.unit.leading, self.input, signal, None)
         return signal if signal.shape == self.entry.shape else signal.reshape(self.entry.shape)
 
 

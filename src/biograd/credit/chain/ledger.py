@@ -23,7 +23,8 @@ class Root(NamedTuple):
         has_examples: whether its rows are the examples of the batch, or of several copies of it behind one another.
         trace: where the output has no graph, what teaches it by hand.
         delta: by the drive, where that is known already.
-        is_alone: whether its graph is no other root's, so that gradients can be computed at once, and the graph let go.
+        is_alone: whether graph and derivative are of no use to anybody else, so that gradients can be computed at once,
+            the graph let go and the derivative overwritten.
     """
 
     output: Tensor | None
@@ -91,7 +92,7 @@ class Ledger:
             self._roots.append((output, scaled))
         elif any(parameter.requires_grad for parameter in trace.unit.parameters):
             if delta is None or scaled is not derivative:
-                delta = trace.drive_signal(scaled)
+                delta = trace.drive_signal(scaled, overwrites=is_alone)
             self.add_gradients(trace.unit.parameters, trace.gradients(delta))
 
     def extend(self, roots: Iterable[Root], importance: Tensor | None = None) -> None:

@@ -84,12 +84,16 @@ class Decoders(nn.ModuleList):
             h: what the last block's decoder reads, :math:`h_L`, ``(batch, …)``.
             target: what it reads in its place for the target, :math:`\hat h_L`.
         """
-        first = self._difference(len(self) - 1, h, target, lesson.hidden[-1])
-        yield from self.send_difference_down(lesson, first)
+        differences = self.send_difference_down(
+            lesson, self._difference(len(self) - 1, h, target, lesson.hidden[-1])
+        )
+        del h, target
+        yield from differences
 
     def send_difference_down(self, lesson: Lesson, first: Tensor) -> Iterator[Tensor]:
         r"""As `send_down`, where ``first``, :math:`h_{L-1} - \hat h_{L-1}` of the last hidden block, is given."""
         hidden, examples, difference = [h.detach() for h in lesson.hidden], lesson.examples, first
+        del first
         for place in reversed(range(len(hidden))):
             # 2 (h_l − ĥ_l) / B
             yield difference * (2 / examples)
@@ -153,23 +157,24 @@ class Reconstruction(nn.Module):
         h, inverted = [h.detach() for h in lesson.outputs], lesson.chain[1 : len(decoders) + 1]
         examples = lesson.examples
         with without_side_effects(layers_of(inverted), device_of(lesson.x)):
-            for place, noisy in enumerate(self.noisy(h[: len(inverted)])):
-                block = inverted[place]
+            noise = self.noisy(h[: len(inverted)])
+            for place, block in enumerate(inverted):
+                noisy = next(noise)
                 z = without_graph(block, noisy) if self._noise else h[place + 1]  # f(h̃)
                 if read is not None and block is lesson.chain[-1]:
                     z = read(z, noisy)
                 t = noisy if self._preserves_noise else h[place]
-                yield _reconstructed(made(decoders[place], decoders.units[place], z, t), t, examples)
+                root = _reconstructed(made(decoders[place], decoders.units[place], z, t), t, examples)
+                del noisy, t, z  # what the decoder does not learn from
+                yield root
+                del root
 
     def noisy(self, inputs: Sequence[Tensor]) -> Iterator[Tensor]:
         r""":math:`\tilde h = h + \epsilon` for every input of a batch, all noise from one draw."""
         if not self._noise or not inputs:
-            yield from inputs
-            return
-        generator = self._stream.next(inputs[0].device)
-        noise = normal_like(inputs, self._noise, generator, as_in_memory=True)
-        for h, epsilon in zip(inputs, noise, strict=True):
-            yield epsilon.add_(h)
+            return iter(inputs)
+        noise = normal_like(inputs, self._noise, self._stream.next(inputs[0].device), as_in_memory=True)
+        return map(Tensor.add_, noise, inputs)
 
 
 def _reconstructed(back: Made, t: Tensor, examples: int) -> Root:
