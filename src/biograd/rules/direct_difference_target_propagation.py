@@ -104,15 +104,13 @@ class DirectDifferenceTargetPropagation(BlockRule):
         self._ways = [way_to(laid, output, places) for laid in hidden]
         self.decoders = nn.ModuleList(DirectMap(way, like, generator) for way in self._ways)
 
-    def teaching_signals(self, lesson: Lesson) -> list[Tensor]:
+    def teaching_signals(self, lesson: Lesson) -> Iterator[Tensor]:
         r""":math:`2 (h_l - \hat h_l) / B` for every hidden block, the derivative of its local loss."""
         # h_L − ĥ_L = α ∂ℒ/∂h_L
         difference = step_against(lesson.error, self._alpha, self._step, lesson.counted)
         # h_l − ĥ_l = Q_l (h_L − ĥ_L)
-        return [
-            direct(difference, h) * (2 / lesson.examples)
-            for direct, h in zip(self.decoders, lesson.hidden, strict=True)
-        ]
+        told = reversed([*zip(self.decoders, lesson.hidden, strict=True)])
+        return (direct(difference, h) * (2 / lesson.examples) for direct, h in told)
 
     @torch.no_grad()
     def own_lessons(self, lesson: Lesson) -> Iterator[Root]:

@@ -1,5 +1,6 @@
 """Direct feedback alignment: the output error goes straight to every hidden block."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Gt
@@ -73,7 +74,7 @@ class DirectFeedbackAlignment(BlockRule):
             *(chain, sample, form, layout), scale=scale, seed=seed, source=-2 if self._is_after else -1
         )
 
-    def teaching_signals(self, lesson: Lesson) -> list[Tensor]:
+    def teaching_signals(self, lesson: Lesson) -> Iterator[Tensor]:
         """A signal for every hidden block; autograd supplies φ'."""
         # δ_l = (B_l e) ∘ φ'(a_l)
         return self.direct(self._error(lesson), lesson.hidden)

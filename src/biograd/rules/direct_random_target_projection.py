@@ -1,5 +1,6 @@
 """Direct random target projection: the label, not the error, goes straight to every hidden block."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
@@ -70,7 +71,7 @@ class DirectRandomTargetProjection(BlockRule):
         layout = Layout(places=places, features=features, classes=classes)
         self.direct = DirectFeedback(self.chain(net), sample, form, layout, scale=scale, seed=seed)
 
-    def teaching_signals(self, lesson: Lesson) -> list[Tensor]:
+    def teaching_signals(self, lesson: Lesson) -> Iterator[Tensor]:
         """A signal for every hidden block; over the batch size, as the loss is a mean over it, and over its tokens."""
         # δ_l = −(B_l t) ∘ φ'(a_l)
         require_honoured(lesson.y, lesson.loss_fn)

@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -166,8 +166,8 @@ class DirectFeedback(nn.Module):
             for way in self._ways
         )
 
-    def forward(self, source: Tensor, hidden: Sequence[Tensor]) -> list[Tensor]:
-        """The projection of ``source``, a tensor in the shape of a block's output, to every hidden block.
+    def forward(self, source: Tensor, hidden: Sequence[Tensor]) -> Iterator[Tensor]:
+        """The projections of ``source``, a tensor in the shape of a block's output, from the last hidden block down.
 
         Raises:
             UnsupportedNet: a size of source or hidden blocks that the projections were not made for.
@@ -177,16 +177,16 @@ class DirectFeedback(nn.Module):
                 f"the net gives {source.shape[1]} numbers an example, and gave {self.source.features} when the rule "
                 "was made: make it with a sample of this size"
             )
-        return [way(projection, source, h) for way, projection, h in self._told(source, hidden)]
+        return (way(projection, source, h) for way, projection, h in reversed(self._told(source, hidden)))
 
-    def of_mean(self, source: Tensor, hidden: Sequence[Tensor]) -> list[Tensor]:
+    def of_mean(self, source: Tensor, hidden: Sequence[Tensor]) -> Iterator[Tensor]:
         """As `forward`, averaged over the examples that the source holds: over places too, where each has its own."""
         parts: dict[int, Tensor] = {}
         for way in self._ways:
             count = way.examples(source)
             parts[count] = parts[count] if count in parts else source / count
-        told = self._told(source, hidden)
-        return [way(projection, parts[way.examples(source)], h) for way, projection, h in told]
+        told = reversed(self._told(source, hidden))
+        return (way(projection, parts[way.examples(source)], h) for way, projection, h in told)
 
     def _told(self, source: Tensor, hidden: Sequence[Tensor]) -> list[tuple[Way, nn.Module, Tensor]]:
         told = [*zip(self._ways, self.blocks, hidden, strict=True)]
