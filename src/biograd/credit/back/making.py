@@ -25,7 +25,7 @@ class OneUnit:
         """The unit; None where the decoder is more than that, or may not run by hand at this batch."""
         chain = self._remembered.of(decoder, z)
         if chain is None:
-            if not is_chain(decoder):
+            if torch.compiler.is_compiling() or not is_chain(decoder):
                 return None
             self._remembered.keep(decoder, cut_layers(list(flat_layers(decoder))))
             chain = self._remembered.of(decoder, z)

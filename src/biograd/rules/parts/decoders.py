@@ -157,7 +157,7 @@ class Reconstruction(nn.Module):
         h, inverted = [h.detach() for h in lesson.outputs], lesson.chain[1 : len(decoders) + 1]
         examples = lesson.examples
         with without_side_effects(layers_of(inverted), device_of(lesson.x)):
-            noise = self.noisy(h[: len(inverted)])
+            noise = iter(self.noisy(h[: len(inverted)]))
             for place, block in enumerate(inverted):
                 noisy = next(noise)
                 z = without_graph(block, noisy) if self._noise else h[place + 1]  # f(h̃)
@@ -169,10 +169,10 @@ class Reconstruction(nn.Module):
                 yield root
                 del root
 
-    def noisy(self, inputs: Sequence[Tensor]) -> Iterator[Tensor]:
+    def noisy(self, inputs: Sequence[Tensor]) -> Iterable[Tensor]:
         r""":math:`\tilde h = h + \epsilon` for every input of a batch, all noise from one draw."""
         if not self._noise or not inputs:
-            return iter(inputs)
+            return inputs
         noise = normal_like(inputs, self._noise, self._stream.next(inputs[0].device), as_in_memory=True)
         return map(Tensor.add_, noise, inputs)
 
