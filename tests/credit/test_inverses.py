@@ -256,8 +256,10 @@ def test_it_is_made_anew_where_going_on_as_before_would_leave_more_than_half_the
         assert int(inverse.age) == (0 if renewed else age + 1)
 
 
+@pytest.mark.parametrize("reads_at_once", [True, False])
 @pytest.mark.parametrize("name", SQUARE)
-def test_another_net_is_never_taught_through_the_inverse_of_the_first(name):
+def test_another_net_is_never_taught_through_the_inverse_of_the_first(name, reads_at_once, monkeypatch):
+    monkeypatch.setattr("biograd.credit.back.late.is_read_at_once", lambda device: reads_at_once)
     layer, x, delta = made(name)
     inverse = KeptInverse("0", weight_matrices(layer), 1e-3)
     inverse(layer, delta, x)
@@ -277,7 +279,9 @@ def test_where_other_weights_were_put_into_place_the_inverse_is_made_anew_at_onc
         assert int(inverse.age) == age
 
 
-def test_a_signal_that_is_all_zero_stays_so_and_tells_nothing_of_the_inverse():
+@pytest.mark.parametrize("reads_at_once", [True, False])
+def test_a_signal_that_is_all_zero_stays_so_and_tells_nothing_of_the_inverse(reads_at_once, monkeypatch):
+    monkeypatch.setattr("biograd.credit.back.late.is_read_at_once", lambda device: reads_at_once)
     layer, x, delta = made("linear")
     inverse = KeptInverse("0", weight_matrices(layer), 1e-3)
     inverse(layer, delta, x)

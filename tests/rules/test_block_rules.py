@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import biograd
+from biograd.credit.chain.lesson import through_every_block
 from biograd.rules.block_rule import BlockRule
 from biograd.rules.direct_random_target_projection import aimed_at
 from biograd.rules.parts.epoch import HiddenFirst
@@ -89,6 +90,31 @@ def test_a_rule_that_forgets_a_block_is_no_rule():
     rule.begin_epoch(0)
     with pytest.raises(ValueError, match="shorter"):
         gradients(rule, task)
+
+
+class GoingDown(BlockRule):
+    """Asks what each signal is at the drive when its block was taught, and what another one is."""
+
+    def __init__(self, net, sample=None):
+        super().__init__(net, way=through_every_block)
+        self.asked = []
+
+    def teaching_signals(self, lesson):
+        for place in reversed(range(len(lesson.hidden))):
+            signal = torch.ones_like(lesson.hidden[place])
+            yield signal
+            self.asked += [
+                (lesson.drive_signal(place, s), lesson.passages[place].drive_signal(s))
+                for s in (2 * signal, signal)
+            ]
+
+
+def test_what_a_signal_is_at_the_drive_is_told_of_that_signal_alone():
+    task = mlp()
+    rule = GoingDown(task.net)
+    gradients(rule, task)
+    assert len(rule.asked) == 4
+    assert all(torch.equal(told, found) for told, found in rule.asked)
 
 
 class Unit(nn.Module):
