@@ -37,7 +37,7 @@ class InverseWatch:
     def __post_init__(self) -> None:
         """Begin to watch."""
         self.kept = [module for module in self.rule.modules() if isinstance(module, KeptInverse)]
-        self._calls: list[tuple[KeptInverse, Tensor, nn.Module, Tensor, Tensor]] = []
+        self._calls: list[tuple[KeptInverse, int, nn.Module, Tensor, Tensor]] = []
         self._hooks = [inverse.register_forward_hook(self._note) for inverse in self.kept]
 
     def forget(self) -> None:
@@ -59,7 +59,7 @@ class InverseWatch:
 
     def _note(self, inverse: Any, given: tuple[Any, ...], e: Tensor) -> None:
         layer, delta, _ = given
-        self._calls.append((inverse, inverse.age.clone(), layer, delta, e))
+        self._calls.append((inverse, int(inverse.age), layer, delta, e))
 
 
 @torch.no_grad()

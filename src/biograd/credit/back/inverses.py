@@ -113,7 +113,7 @@ def require_batch(layer: nn.Module, drive: Tensor) -> None:
     Raises:
         UserMistake: it is that.
     """
-    if drive.dim() < 2 + len(getattr(layer, "kernel_size", ())):
+    if drive.dim() < 2 + len(vars(layer).get("kernel_size", ())):
         raise UserMistake(
             f"expected a batch (batch, …), but a {type(layer).__name__} gave {tuple(drive.shape)}: give the one "
             "example a batch dimension, x[None]"
@@ -148,8 +148,7 @@ def narrow(layer: nn.Module, weight: Tensor, used: int | None) -> Tensor:
 
 def as_matrices(layer: nn.Module, weight: Tensor) -> Tensor:
     """A tensor in the layout of a layer's weight as matrices ``(…, fan_in, out)``."""
-    matrices = _matrices(layer)
-    return matrices.layout.as_matrices(weight, 1 if matrices.multiplies_rows else getattr(layer, "groups", 1))
+    return _matrices(layer).layout.as_matrices(weight, getattr(layer, "groups", 1))
 
 
 def as_weight(layer: nn.Module, matrices: Tensor, like: Tensor) -> Tensor:
@@ -400,10 +399,12 @@ class KeptInverse(Inverse):
 
     def forward(self, layer: nn.Module, delta: Tensor, x: Tensor) -> Tensor:
         """See `Inverse.forward`."""
-        weight = narrowed(layer, None)
-        W, address = as_matrices(layer, weight), weight.data_ptr()
-        if not multiplies_rows(layer):
-            return carry(layer, delta, x, as_weight(layer, self._corrected(W, address, delta).mT, weight))
+        matrices, weight = _matrices(layer), _weight(layer).detach()
+        address = weight.data_ptr()
+        if not matrices.multiplies_rows:
+            P = self._corrected(as_matrices(layer, weight), address, delta)
+            return carry(layer, delta, x, as_weight(layer, P.mT, weight))
+        W = matrices.layout.as_matrices(weight)
         e, rho = self._corrected_signal(W, delta, address, self._age_at(W, address))
         if self._is_off(rho, delta):
             self._renew(W)
