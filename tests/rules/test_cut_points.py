@@ -38,7 +38,7 @@ def test_dfa_gives_each_block_its_own_projection_and_backpropagates_inside():
     output = plain.head(plain.norm(h2.detach()).mean(1))
     loss = F.cross_entropy(output, y)
     (e,) = torch.autograd.grad(loss, output, retain_graph=True)
-    signals = rule.direct(e, [h0, h1, h2])
+    signals = [*rule.direct(e, [h0, h1, h2])][::-1]  # they come from the last hidden block down
     torch.autograd.backward([h0, h1, h2, loss], [*signals, None])
     assert_same(found, {name: p.grad for name, p in plain.named_parameters()})
 

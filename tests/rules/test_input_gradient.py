@@ -51,7 +51,7 @@ def test_a_teaching_signal_goes_on_through_the_first_block(net):
     rule = rules.create("dfa", net, sample=X[:1])
     h = F.leaky_relu(X @ net[0].weight.T, 0.3)
     error = (torch.softmax(net(X), 1) - F.one_hot(Y, 3)).detach() / 6
-    signal = rule.direct(error, [h, h])[0]
+    _, signal = rule.direct(error, [h, h])  # from the last hidden block down
     expected = (signal * torch.where(h > 0, 1.0, 0.3)) @ net[0].weight
     torch.testing.assert_close(of_rule(rule, net), expected)
 
