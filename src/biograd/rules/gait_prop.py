@@ -4,7 +4,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import torch
 from annotated_types import Gt
@@ -32,6 +32,16 @@ from biograd.rules.parts.target_chain import MARGIN, Margin, SmallSteps, TargetC
 from biograd.settings import Strategy, checked_settings
 
 
+class _Asked(NamedTuple):
+    """What a user asks of the way back, and what it is made from; see `GaitProp`."""
+
+    inverse: InverseStrategy | None
+    exact: Sequence[str]
+    undo: str | None
+    sample: Any
+    stream: RandomStream
+
+
 @dataclass(frozen=True, kw_only=True)
 class Linearised(Strategy):
     r"""The limit γ → 0, :math:`e_{l-1} = (e_l D_l) W_l^{-1}`: backpropagation with the inverse for the transpose.
@@ -48,16 +58,9 @@ class Linearised(Strategy):
     name: ClassVar[str] = "linearised"
     columns: Columns = "used"
 
-    def way_back(
-        self,
-        chain: list[Block],
-        inverse: InverseStrategy | None,
-        exact: Sequence[str],
-        undo: str | None,
-        sample: Any,
-        stream: RandomStream,
-    ) -> Inverses:
+    def way_back(self, chain: list[Block], asked: _Asked) -> Inverses:
         """The inverse of each block that is one layer, and of each weight inside others."""
+        inverse, exact, undo, sample, stream = asked
         require_use_of(undo, chain)
         whole, strategy = places_without_one_layer(chain, undo), inverse or Kept()
         if not whole:
@@ -86,21 +89,12 @@ class _Targets(Strategy):
     gamma: float
     margin: float
 
-    def way_back(
-        self,
-        chain: list[Block],
-        inverse: InverseStrategy | None,
-        exact: Sequence[str],
-        undo: str | None,
-        sample: Any,
-        stream: RandomStream,
-    ) -> TargetChain:
+    def way_back(self, chain: list[Block], asked: _Asked) -> TargetChain:
         """The blocks, to be inverted one after another."""
-        del sample, stream
-        refuse_exact_names(exact)
-        refuse_inverse(inverse, self.name)
+        refuse_exact_names(asked.exact)
+        refuse_inverse(asked.inverse, self.name)
         steps = SmallSteps(f"gait-prop with form={self.name!r}", self.gamma, self.shrinks)
-        return TargetChain(chain, self.margin, steps, undo)
+        return TargetChain(chain, self.margin, steps, asked.undo)
 
     def signals(self, chain: TargetChain, lesson: Lesson) -> Iterator[Tensor]:
         """The signal of every hidden block, from the last down, :math:`2 m_l (y_l - t_l) / B`."""
@@ -214,7 +208,8 @@ class GaitProp(BlockRule):
         super().__init__(net, sample, inside=inside, blocks=blocks, way=through_every_block)
         self._form = form
         self.scales_with_loss = isinstance(form, Linearised)
-        self.way_back = form.way_back(self.chain(net), inverse, exact, undo, sample, RandomStream(seed))
+        asked = _Asked(inverse, exact, undo, sample, RandomStream(seed))
+        self.way_back = form.way_back(self.chain(net), asked)
         self.way = self.way_back.way
         require_nothing_learns_before(self.chain(net), unwrap(net), self.way_back.whole)
 

@@ -161,11 +161,7 @@ class _Net(torch.autograd.Function):
 
 def weights_of(chain: Sequence[Block]) -> list[tuple[str, nn.Parameter]]:
     """The weights of units with their names in the net."""
-    return [(_weight_name(block), block.unit.parameters[0]) for block in chain if block.unit is not None]
-
-
-def _weight_name(block: Block) -> str:
-    return f"{block.name}.weight"
+    return [(f"{block.name}.weight", block.unit.parameters[0]) for block in chain if block.unit is not None]
 
 
 def _matrix(B: Feedback, weight: Tensor) -> tuple[Tensor, Tensor | None]:

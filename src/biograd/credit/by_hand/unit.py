@@ -57,10 +57,7 @@ class Unit:
         )
         if slope is None or not is_one:
             return None
-        held = (
-            opening._parameters["weight"],
-            opening._parameters["bias"],
-        )  # in whichever order it holds them
+        held = map(opening._parameters.get, ("weight", "bias"))  # in whichever order the layer holds them
         parameters = tuple(parameter for parameter in held if parameter is not None)
         first = before[0] if before else None
         sizes = len(getattr(opening, "kernel_size", ()))
