@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from biograd.credit.back import late
 from biograd.credit.structures import outlined
 from biograd.errors import UserMistake
 
@@ -115,8 +116,8 @@ def is_ignored(y: Tensor, terms: Terms) -> Tensor | None:
         ignored = y == terms.ignore_index if terms.ignore_index >= 0 else None
     else:
         ignored = y == terms.ignore_index
-    if ignored is not None and ignored.device.type == "cpu" and not ignored.any():
-        return None  # elsewhere looking would wait for the device
+    if ignored is not None and late.is_read_at_once(ignored.device) and not ignored.any():
+        return None
     return ignored
 
 
