@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from biograd.errors import UserMistake, brief
+from biograd.searched import Range
 
 if typing.TYPE_CHECKING:
     from pydantic import BaseModel
@@ -72,6 +73,7 @@ class Setting:
         default: what holds where it is not given; of a strategy its name.
         strategy: the strategy whose setting it is, None for the constructor's own.
         meaning: what its annotation says it is for; see `Meaning`.
+        searched: over what its annotation says that it is searched, None where it is not.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Setting:
     default: Any
     strategy: builtins.type[Strategy] | None = None
     meaning: str = ""
+    searched: Range | None = None
 
 
 def describe(constructor: Callable[..., Any]) -> list[Setting]:
@@ -88,13 +91,13 @@ def describe(constructor: Callable[..., Any]) -> list[Setting]:
         >>> from annotated_types import Gt
         >>> def net(shape, *, width: Annotated[int, Gt(0)] = 3): ...
         >>> describe(net)
-        [Setting(name='width', type='int > 0', default=3, strategy=None, meaning='')]
+        [Setting(name='width', type='int > 0', default=3, strategy=None, meaning='', searched=None)]
     """
     hints, found = annotations(constructor), []
     for name, parameter in _keyword_only(constructor).items():
         hint, default = hints.get(name, Any), parameter.default
         shown = default.name if isinstance(default, Strategy) else default
-        found.append(Setting(name, _spell(hint), shown, meaning=_meant(hint)))
+        found.append(Setting(name, _spell(hint), shown, meaning=_meant(hint), searched=_searched(hint)))
         for strategy in _strategies(hint):
             inner = describe(strategy)
             found += [
@@ -371,8 +374,16 @@ def _spell(hint: Any) -> str:
 
 def _meant(hint: Any) -> str:
     """What an annotation says that its setting is for."""
-    marks = typing.get_args(hint)[1:] if typing.get_origin(hint) is Annotated else ()
-    return next((mark.text for mark in marks if isinstance(mark, Meaning)), "")
+    return next((mark.text for mark in _marks(hint) if isinstance(mark, Meaning)), "")
+
+
+def _searched(hint: Any) -> Range | None:
+    """The last range that an annotation has: a rule's own stands behind that of the type it annotates."""
+    return next((mark for mark in reversed(_marks(hint)) if isinstance(mark, Range)), None)
+
+
+def _marks(hint: Any) -> tuple[Any, ...]:
+    return typing.get_args(hint)[1:] if typing.get_origin(hint) is Annotated else ()
 
 
 def _spell_type(hint: Any) -> str:

@@ -21,6 +21,7 @@ class Metric:
         least: what it cannot fall below.
         most: what it cannot rise above.
         is_running: whether it is measured of the training part too, whose answers are not kept.
+        smaller_is_better: whether the best answers have the smallest value.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Metric:
     least: float = -math.inf
     most: float = math.inf
     is_running: bool = True
+    smaller_is_better: bool = False
 
     def spelled(self, value: float) -> str:
         """A value as people read it.
@@ -51,14 +53,14 @@ METRICS: dict[Kind, tuple[Metric, ...]] = {
     ),
     "regression": (
         Metric("r2", "R²", most=1.0),
-        Metric("mean_absolute_error", "mean absolute error", least=0.0),
+        Metric("mean_absolute_error", "mean absolute error", least=0.0, smaller_is_better=True),
     ),
     "labels": (
         _share("mean_average_precision", "mean average precision", is_running=False),
         _share("precision_at_1", "precision at 1"),
     ),
     "tokens": (
-        Metric("bits_per_token", "bits a token", least=0.0),
+        Metric("bits_per_token", "bits a token", least=0.0, smaller_is_better=True),
         _share("token_accuracy", "token accuracy"),
     ),
 }

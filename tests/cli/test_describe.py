@@ -60,6 +60,7 @@ def test_the_row_holds_the_same():
         "default": (3, 4),
         "required": False,
         "range": "int, …",
+        "searched": None,
         "meaning": "of the hidden layers.",
     }
     assert (row["settings"][2]["default"], row["settings"][2]["required"]) == (None, True)

@@ -63,9 +63,9 @@ def test_every_rule_of_ours_declares_what_it_is():
 def test_of_a_function_that_makes_rules_nothing_is_declared(tmp_path):
     (tmp_path / "mine.py").write_text("def make(net, sample=None): ...")
     declared = rules.declared(f"{tmp_path / 'mine.py'}:make")
-    assert declared.pop("default_training") == {}
+    assert declared.pop("default_training") == declared.pop("searched_training") == {}
     assert set(declared.values()) == {None}
-    assert declared.keys() | {"default_training"} == rules.declared("fa").keys()
+    assert declared.keys() | {"default_training", "searched_training"} == rules.declared("fa").keys()
 
 
 @pytest.mark.parametrize("name", rules.REGISTRY.built_in())

@@ -34,6 +34,7 @@ def row(name: str, constructor: Callable[..., Any]) -> dict[str, Any]:
             "default": None if setting.default is inspect.Parameter.empty else setting.default,
             "required": setting.default is inspect.Parameter.empty,
             "range": setting.type,
+            "searched": None if setting.searched is None else str(setting.searched),
             "meaning": _meaning(setting, constructor),
         }
         for setting in describe(constructor)
@@ -58,10 +59,14 @@ def text(section: str, name: str, constructor: Callable[..., Any]) -> str:
 
 
 def _line(section: str, setting: Setting, meaning: str) -> tuple[str, str]:
-    """A setting in the manner of ``--help``: the flag, then meaning, range and default."""
+    """A setting in the manner of ``--help``: the flag, then meaning, range, default and what is searched."""
     flag = f"--{section}.{setting.name.replace('_', '-')}"
     where = f"{setting.strategy.name}: " if setting.strategy else ""
-    return flag, f"{where}{meaning.rstrip('.')} ({setting.type}; {_spell(setting.default)})".lstrip()
+    searched = "" if setting.searched is None else f"; searched {setting.searched}"
+    return (
+        flag,
+        f"{where}{meaning.rstrip('.')} ({setting.type}; {_spell(setting.default)}{searched})".lstrip(),
+    )
 
 
 def _spell(default: Any) -> str:

@@ -52,9 +52,15 @@ def _declared(name: str) -> dict[str, Any]:
     from biograd.errors import UserMistake
 
     try:
-        return rules.declared(name)
+        return _in_words(rules.declared(name))
     except UserMistake:
         return {}
+
+
+def _in_words(declared: dict[str, Any]) -> dict[str, Any]:
+    """With the ranges of what is searched as text."""
+    ranges = {name: str(over) for name, over in declared["searched_training"].items()}
+    return {**declared, "searched_training": ranges}
 
 
 def _words(declared: dict[str, Any]) -> list[str]:
@@ -70,7 +76,7 @@ def _describe(name: str, as_json: bool) -> int:
 
     constructor = rules.REGISTRY.find(name)
     require_rule(name, constructor)
-    declared = rules.declared(name)
+    declared = _in_words(rules.declared(name))
     training = records.flatten(dict(declared.pop("default_training")))
     if as_json:
         print_json({**describe.row(name, constructor), **declared, "default_training": training})
@@ -80,5 +86,12 @@ def _describe(name: str, as_json: bool) -> int:
         print("\nIn a run its seed comes from --seed, unless --rule.seed is given.")
     if training:
         print("\nTrains by default with:")
-        print(columns([(f"--{key.replace('_', '-')}", str(value)) for key, value in training.items()]))
+        print(columns([(_flag(key), str(value)) for key, value in training.items()]))
+    if declared["searched_training"]:
+        print("\nA search varies of its training, beside what is searched above and the optimizer's rate:")
+        print(columns([(_flag(key), over) for key, over in declared["searched_training"].items()]))
     return DONE
+
+
+def _flag(key: str) -> str:
+    return f"--{key.replace('_', '-')}"

@@ -9,6 +9,7 @@ from torch import nn
 from biograd.credit.wrappers import unwrap
 from biograd.errors import UserMistake, brief
 from biograd.penalties.base import Penalty, add_to_gradient, parameters_of
+from biograd.searched import LogUniform
 from biograd.settings import checked_settings
 
 
@@ -35,7 +36,7 @@ class Decay(Penalty):
         self,
         net: nn.Module,
         *,
-        strength: Annotated[float, Gt(0)],
+        strength: Annotated[float, Gt(0), LogUniform(1e-5, 10.0)],
         weights: Annotated[tuple[str, ...], MinLen(1)] = ("*",),
     ) -> None:
         super().__init__()

@@ -20,6 +20,7 @@ from biograd.credit.wrappers import unwrap
 from biograd.errors import UnsupportedNet, UserMistake
 from biograd.layers import LocallyConnected2d
 from biograd.penalties.base import Penalty, add_to_gradient, parameters_of
+from biograd.searched import LogUniform
 from biograd.settings import checked_settings
 
 Kind = Literal["off-diagonal", "full"]
@@ -60,7 +61,7 @@ class Orthogonality(Penalty):
         self,
         net: nn.Module,
         *,
-        strength: Annotated[float, Gt(0)],
+        strength: Annotated[float, Gt(0), LogUniform(1e-5, 10.0)],
         kind: Kind = "off-diagonal",
         every: Annotated[int, Gt(0)] = 1,
         held: bool = False,

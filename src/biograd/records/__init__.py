@@ -13,6 +13,7 @@ from biograd.records.file_names import (
     METRICS,
     RESULT,
     ROBUSTNESS,
+    SEARCH,
     STUDY,
 )
 from biograd.records.files import (
@@ -37,6 +38,7 @@ from biograd.records.run import OWN, REFERENCE, Found, Run, find_runs, search
 from biograd.records.schema import number
 from biograd.records.study import ClaimRow, StudyOutcome, StudyRow, read_study
 from biograd.records.summary import Cell, Spread, flatten, summarize
+from biograd.records.trials import Search, TrialRow, Trials, find_trials, read_trials
 
 __all__ = [
     "CHECKPOINT",
@@ -49,6 +51,7 @@ __all__ = [
     "REFERENCE",
     "RESULT",
     "ROBUSTNESS",
+    "SEARCH",
     "STUDY",
     "BenchRow",
     "BenchSubject",
@@ -69,15 +72,19 @@ __all__ = [
     "Packed",
     "Result",
     "Run",
+    "Search",
     "Spread",
     "StudyOutcome",
     "StudyRow",
+    "TrialRow",
+    "Trials",
     "add_measurement",
     "append_line",
     "atomic_write",
     "environment",
     "exists",
     "find_runs",
+    "find_trials",
     "flatten",
     "folders",
     "is_packed",
@@ -92,6 +99,7 @@ __all__ = [
     "read_row",
     "read_rows",
     "read_study",
+    "read_trials",
     "refuse_packed",
     "remove_leftovers",
     "replacing",

@@ -17,3 +17,6 @@ ROBUSTNESS = "robustness.json"
 
 STUDY = "study.json"
 """What a study found, beside its runs."""
+
+SEARCH = "search.json"
+"""What is searched for a rule, beside the runs that are its trials."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from biograd.errors import UserMistake
-from biograd.records.file_names import CONFIG, DIAGNOSTICS, ENVIRONMENT, METRICS, RESULT, ROBUSTNESS
+from biograd.records.file_names import CONFIG, DIAGNOSTICS, ENVIRONMENT, METRICS, RESULT, ROBUSTNESS, SEARCH
 from biograd.records.files import read_json, read_lines
 from biograd.records.places import exists, find, is_folder
 from biograd.records.reading import RESTORE, as_row, if_there
@@ -174,6 +174,9 @@ class Found(NamedTuple):
 def find_runs(directory: str | os.PathLike[str]) -> list[Run]:
     """Every run at or below ``directory`` that can be read, sorted by folder; others are left out with a warning.
 
+    The trials of a search are no runs of a table, unless ``directory`` is that of the search or of a trial; see
+    `biograd.records.find_trials`.
+
     Args:
         directory: a folder, in which runs may be packed, or a packed file.
 
@@ -193,7 +196,8 @@ def search(directory: str | os.PathLike[str]) -> Found:
         raise UserMistake(f"there is no folder {directory}; give one that holds runs")
     runs: list[Run] = []
     mistakes: list[UserMistake] = []
-    for path in find(directory, CONFIG):
+    places = [path for path in find(directory, CONFIG) if not _is_trial_below(Path(directory), path.parent)]
+    for path in places:
         try:
             runs.append(Run.load(path.parent))
         except UserMistake as mistake:
@@ -203,6 +207,15 @@ def search(directory: str | os.PathLike[str]) -> Found:
     for mistake in mistakes:
         warnings.warn(f"left out: {mistake}", stacklevel=2)
     return Found(runs, list(map(str, mistakes)))
+
+
+def _is_trial_below(directory: Path, folder: Path) -> bool:
+    """Whether a run is a trial of a search whose folder lies below the one that is asked of."""
+    return (
+        folder not in (directory, *directory.parents)
+        and folder.parent != directory
+        and exists(folder.parent / SEARCH)
+    )
 
 
 def _checked(path: Path, kind: type[_Row], contents: Mapping[str, object]) -> _Row | None:

@@ -58,7 +58,8 @@ def declared(name: str) -> dict[str, Any]:
         name: one of `names()`, or ``path/to/file.py:ClassName``.
 
     Returns:
-        The values by name; of a function that makes rules nothing is known, and all are None but ``default_training``.
+        The values by name; of a function that makes rules nothing is known, and all are None but what training it
+        brings along, which is empty.
 
     Example:
         >>> declared("drtp")["waits_for"], declared("kp")["error_weights"], declared("drl")["forward_passes"]
@@ -69,7 +70,8 @@ def declared(name: str) -> dict[str, Any]:
     constructor = REGISTRY.find(name)
     if isinstance(constructor, type) and issubclass(constructor, Rule):
         return {key: getattr(constructor, key) for key in _DECLARED}
-    return {**dict.fromkeys(_DECLARED), "default_training": Rule.default_training}
+    known = {"default_training": Rule.default_training, "searched_training": Rule.searched_training}
+    return {**dict.fromkeys(_DECLARED), **known}
 
 
 _DECLARED = (
@@ -83,6 +85,7 @@ _DECLARED = (
     "tasks",
     "teaches_hidden_layers",
     "default_training",
+    "searched_training",
 )
 
 

@@ -1,7 +1,7 @@
 """SDTP with auxiliary outputs: the last decoder reads more of the last hidden block than its class probabilities."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -29,6 +29,7 @@ from biograd.rules.parts.epoch import Schedule, turns
 from biograd.rules.parts.feedback_weights import Seed
 from biograd.rules.parts.first_target import ClassTargets
 from biograd.rules.parts.random_stream import RandomStream
+from biograd.searched import LogUniform, Range, Uniform
 from biograd.settings import checked_settings
 from biograd.tasks import Kind
 
@@ -64,6 +65,7 @@ class AuxiliaryOutputSDTP(BlockRule):
     sends_targets: ClassVar[bool] = True
     takes_differences: ClassVar[bool] = True
     examples: ClassVar[Examples] = replace(CHAINS, learning_rate=0.003)
+    searched_training: ClassVar[Mapping[str, Range]] = {"feedback_optimizer.lr": LogUniform(1e-5, 1e-2)}
 
     @checked_settings
     def __init__(
@@ -74,7 +76,7 @@ class AuxiliaryOutputSDTP(BlockRule):
         auxiliary: Annotated[int, Gt(0)] = 512,
         auxiliary_activation: Literal["tanh", "linear"] = "tanh",
         decoder: DecoderChoice = "mirror",
-        noise: Noise = 0.214,
+        noise: Annotated[Noise, Uniform(0.01, 0.4)] = 0.214,
         inverse_loss: InverseLoss = "de-noising",
         schedule: Schedule = "parallel",
         inside: Inside = None,

@@ -14,6 +14,7 @@ from biograd.credit.weighting import Weight
 from biograd.errors import UnsupportedNet, UserMistake
 from biograd.rules.examples import CHAINS, Examples
 from biograd.rules.parts.epoch import Epoch
+from biograd.searched import Range
 from biograd.tasks import KINDS, Kind
 
 Loss = Callable[[Any, Any], Tensor]
@@ -85,6 +86,11 @@ class Rule(nn.Module, ABC):
     default_training: ClassVar[Mapping[str, Any]] = {}
     """Training settings under which the rule works, where they differ from the general defaults: a nested mapping as in
     a configuration file, ``{"optimizer": {"name": "adamw", "weight_decay": 0.5}}``."""
+
+    searched_training: ClassVar[Mapping[str, Range]] = {}
+    """What a search varies of the training settings for this rule, by dotted name as in tables,
+    ``{"feedback_optimizer.lr": LogUniform(1e-5, 1e-2)}``, in place of the optimiser's own range where it has one. The
+    ranges of the rule's settings stand in their annotations; see `biograd.searched`."""
 
     examples: ClassVar[Examples] = CHAINS
     """Small nets that the rule teaches, and what it is to reach on them."""

@@ -1,7 +1,7 @@
 """DTP with the difference reconstruction loss: decoders learn to send back what noise does to the output."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ from biograd.rules.parts.epoch import Schedule, turns
 from biograd.rules.parts.feedback_weights import Seed
 from biograd.rules.parts.first_target import Alpha, Step, step_against
 from biograd.rules.parts.random_stream import RandomStream
+from biograd.searched import LogUniform, Range
 from biograd.settings import checked_settings
 
 
@@ -63,6 +64,7 @@ class DifferenceReconstruction(BlockRule):
     needs: ClassVar[str] = "decoders: mirrored layers, or your own"
     sends_targets: ClassVar[bool] = True
     takes_differences: ClassVar[bool] = True
+    searched_training: ClassVar[Mapping[str, Range]] = {"feedback_optimizer.lr": LogUniform(1e-5, 1e-2)}
 
     @checked_settings
     def __init__(
@@ -70,10 +72,10 @@ class DifferenceReconstruction(BlockRule):
         net: nn.Module,
         sample: Any = None,
         *,
-        alpha: Alpha = 0.0686,
+        alpha: Annotated[Alpha, LogUniform(0.01, 1.0)] = 0.0686,
         step: Step = "sum",
         decoder: DecoderChoice = "mirror",
-        noise: PositiveNoise = 0.0569,
+        noise: Annotated[PositiveNoise, LogUniform(0.01, 0.4)] = 0.0569,
         regularization: Regularization = 0.0,
         schedule: Schedule = "parallel",
         inside: Inside = None,

@@ -1,7 +1,7 @@
 """Difference target propagation: a target by gradient below the output, and by decoders further down."""
 
-from collections.abc import Iterator
-from typing import Any, ClassVar
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -22,6 +22,7 @@ from biograd.rules.parts.epoch import Schedule, turns
 from biograd.rules.parts.feedback_weights import Seed
 from biograd.rules.parts.first_target import Alpha, Step, step_against
 from biograd.rules.parts.random_stream import RandomStream
+from biograd.searched import LogUniform, Range, Uniform
 from biograd.settings import checked_settings
 
 
@@ -51,6 +52,7 @@ class DifferenceTargetPropagation(BlockRule):
     needs: ClassVar[str] = "decoders: mirrored layers, or your own"
     sends_targets: ClassVar[bool] = True
     takes_differences: ClassVar[bool] = True
+    searched_training: ClassVar[Mapping[str, Range]] = {"feedback_optimizer.lr": LogUniform(1e-5, 1e-2)}
 
     @checked_settings
     def __init__(
@@ -58,10 +60,10 @@ class DifferenceTargetPropagation(BlockRule):
         net: nn.Module,
         sample: Any = None,
         *,
-        alpha: Alpha = 0.15,
+        alpha: Annotated[Alpha, Uniform(0.01, 0.4)] = 0.15,
         step: Step = "sum",
         decoder: DecoderChoice = "mirror",
-        noise: Noise = 0.361,
+        noise: Annotated[Noise, Uniform(0.01, 0.4)] = 0.361,
         inverse_loss: InverseLoss = "noise-preserving",
         schedule: Schedule = "parallel",
         inside: Inside = None,

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,7 @@ from biograd.rules.parts.feedback_weights import Seed
 from biograd.rules.parts.first_target import Alpha, Step, step_against
 from biograd.rules.parts.places import Classes, Features, Layout, Places
 from biograd.rules.parts.random_stream import RandomStream
+from biograd.searched import LogUniform, Range
 from biograd.settings import checked_settings
 
 
@@ -74,6 +75,7 @@ class DirectDifferenceTargetPropagation(BlockRule):
     sends_targets: ClassVar[bool] = True
     takes_differences: ClassVar[bool] = True
     default_training: ClassVar[Mapping[str, Any]] = {"feedback_optimizer": {"name": "adam", "lr": 3e-3}}
+    searched_training: ClassVar[Mapping[str, Range]] = {"feedback_optimizer.lr": LogUniform(1e-5, 1e-2)}
 
     @checked_settings
     def __init__(
@@ -81,9 +83,9 @@ class DirectDifferenceTargetPropagation(BlockRule):
         net: nn.Module,
         sample: Any = None,
         *,
-        alpha: Alpha = 0.0610,
+        alpha: Annotated[Alpha, LogUniform(0.01, 1.0)] = 0.0610,
         step: Step = "sum",
-        noise: PositiveNoise = 0.0908,
+        noise: Annotated[PositiveNoise, LogUniform(0.01, 0.4)] = 0.0908,
         regularization: Regularization = 0.0,
         schedule: Schedule = "parallel",
         places: Places = None,

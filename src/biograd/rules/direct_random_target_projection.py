@@ -27,6 +27,7 @@ from biograd.rules.parts.chains import CutPoints, Inside
 from biograd.rules.parts.direct_feedback import DirectFeedback, Full, LowRank, Tiled
 from biograd.rules.parts.feedback_weights import Seed
 from biograd.rules.parts.places import Classes, Features, Layout, Places
+from biograd.searched import LogUniform
 from biograd.settings import checked_settings
 
 
@@ -59,7 +60,7 @@ class DirectRandomTargetProjection(BlockRule):
         sample: Any = None,
         *,
         form: Full | LowRank | Tiled = Full(),
-        scale: Annotated[float, Gt(0)] = 1.0,
+        scale: Annotated[float, Gt(0), LogUniform(0.1, 10.0)] = 1.0,
         places: Places = None,
         features: Features = (),
         classes: Classes = None,

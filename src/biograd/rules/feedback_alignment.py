@@ -17,6 +17,7 @@ from biograd.rules.parts.feedback_weights import (
     draw_beside,
 )
 from biograd.rules.parts.random_stream import RandomStream
+from biograd.searched import LogUniform
 from biograd.settings import checked_settings
 
 
@@ -45,7 +46,7 @@ class FeedbackAlignment(FeedbackRule):
         net: nn.Module,
         sample: Tensor | None = None,
         *,
-        scale: Annotated[float, Gt(0)] = 1.0,
+        scale: Annotated[float, Gt(0), LogUniform(0.1, 10.0)] = 1.0,
         distribution: Distribution = "uniform",
         exact: ExactNames = (),
         attention: Attention = "exact",

@@ -25,6 +25,7 @@ from biograd.rules.examples import LABELLED, Examples
 from biograd.rules.parts.chains import CutPoints, Inside
 from biograd.rules.parts.feedback_weights import Seed
 from biograd.rules.parts.random_stream import RandomStream
+from biograd.searched import LogUniform
 from biograd.settings import checked_settings
 from biograd.tasks import Kind
 
@@ -90,7 +91,7 @@ class ForwardForward(Blockwise):
         sample: Tensor | None = None,
         *,
         goodness: Goodness = "sum",
-        threshold: Annotated[float, Gt(0)] = 1.0,
+        threshold: Annotated[float, Gt(0), LogUniform(0.1, 10.0)] = 1.0,
         negatives: Negatives = "hard",
         inside: Inside = None,
         blocks: CutPoints = (),

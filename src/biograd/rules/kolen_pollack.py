@@ -22,6 +22,7 @@ from biograd.rules.parts.feedback_weights import (
     draw_beside,
 )
 from biograd.rules.parts.random_stream import RandomStream
+from biograd.searched import LogUniform, Range
 from biograd.settings import checked_settings
 
 _UNFIT = {
@@ -64,6 +65,7 @@ class KolenPollack(FeedbackRule):
 
     error_weights: ClassVar[ErrorWeights] = "learned"
     default_training: ClassVar[Mapping[str, Any]] = {"optimizer": {"name": "adamw", "weight_decay": 1.2}}
+    searched_training: ClassVar[Mapping[str, Range]] = {"optimizer.weight_decay": LogUniform(0.1, 10.0)}
 
     @checked_settings
     def __init__(

@@ -28,6 +28,7 @@ from biograd.rules.parts.epoch import Schedule, turns
 from biograd.rules.parts.feedback_weights import Seed
 from biograd.rules.parts.first_target import Alpha, Step, step_against
 from biograd.rules.parts.random_stream import RandomStream
+from biograd.searched import LogUniform, Range
 from biograd.settings import checked_settings
 
 
@@ -72,6 +73,7 @@ class LocalDifferenceReconstruction(BlockRule):
     sends_targets: ClassVar[bool] = True
     takes_differences: ClassVar[bool] = True
     default_training: ClassVar[Mapping[str, Any]] = {"feedback_optimizer": {"name": "adam", "lr": 3e-3}}
+    searched_training: ClassVar[Mapping[str, Range]] = {"feedback_optimizer.lr": LogUniform(1e-5, 1e-2)}
 
     @checked_settings
     def __init__(
@@ -79,10 +81,10 @@ class LocalDifferenceReconstruction(BlockRule):
         net: nn.Module,
         sample: Any = None,
         *,
-        alpha: Alpha = 0.5,
+        alpha: Annotated[Alpha, LogUniform(0.01, 1.0)] = 0.5,
         step: Step = "sum",
         decoder: DecoderChoice = "transpose",
-        noise: PositiveNoise = 0.1,
+        noise: Annotated[PositiveNoise, LogUniform(0.01, 0.4)] = 0.1,
         output_noise: PositiveNoise | None = None,
         noise_samples: Annotated[int, Gt(0)] = 1,
         schedule: Schedule = "parallel",

@@ -32,6 +32,7 @@ from biograd.rules.parts.chains import CutPoints, Inside, suggesting_rules_for_a
 from biograd.rules.parts.feedback_weights import Distribution, Seed, draw_like
 from biograd.rules.parts.places import Classes, Layout, Places
 from biograd.rules.parts.random_stream import RandomStream
+from biograd.searched import LogUniform
 from biograd.settings import checked_settings
 
 ReadoutError = Literal["modulated", "standard"]
@@ -94,7 +95,7 @@ class Pepita(Blockwise):
         net: nn.Module,
         sample: Tensor | None = None,
         *,
-        scale: Annotated[float, Gt(0)] = 0.05,
+        scale: Annotated[float, Gt(0), LogUniform(0.005, 0.5)] = 0.05,
         distribution: Distribution = "uniform",
         readout_error: ReadoutError = "modulated",
         places: Places = None,

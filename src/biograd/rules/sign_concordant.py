@@ -22,6 +22,7 @@ from biograd.rules.parts.feedback_weights import (
     root_mean_square,
 )
 from biograd.rules.parts.random_stream import RandomStream, counts, keyed_generators
+from biograd.searched import LogUniform
 from biograd.settings import checked_settings
 
 
@@ -46,7 +47,7 @@ class UniformSignConcordant(FeedbackRule):
         net: nn.Module,
         sample: Tensor | None = None,
         *,
-        scale: Annotated[float, Gt(0)] = 1.0,
+        scale: Annotated[float, Gt(0), LogUniform(0.1, 10.0)] = 1.0,
         exact: ExactNames = (),
         attention: Attention = "exact",
     ) -> None:
@@ -85,7 +86,7 @@ class FixedRandomSignConcordant(FeedbackRule):
         net: nn.Module,
         sample: Tensor | None = None,
         *,
-        scale: Annotated[float, Gt(0)] = 1.0,
+        scale: Annotated[float, Gt(0), LogUniform(0.1, 10.0)] = 1.0,
         distribution: Distribution = "uniform",
         exact: ExactNames = (),
         attention: Attention = "exact",
@@ -124,7 +125,7 @@ class BatchwiseRandomSignConcordant(FeedbackRule):
         net: nn.Module,
         sample: Tensor | None = None,
         *,
-        scale: Annotated[float, Gt(0)] = 1.0,
+        scale: Annotated[float, Gt(0), LogUniform(0.1, 10.0)] = 1.0,
         distribution: Distribution = "uniform",
         exact: ExactNames = (),
         attention: Attention = "exact",

@@ -1,7 +1,7 @@
 """Simplified difference target propagation: the label itself is the first target, and no gradient crosses a layer."""
 
-from collections.abc import Iterator
-from typing import Any, ClassVar
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -23,6 +23,7 @@ from biograd.rules.parts.feedback_weights import Seed
 from biograd.rules.parts.first_target import ClassTargets
 from biograd.rules.parts.places import ClassAxis, class_axis
 from biograd.rules.parts.random_stream import RandomStream
+from biograd.searched import LogUniform, Range, Uniform
 from biograd.settings import checked_settings
 from biograd.tasks import Kind
 
@@ -52,6 +53,7 @@ class SimplifiedDifferenceTargetPropagation(BlockRule):
     needs: ClassVar[str] = "classes; decoders: mirrored layers, or your own"
     sends_targets: ClassVar[bool] = True
     takes_differences: ClassVar[bool] = True
+    searched_training: ClassVar[Mapping[str, Range]] = {"feedback_optimizer.lr": LogUniform(1e-5, 1e-2)}
 
     @checked_settings
     def __init__(
@@ -60,7 +62,7 @@ class SimplifiedDifferenceTargetPropagation(BlockRule):
         sample: Any = None,
         *,
         decoder: DecoderChoice = "mirror",
-        noise: Noise = 0.214,
+        noise: Annotated[Noise, Uniform(0.01, 0.4)] = 0.214,
         inverse_loss: InverseLoss = "de-noising",
         schedule: Schedule = "parallel",
         classes: ClassAxis = None,

@@ -24,6 +24,7 @@ from biograd.rules.examples import WEIGHTS_ALONE, Examples
 from biograd.rules.local_rule import LocalRule
 from biograd.rules.parts.chains import CutPoints, Inside
 from biograd.rules.parts.epoch import HiddenFirst
+from biograd.searched import LogUniform
 from biograd.settings import checked_settings
 
 PerBlock = Annotated[tuple[Annotated[float, Gt(0)], ...], MinLen(1)]
@@ -86,8 +87,8 @@ class SoftHebb(LocalRule):
         net: nn.Module,
         sample: Any = None,
         *,
-        temperature: PerBlock = (0.5,),
-        hidden_rate: PerBlock = (0.2,),
+        temperature: Annotated[PerBlock, LogUniform(0.1, 5.0)] = (0.5,),
+        hidden_rate: Annotated[PerBlock, LogUniform(0.01, 1.0)] = (0.2,),
         rate_power: Annotated[float, Ge(0)] = 0.5,
         anti_hebbian: bool = True,
         normalize: bool = True,

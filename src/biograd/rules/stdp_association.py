@@ -30,6 +30,7 @@ from biograd.rules.local_rule import LocalRule
 from biograd.rules.parts.chains import CutPoints, Inside, suggesting_rules_for_any_net
 from biograd.rules.parts.feedback_weights import Seed
 from biograd.rules.parts.random_stream import RandomStream
+from biograd.searched import LogUniform
 from biograd.settings import checked_settings
 from biograd.tasks import Kind
 
@@ -93,8 +94,8 @@ class StdpAssociation(LocalRule):
         net: nn.Module,
         sample: Any = None,
         *,
-        beta: Annotated[float, Ge(0)] = 2.0,
-        teaching_scale: Annotated[float, Gt(0)] = 0.05,
+        beta: Annotated[float, Ge(0), LogUniform(0.3, 10.0)] = 2.0,
+        teaching_scale: Annotated[float, Gt(0), LogUniform(0.005, 0.5)] = 0.05,
         competition: bool = True,
         group_size: Annotated[int, Ge(1)] | None = None,
         inside: Inside = None,

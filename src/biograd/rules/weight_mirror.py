@@ -22,6 +22,7 @@ from biograd.rules.parts.feedback_weights import (
     draw_beside,
 )
 from biograd.rules.parts.random_stream import RandomStream, counts
+from biograd.searched import LogUniform
 from biograd.settings import checked_settings
 
 Fraction = Annotated[float, Gt(0), Le(1)]
@@ -67,8 +68,8 @@ class WeightMirror(FeedbackRule):
         net: nn.Module,
         sample: Tensor | None = None,
         *,
-        mirror_rate: Annotated[float, Gt(0)] = 0.05,
-        mirror_decay: Fraction = 0.05,
+        mirror_rate: Annotated[float, Gt(0), LogUniform(0.005, 0.5)] = 0.05,
+        mirror_decay: Annotated[Fraction, LogUniform(0.005, 0.5)] = 0.05,
         noise: Annotated[float, Gt(0)] = 1.0,
         anneal_to: Fraction = 0.02,
         every: Annotated[int, Gt(0)] = 1,

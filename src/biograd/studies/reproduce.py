@@ -12,12 +12,14 @@ from biograd import records
 from biograd.errors import UserMistake, brief
 from biograd.executor import Executor
 from biograd.records import CONFIG, STUDY, Run, StudyOutcome, read_study
-from biograd.studies import outcome
+from biograd.studies import outcome, tuned
 from biograd.studies.attacks import attack_runs
 from biograd.studies.study import BudgetName, Study, StudyCell
-from biograd.training import RunConfig, train_all
+from biograd.training import RunConfig, config_layers, train_all
 from biograd.training.compare import is_finished
+from biograd.training.config import given_by
 from biograd.training.estimate import Estimate
+from biograd.tuning import Point
 
 
 def reproduce(
@@ -35,7 +37,8 @@ def reproduce(
     """Train what is not trained yet of a study, each run in ``directory/CELL-seedN``, and write ``study.json``.
 
     Finished runs are kept and unfinished ones resumed; runs of cells that are not chosen count in the table if
-    they are there.
+    they are there. Where the budget has a cell tuned, its trials come first, each in a folder beside its runs,
+    ``trials/LABEL/NUMBER``, as `biograd.tuning` has them, from a seed that no other run has.
 
     Args:
         study: what to train.
@@ -61,6 +64,7 @@ def reproduce(
     _refuse_another(root, study, budget)
     _refuse_unread(study, cells, budget, machine)
     found(study, root, budget, machine)  # so that a cell that has changed is refused before hours of training
+    tuned.search(root, cells, budget, machine, executor=executor, progress=progress, announce=announce)
     places = _places(root, cells, budget, seeds, machine)
     train_all(places, executor=executor, progress=progress, announce=announce)
     picked = {cell.name for cell in cells}
@@ -88,18 +92,30 @@ def chosen(study: Study, budget: BudgetName, pattern: str) -> list[StudyCell]:
     )
 
 
-def configuration(cell: StudyCell, budget: BudgetName, seed: int, machine: Mapping[str, Any]) -> RunConfig:
+def configuration(
+    cell: StudyCell, budget: BudgetName, seed: int, machine: Mapping[str, Any], at: Point | None = None
+) -> RunConfig:
     """What a run of a cell trains.
+
+    Args:
+        cell: of a study.
+        budget: how much.
+        seed: of the run.
+        machine: keys that no number depends on.
+        at: the settings that a search found, for a cell that the budget has tuned.
 
     Raises:
         UserMistake: the cell is wrong in itself, or the budget leaves it out.
     """
-    amount = cell.budget(budget)
-    if amount is None:
-        raise UserMistake(f"the {budget} budget leaves out {cell.name!r}")
+    amount = cell.amount(budget)
     own = {"label": cell.label, "seed": seed, "epochs": amount.epochs}
-    given = {key: value for key, value in own.items() if value is not None}
-    return RunConfig.from_sources({**cell.configuration, **given, **machine})
+    given = {**{key: value for key, value in own.items() if value is not None}, **machine}
+    if at is not None:
+        return tuned.contender(cell).config(at, **given)
+    layer = given_by(cell.configuration)
+    if amount.tuning is None:
+        layer = config_layers.merged(layer, given_by(cell.untuned))
+    return RunConfig.from_sources(config_layers.merged(layer, given_by(given)))
 
 
 def found(study: Study, root: Path, budget: BudgetName, machine: Mapping[str, Any]) -> dict[str, list[Run]]:
@@ -110,8 +126,10 @@ def found(study: Study, root: Path, budget: BudgetName, machine: Mapping[str, An
     """
     runs: dict[str, list[Run]] = {}
     for cell in (cell for cell in study.cells if cell.budget(budget)):
-        for seed, place in _folders(root, cell):
-            is_finished(place, configuration(cell, budget, seed, machine))
+        there = _folders(root, cell)
+        at = tuned.found(cell, budget, root) if there else None
+        for seed, place in there:
+            is_finished(place, configuration(cell, budget, seed, machine, at))
             runs.setdefault(cell.name, []).append(Run.load(place))
     return runs
 
@@ -129,8 +147,9 @@ def _places(
 ) -> dict[Path, RunConfig]:
     """What is trained where, seed by seed, so that an early stop leaves every cell with the first seeds."""
     amounts = {cell.name: seeds or amount.seeds for cell in cells if (amount := cell.budget(budget))}
+    points = {cell.name: tuned.found(cell, budget, root) for cell in cells}
     return {
-        root / f"{cell.name}-seed{seed}": configuration(cell, budget, seed, machine)
+        root / f"{cell.name}-seed{seed}": configuration(cell, budget, seed, machine, points[cell.name])
         for seed in range(max(amounts.values()))
         for cell in cells
         if seed < amounts[cell.name]

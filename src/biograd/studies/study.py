@@ -1,7 +1,7 @@
 """What a study is: cells to train under a budget, groups of them to be measured, and what they are held against."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any, Literal, get_args
@@ -18,16 +18,31 @@ BUDGETS: tuple[BudgetName, ...] = get_args(BudgetName)
 
 
 @dataclass(frozen=True)
+class Tuning:
+    """How much a cell is searched before it is trained.
+
+    Attributes:
+        trials: points, ≥ 1.
+        epochs: of each, ≥ 1.
+    """
+
+    trials: int
+    epochs: int
+
+
+@dataclass(frozen=True)
 class Budget:
     """How much a cell is trained.
 
     Attributes:
         seeds: how many, from 0 on, ≥ 1.
         epochs: ≥ 1; None for those of the cell's configuration.
+        tuning: how its settings are searched; None where they are those that the cell states.
     """
 
     seeds: int
     epochs: int | None = None
+    tuning: Tuning | None = None
 
 
 @dataclass(frozen=True)
@@ -37,15 +52,18 @@ class StudyCell:
     Attributes:
         name: of parts with slashes between, ``"mnist/3/bp"``: the folder of the runs, and what ``--cell`` picks by.
             The last part is what tables call the run.
-        configuration: nested names as a configuration file has them, without seed and label.
+        configuration: nested names as a configuration file has them, without seed and label. What it fixes is not
+            searched.
         full: the budget of results.
         quick: the budget of a first look; None leaves the cell out of it.
+        untuned: what goes over the configuration in a budget that searches nothing: the settings that a paper prints.
     """
 
     name: str
     configuration: Mapping[str, Any]
     full: Budget
     quick: Budget | None
+    untuned: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -61,6 +79,17 @@ class StudyCell:
     def budget(self, name: BudgetName) -> Budget | None:
         """How much it is trained under a budget, None where it is not."""
         return self.full if name == "full" else self.quick
+
+    def amount(self, name: BudgetName) -> Budget:
+        """How much it is trained under a budget.
+
+        Raises:
+            UserMistake: not at all.
+        """
+        amount = self.budget(name)
+        if amount is None:
+            raise UserMistake(f"the {name} budget leaves out {self.name!r}")
+        return amount
 
 
 @dataclass(frozen=True)

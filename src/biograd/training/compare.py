@@ -1,5 +1,6 @@
 """Several rules and seeds under one budget; a comparison can be stopped at any time and goes on when called again."""
 
+import contextlib
 import os
 import pickle
 import time
@@ -10,7 +11,7 @@ from typing import Any
 
 from biograd import records
 from biograd.errors import RunFailed, UnsupportedNet, UserMistake, brief, cut_short
-from biograd.executor import Executor, Local, results
+from biograd.executor import LOOK_EVERY, Executor, Local, results
 from biograd.handed import Handed
 from biograd.progress import shown
 from biograd.records import Result
@@ -59,20 +60,7 @@ def grid(
     Raises:
         UserMistake: a key or value is wrong, or a rule or seed is named twice.
     """
-    given = {key: value for key, value in (flags or {}).items() if value is not None}
-    shared = {key: named(key, value) for key, value in given.items()}  # once, since objects are read for it
-    chosen = _chosen(labels(file) if rules is None else rules)
-    settings = config_layers.flat(shared.pop("rule", {}))
-    if "name" in settings:
-        raise UserMistake(f"flags name the rule {brief(settings['name'])}: name it among the rules")
-    if settings and len(chosen) > 1:
-        raise UserMistake(
-            f"settings of a rule ({brief(settings)}) cannot hold for {len(chosen)} rules; put them in a file"
-        )
-    layers = {
-        rule: _named(rule, {**shared, **own, "rule": {**settings, **own.get("rule", {})}}, file)
-        for rule, own in chosen.items()
-    }
+    layers = flags_by_rule(rules, flags, file)
     configs = [RunConfig.from_sources(layer, file, rule, source=source) for rule, layer in layers.items()]
     if isinstance(seeds, int):
         seeds = range(configs[0].seed, configs[0].seed + seeds)
@@ -83,6 +71,32 @@ def grid(
         for rule, layer in layers.items()
         for seed in seeds
     ]
+
+
+def flags_by_rule(
+    rules: Iterable[Any] | Mapping[str, Any] | None,
+    flags: Mapping[str, Any] | None = None,
+    file: str | os.PathLike[str] | None = None,
+) -> dict[str, dict[str, Any]]:
+    """The flags of each rule by its label or name, with which `RunConfig.from_sources` takes it; as for `grid`.
+
+    Raises:
+        UserMistake: a key or value is wrong, or a rule is named twice.
+    """
+    given = {key: value for key, value in (flags or {}).items() if value is not None}
+    shared = {key: named(key, value) for key, value in given.items()}  # once, since objects are read for it
+    chosen = _chosen(labels(file) if rules is None else rules)
+    settings = config_layers.flat(shared.pop("rule", {}))
+    if "name" in settings:
+        raise UserMistake(f"flags name the rule {brief(settings['name'])}: name it among the rules")
+    if settings and len(chosen) > 1:
+        raise UserMistake(
+            f"settings of a rule ({brief(settings)}) cannot hold for {len(chosen)} rules; put them in a file"
+        )
+    return {
+        rule: _named(rule, {**shared, **own, "rule": {**settings, **own.get("rule", {})}}, file)
+        for rule, own in chosen.items()
+    }
 
 
 def _chosen(rules: Iterable[Any] | Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -152,7 +166,7 @@ def compare(
     """Train every configuration that is not trained yet, each in a folder of its own below ``directory``.
 
     Finished runs are kept, unfinished ones resumed, and a run that diverges is recorded while the others
-    go on.
+    go on. The same call in several processes shares the work; see `train_all`.
 
     Args:
         configs: what to train, under one budget.
@@ -187,8 +201,12 @@ def train_all(
     executor: Executor | None = None,
     progress: bool | None = None,
     announce: Callable[[Estimate], object] | None = None,
+    kinds: Mapping[Path, str] | None = None,
 ) -> list[Result]:
     """Train what is not trained yet, whatever the budgets; the rest is as for `compare`.
+
+    Several processes, of one machine or of many that share the folders, may do so at once: each trains what none of
+    the others does, and waits at the end for theirs, so that all return the same.
 
     Args:
         places: the folder of each run, and what is trained there.
@@ -196,6 +214,8 @@ def train_all(
         progress: as for `train`.
         announce: is called before the first run with what there is to train, where anything is; a few steps of each
             kind of run are timed for it.
+        kinds: what kind of run each is, of which one is tried before any is trained; None where runs that differ in
+            their seeds alone are of one kind.
 
     Returns:
         The content of each ``result.json``, in the order of ``places``.
@@ -206,22 +226,34 @@ def train_all(
         RunFailed: records cannot be written.
     """
     executor = executor or Local()
-    _check(places, announce)
-    if executor.is_here:
-        return [_run(place, config, progress) for place, config in places.items()]
-    return _elsewhere(places, executor, progress)
+    _check(places, announce, kinds)
+    found: dict[Path, Result] = {}
+    while waiting := {place: config for place, config in places.items() if place not in found}:
+        tried = _here(waiting, progress) if executor.is_here else _elsewhere(waiting, executor, progress)
+        finished = {place: result for place, result in tried.items() if result is not None}
+        found |= finished
+        if len(finished) < len(waiting):
+            time.sleep(LOOK_EVERY)
+    return [found[place] for place in places]
 
 
-def _elsewhere(places: Mapping[Path, RunConfig], executor: Executor, progress: bool | None) -> list[Result]:
+def _here(places: Mapping[Path, RunConfig], progress: bool | None) -> dict[Path, Result | None]:
+    return {place: _run(place, config, progress) for place, config in places.items()}
+
+
+def _elsewhere(
+    places: Mapping[Path, RunConfig], executor: Executor, progress: bool | None
+) -> dict[Path, Result | None]:
     """Train in other processes, and say here, once, what each of them would warn of."""
     for config in places.values():
         _require_sendable(config)
     work = [(place, config, versions.of_files(config)) for place, config in places.items()]
     with shown("runs", 0, len(work), progress) as bar:
         found = results(executor, _run_in_worker, work, bar.reach)
-    for warning in dict.fromkeys(warning for result in found for warning in result["warnings"]):
-        warnings.warn(warning, stacklevel=3)
-    return found
+    told = (warning for result in found if result is not None for warning in result["warnings"])
+    for warning in dict.fromkeys(told):
+        warnings.warn(warning, stacklevel=4)
+    return dict(zip(places, found, strict=True))
 
 
 def _require_sendable(config: RunConfig) -> None:
@@ -240,7 +272,7 @@ def _require_sendable(config: RunConfig) -> None:
             ) from error
 
 
-def _run_in_worker(run: tuple[Path, RunConfig, dict[str, str]]) -> Result:
+def _run_in_worker(run: tuple[Path, RunConfig, dict[str, str]]) -> Result | None:
     place, config, files = run
     versions.refuse_other_files(config, files)
     with told(), warnings.catch_warnings():
@@ -252,11 +284,14 @@ def _place(root: Path, config: RunConfig) -> Path:
     return root / f"{config.title}-seed{config.seed}"
 
 
-def _run(place: Path, config: RunConfig, progress: bool | None) -> Result:
+def _run(place: Path, config: RunConfig, progress: bool | None) -> Result | None:
+    """The result of a run, which is trained as far as that is needed; None while another process trains it."""
     try:
         if _has_begun(place):
             return resume(place, progress=progress, objects=config.objects)
         return train(config, place, progress=progress)
+    except folder.Taken:
+        return None
     except RunFailed:
         if not records.exists(place / records.RESULT):
             raise
@@ -267,8 +302,12 @@ def _has_begun(place: Path) -> bool:
     return records.exists(place / records.CONFIG)
 
 
-def _check(places: Mapping[Path, RunConfig], announce: Callable[[Estimate], object] | None) -> None:
-    """Find every mistake before the first run; of runs that differ in their seeds, one is tried."""
+def _check(
+    places: Mapping[Path, RunConfig],
+    announce: Callable[[Estimate], object] | None,
+    given: Mapping[Path, str] | None,
+) -> None:
+    """Find every mistake before the first run; of runs of a kind, one is tried."""
     waiting = {place: config for place, config in places.items() if not is_finished(place, config)}
     versions.refuse_changed_data({place: config for place, config in places.items() if _has_begun(place)})
     unfinished = list(waiting.values())
@@ -276,7 +315,10 @@ def _check(places: Mapping[Path, RunConfig], announce: Callable[[Estimate], obje
         _warn_of_trackers(place, config)
     for choice in (one for config in unfinished for one in (*config.observe, *config.track)):
         observers.create(choice.name, **choice.settings)
-    kinds = {place: config.model_copy(update={"seed": 0}).digest() for place, config in waiting.items()}
+    kinds = {
+        place: given[place] if given else config.model_copy(update={"seed": 0}).digest()
+        for place, config in waiting.items()
+    }
     paces: dict[str, Pace] = {}
     for kind, config in {kinds[place]: config for place, config in waiting.items()}.items():
         start, setup = time.perf_counter(), _tried(config)
@@ -330,15 +372,16 @@ def _shown(settings: Mapping[str, Any], name: str) -> str:
 
 
 def is_finished(place: Path, config: RunConfig) -> bool:
-    """Whether the run is there with a result.
+    """Whether the run is there with a result; another process may have begun it a moment ago.
 
     Raises:
         UserMistake: the folder holds a run with another configuration, or of another version of the user's own files,
             or anything else.
     """
     if not _has_begun(place):
-        folder.refuse_used(place)
-        return False
+        with contextlib.suppress(folder.Taken):
+            folder.refuse_used(place)
+            return False
     there = RunConfig.load(place / records.CONFIG)
     if there.decisive(anywhere=True) != config.decisive(anywhere=True):
         raise UserMistake(

@@ -208,8 +208,7 @@ class RunConfig(BaseModel):
             UserMistake: the file cannot be read, or a key or value is wrong.
         """
         known = list(cls.model_fields)
-        layers = _of_file(file, table, known) if file is not None else {}
-        layers[source] = config_layers.layer(flags or {}, source, known)
+        layers = _layers(flags, file, table, source)
         given = functools.reduce(config_layers.merged, layers.values())
         try:
             of_rule = _brought_by_rule(given.get("rule", {}).get("name"), known)
@@ -342,6 +341,30 @@ class RunConfig(BaseModel):
 
 _USUAL = Choice(name="cross-entropy")
 """A loss that is `AUTO` wherever it fits; runs had it by default before there were other tasks."""
+
+
+def given_by(
+    flags: Mapping[str, Any] | None = None,
+    file: str | os.PathLike[str] | None = None,
+    table: str | None = None,
+    *,
+    source: str = "the configuration",
+) -> config_layers.Layer:
+    """What `RunConfig.from_sources` of the same arguments puts over all defaults, as one layer.
+
+    Raises:
+        UserMistake: the file cannot be read, or a key is wrong.
+    """
+    return functools.reduce(config_layers.merged, _layers(flags, file, table, source).values())
+
+
+def _layers(
+    flags: Mapping[str, Any] | None, file: str | os.PathLike[str] | None, table: str | None, source: str
+) -> dict[str, config_layers.Layer]:
+    """The layers of the sources, by what messages call them."""
+    known = list(RunConfig.model_fields)
+    layers = _of_file(file, table, known) if file is not None else {}
+    return {**layers, source: config_layers.layer(flags or {}, source, known)}
 
 
 def _of_file(

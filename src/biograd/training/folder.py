@@ -27,6 +27,10 @@ _LOCK = ".lock"
 _UNFINISHED = re.compile(rf"\.{CONFIG}\.\w+\.tmp")
 
 
+class Taken(UserMistake):
+    """The folder is another process's: it trains there, or has begun a run there since one looked."""
+
+
 def refuse_used(folder: Path) -> None:
     """Refuse a folder that holds anything.
 
@@ -45,7 +49,8 @@ def fresh(folder: Path) -> Iterator[None]:
     """Make a run's folder and hold its lock.
 
     Raises:
-        UserMistake: the folder is not empty, or another process trains in it.
+        Taken: it holds a run, or another process trains in it.
+        UserMistake: it holds anything else.
     """
     records.make_folder(folder)
     with _locked(folder):
@@ -61,7 +66,8 @@ def existing(folder: Path) -> Iterator[None]:
     A finished run that is packed needs none: nobody can write to it.
 
     Raises:
-        UserMistake: the folder is not a run's, another process trains in it, or the run is packed and unfinished.
+        Taken: another process trains in it.
+        UserMistake: the folder is not a run's, or the run is packed and unfinished.
     """
     require_run(folder)
     if records.is_packed(folder):
@@ -174,7 +180,7 @@ def _refuse_content(folder: Path) -> None:
     held = {path.name for path in folder.iterdir()}
     foreign = sorted(name for name in held if name != _LOCK and not _UNFINISHED.fullmatch(name))
     if CONFIG in held:
-        raise UserMistake(f"{folder} holds a run already: resume it, or give another folder")
+        raise Taken(f"{folder} holds a run already: resume it, or give another folder")
     if foreign:
         raise UserMistake(f"{folder} is not empty (it holds {foreign[0]!r}): give a new folder for the run")
 
@@ -187,9 +193,7 @@ def _locked(folder: Path) -> Iterator[None]:
             file = held.enter_context(open(folder / _LOCK, "ab"))
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserMistake(
-                f"another process trains in {folder}: wait for it, or give another folder"
-            ) from None
+            raise Taken(f"another process trains in {folder}: wait for it, or give another folder") from None
         except OSError as error:
             raise unwritable(folder / _LOCK, error) from error
         yield

@@ -16,6 +16,7 @@ from annotated_types import Gt
 
 from biograd.errors import UserMistake
 from biograd.registry import Registry
+from biograd.searched import Among, LogUniform, Range
 from biograd.settings import annotations, validate
 
 Constructor = Callable[..., torch.optim.Optimizer]
@@ -25,6 +26,22 @@ _REFUSED = {
     "sparseadam": "it takes sparse gradients only, and learning rules fill dense ones",
 }
 _NOT_SETTINGS = {"capturable", "differentiable"}
+_ADAPTIVE_RATE = LogUniform(1e-5, 1e-2)
+_RATES = {
+    "sgd": LogUniform(1e-3, 1.0),
+    "asgd": LogUniform(1e-3, 1.0),
+    "muon": LogUniform(1e-4, 1e-1),
+    "adagrad": LogUniform(1e-4, 1e-1),
+    "adafactor": LogUniform(1e-4, 1e-1),
+    "adadelta": LogUniform(1e-2, 10.0),
+}
+"""Where the rate is searched of those that it means something else to than to Adam and its kin."""
+_ALSO_SEARCHED = {
+    ("adam", "eps"): Among(1e-8, 1e-6, 1e-4),
+    ("adamw", "eps"): Among(1e-8, 1e-6, 1e-4),
+    ("adamw", "weight_decay"): LogUniform(1e-4, 1.0),
+    ("sgd", "momentum"): Among(0.0, 0.9),
+}
 _PROBE = torch.Size([2, 2])
 
 
@@ -127,7 +144,7 @@ def _with_settings(cls: type[torch.optim.Optimizer]) -> Constructor:
     settings = [
         parameter.replace(
             kind=inspect.Parameter.KEYWORD_ONLY,
-            annotation=_annotation(parameter, hints.get(parameter.name)),
+            annotation=_annotation(cls.__name__.lower(), parameter, hints.get(parameter.name)),
         )
         for parameter in list(inspect.signature(cls).parameters.values())[1:]
         if parameter.name not in _NOT_SETTINGS
@@ -144,10 +161,18 @@ def _with_settings(cls: type[torch.optim.Optimizer]) -> Constructor:
     return construct
 
 
-def _annotation(parameter: inspect.Parameter, hint: Any) -> Any:
-    """What a user may write: the annotation without tensors, or the default's type where there is none."""
+def _annotation(name: str, parameter: inspect.Parameter, hint: Any) -> Any:
+    """What a user may write: the annotation without tensors, or the default's type where there is none.
+
+    With it the range over which it is searched, unless the optimiser's own annotation has one.
+    """
     kind = type(parameter.default) if hint is None else _without_tensors(hint)
-    return Annotated[kind, Gt(0)] if parameter.name == "lr" else kind
+    if any(isinstance(mark, Range) for mark in typing.get_args(kind)):
+        return Annotated[kind, Gt(0)] if parameter.name == "lr" else kind
+    if parameter.name == "lr":
+        return Annotated[kind, Gt(0), _RATES.get(name, _ADAPTIVE_RATE)]
+    searched = _ALSO_SEARCHED.get((name, parameter.name))
+    return kind if searched is None else Annotated[kind, searched]
 
 
 def _without_tensors(hint: Any) -> Any:
