@@ -56,7 +56,7 @@ ARROWS = {
     "report": {"records"},
     "theory": {"records"},
     "testing": {"rules"},
-    "cli": {"bench", "studies", "report", "theory", "robustness"},
+    "cli": {"bench", "studies", "report", "theory", "robustness", "tuning"},
 }
 """Who may import whom: what a package names here, and what that may import in turn."""
 

@@ -20,6 +20,7 @@ from biograd.cli import (
     rules,
     theory,
     train,
+    tune,
     unpack,
 )
 from biograd.cli.exits import DONE, guarded, replace_unprintable_signs
@@ -30,6 +31,7 @@ _COMMANDS = (
     train,
     resume,
     compare,
+    tune,
     reproduce,
     robustness,
     theory,

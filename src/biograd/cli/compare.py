@@ -84,7 +84,7 @@ def add_parser(subparsers: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Train what is not trained yet, write the report, print the table."""
     flags = given(arguments)
-    of_rule = settings_by_rule(_rules(arguments), flags.pop("rule", {}))
+    of_rule = settings_by_rule(rules_of(arguments), flags.pop("rule", {}))
     configs = _grid(of_rule, arguments.seeds, flags, arguments.config)
     folder = runs.chosen_folder(arguments.out) if arguments.out else runs.default_comparison(configs[0])
     return train_and_report(configs, folder, executor=executor_of(arguments), as_json=arguments.json)
@@ -155,7 +155,7 @@ def _as_typed(label: str) -> str:
     return label.replace("-", "_")
 
 
-def _rules(arguments: argparse.Namespace) -> list[str]:
+def rules_of(arguments: argparse.Namespace) -> list[str]:
     """The rules or labels that are compared.
 
     Raises:

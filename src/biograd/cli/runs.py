@@ -29,6 +29,11 @@ def default_comparison(config: "RunConfig") -> Path:
     return Path("runs") / _slug(f"compare-{_task(config)}")
 
 
+def default_search(config: "RunConfig") -> Path:
+    """``runs/tune-<data>-<net>``."""
+    return Path("runs") / _slug(f"tune-{_task(config)}")
+
+
 def chosen_folder(path: str) -> Path:
     """The folder that ``--out`` names, or a packed file, of which finished runs are read.
 

@@ -1,0 +1,71 @@
+"""What a search has come to, as a table: how much is done, and the best setting of each rule so far."""
+
+from collections.abc import Sequence
+
+from biograd.records import TrialRow, Trials
+from biograd.report.tables import MISSING, Column, Entry
+from biograd.tasks import metric_of
+
+CAPTION = "best by the validation part; the test set is read by the runs of what was chosen alone"
+
+
+def state_columns(searches: Sequence[Trials]) -> list[Column]:
+    """A row a rule: trials that are done, those without a value, and the best so far with its settings."""
+    return [
+        Column("rule", False, tuple(Entry(one.search["rule"], one.search["rule"]) for one in searches)),
+        Column("trials", True, tuple(Entry(_done(one), len(one.done)) for one in searches)),
+        Column("diverged", True, tuple(_count(len(one.done) - len(_valued(one))) for one in searches)),
+        Column(f"best {_metrics(searches)}", True, tuple(_best(one.best) for one in searches)),
+        Column("in trial", True, tuple(_trial(one.best) for one in searches)),
+        Column("settings", False, tuple(_settings(one.best) for one in searches)),
+    ]
+
+
+def heading(searches: Sequence[Trials]) -> str:
+    """What was searched how, in a line."""
+    budgets = {(one.search["trials"], one.search["epochs"], one.search["sampler"]) for one in searches}
+    told = [
+        f"{trials} trials of {epochs} epochs each, {sampler}" for trials, epochs, sampler in sorted(budgets)
+    ]
+    return f"Search: {'; '.join(told)}"
+
+
+def _valued(search: Trials) -> list[TrialRow]:
+    return [row for row in search.done if row["value"] is not None]
+
+
+def _done(search: Trials) -> str:
+    return f"{len(search.done)} of {search.search['trials']}"
+
+
+def _count(number: int) -> Entry:
+    return Entry(str(number), number)
+
+
+def _metrics(searches: Sequence[Trials]) -> str:
+    """The metrics by which the searches choose, as tables call them."""
+    names = dict.fromkeys(row["metric"] for one in searches for row in one.rows)
+    return " / ".join(_title(name) for name in names) or "value"
+
+
+def _title(entry: str) -> str:
+    metric = metric_of(entry)
+    return entry if metric is None else f"validation {metric.title}"
+
+
+def _best(row: TrialRow | None) -> Entry:
+    if row is None or row["value"] is None:
+        return Entry(MISSING, None)
+    metric = metric_of(row["metric"])
+    return Entry(f"{row['value']:.4g}" if metric is None else metric.spelled(row["value"]), row["value"])
+
+
+def _trial(row: TrialRow | None) -> Entry:
+    return Entry(MISSING, None) if row is None else _count(row["trial"])
+
+
+def _settings(row: TrialRow | None) -> Entry:
+    if row is None:
+        return Entry(MISSING, None)
+    told = ", ".join(f"{name} {value}" for name, value in row["settings"].items())
+    return Entry(told, told)
