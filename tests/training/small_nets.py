@@ -100,3 +100,21 @@ class OfTwoParts(nn.Sequential):
 
 def of_two_parts(input_shape, outputs):
     return OfTwoParts(*plain(input_shape, outputs))
+
+
+class Branches(nn.Sequential):
+    """Looks at numbers to know what to do."""
+
+    def forward(self, x):
+        h = super().forward(x)
+        return h if h.sum() > 0 else -h
+
+
+def branches(input_shape, outputs):
+    return Branches(*plain(input_shape, outputs))
+
+
+def hooked(input_shape, outputs):
+    net = plain(input_shape, outputs)
+    net[1].weight.register_post_accumulate_grad_hook(lambda parameter: None)
+    return net

@@ -65,3 +65,25 @@ class Singular(Mirrored):
         if self.epoch == 2:
             raise NotFinite("a weight is singular")
         super().teach(loss, own)
+
+
+class Counts(Mirrored):
+    """It teaches itself at every other step."""
+
+    steps = 0
+
+    def teach(self, loss: torch.Tensor, own: torch.Tensor) -> None:
+        self.steps += 1
+        (loss if self.steps % 2 else own).backward()
+
+
+class Replaces(Mirrored):
+    """Follows its loss by a new tensor a step."""
+
+    def __init__(self, net: nn.Module, sample=None) -> None:
+        super().__init__(net, sample)
+        self.register_buffer("mean", torch.zeros(()))
+
+    def teach(self, loss: torch.Tensor, own: torch.Tensor) -> None:
+        self.mean = 0.9 * self.mean + loss.detach()
+        (loss + own).backward()

@@ -121,7 +121,13 @@ MACHINE = (
     Flag("threads", "N", "threads within an operation; another number gives other bits", "1 to 1024", "1"),
     Flag("precision", "TYPE", "of numbers", "float32, float64, or bfloat16 for autocast", "float32"),
     Flag("deterministic", "BOOL", "refuse operations whose result varies", "true or false", "true"),
-    Flag("compile", "BOOL", "compile the net, under bp and rules of feedback", "true or false", "false"),
+    Flag(
+        "compile",
+        "HOW",
+        "compile the net, under bp and rules of feedback; or capture steps as CUDA graphs, under most rules",
+        "true, false or graphs",
+        "false",
+    ),
 )
 RECORDS = (
     Flag(

@@ -27,7 +27,7 @@ from biograd.credit.structures import (
 from biograd.credit.weighting import Weight, Weighting
 from biograd.errors import UnsupportedNet, UserMistake
 
-_CALLS = 5
+FIRST_CALLS = 5
 """How many calls may show what the loss is: one whose error is zero, or of one example, does not."""
 _ALIKE = 0.1
 """How far apart two derivatives of one loss may be, as a part of their length."""
@@ -37,11 +37,11 @@ class Entry:
     """What a rule remembers of its calls, to notice mistakes; no part of what it saves."""
 
     def __init__(self) -> None:
-        self._looks_left = _CALLS
+        self._looks_left = FIRST_CALLS
         # versions of the parameters of rule and net at the last call; None once the rule's were seen to move
         self._own: dict[int, int] | None = {}
         self._net: dict[int, int] = {}
-        self._gradients_left, self._stepped = _CALLS, dict[int, int]()
+        self._gradients_left, self._stepped = FIRST_CALLS, dict[int, int]()
         # where the net was when rule and net fitted
         self._beside: tuple[torch.dtype, torch.device] | None = None
 
@@ -77,7 +77,7 @@ class Entry:
                 self._watch_own_parameters(rule, net, teaches_own)
             if self._gradients_left:
                 self._watch_own_gradients(rule, net)
-        elif self._looks_left == _CALLS:
+        elif self._looks_left == FIRST_CALLS:
             raise UnsupportedNet(LOOKS_FIRST)
         return Weighting(weight, batch_size(x))
 

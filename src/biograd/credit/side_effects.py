@@ -6,17 +6,20 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
+from biograd.credit import replays
 from biograd.credit.kinds import is_silent
 
 _CONTAINERS: set[type[nn.Module]] = {nn.Sequential, nn.ModuleList}
 
 
-RandomState = tuple[Tensor, Tensor | None]
-"""States of the CPU's global generator and, on a GPU, of that GPU's."""
+RandomState = tuple[Tensor | None, Tensor | None]
+"""States of the CPU's global generator and, on a GPU, of that GPU's; None where there is none to go back to."""
 
 
 def random_state(device: torch.device) -> RandomState:
-    """Where the global generators of the CPU and a device stand."""
+    """Where the global generators of the CPU and a device stand; a captured step, which draws once, may not ask."""
+    if replays.is_captured():
+        return None, None
     return torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None
 
 
@@ -39,6 +42,7 @@ def without_side_effects(
     if all(type(module) in _CONTAINERS or is_silent(module) for module in modules):
         yield
         return
+    replays.refuse("runs layers that draw random numbers, or have buffers, a second time")
     kept = [(module, dict(module._buffers)) for module in modules if module._buffers]
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         try:
@@ -55,7 +59,8 @@ def without_side_effects(
 
 
 def _put_back(start: RandomState | None, device: torch.device) -> None:
-    if start is not None:
-        torch.set_rng_state(start[0])
-    if start is not None and start[1] is not None:
-        torch.cuda.set_rng_state(start[1], device)
+    of_host, of_device = start or (None, None)
+    if of_host is not None:
+        torch.set_rng_state(of_host)
+    if of_device is not None:
+        torch.cuda.set_rng_state(of_device, device)

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Annotated, ClassVar
 
 import torch
 from annotated_types import Gt
 from torch import Tensor, nn
 
+from biograd.credit import replays
 from biograd.credit.operations import Signed
 from biograd.rules.base import ErrorWeights
 from biograd.rules.feedback_rule import FeedbackRule
@@ -21,7 +23,7 @@ from biograd.rules.parts.feedback_weights import (
     draw_like,
     root_mean_square,
 )
-from biograd.rules.parts.random_stream import RandomStream, counts, keyed_generators
+from biograd.rules.parts.random_stream import RandomStream, counts, seed_of
 from biograd.searched import LogUniform
 from biograd.settings import checked_settings
 
@@ -141,8 +143,10 @@ class BatchwiseRandomSignConcordant(FeedbackRule):
         """The signs of each weight with the magnitudes of this batch: of the last one that was learned from."""
         distribution: Distribution = self._distribution
         spreads = self.spread.by_name()
-        devices = [weights[name].device for name in spreads]
-        generators = keyed_generators(devices, self._seed, self._batches)
+        generators = [
+            replays.generator(weights[name].device, partial(self._seed_of, place))
+            for place, name in enumerate(spreads)
+        ]
         # B = (sign(W) ∘ |M|)ᵀ, M drawn where an error comes back
         return {
             name: lambda W=weights[name], spread=spread, draw=draw: torch.copysign(
@@ -154,8 +158,14 @@ class BatchwiseRandomSignConcordant(FeedbackRule):
     @contextmanager
     def alongside(self, weights: Mapping[str, Tensor]) -> Iterator[None]:
         """Every batch has magnitudes of its own."""
-        self._batches += 1
+        replays.at_each_step(self._count)
         yield
+
+    def _count(self) -> None:
+        self._batches += 1
+
+    def _seed_of(self, place: int) -> int:
+        return seed_of(self._seed, self._batches, place)
 
     def get_extra_state(self) -> Tensor:
         """Seed and number of batches so far, ``(2,)`` int64."""

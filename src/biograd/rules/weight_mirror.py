@@ -9,6 +9,7 @@ import torch
 from annotated_types import Gt, Le
 from torch import Tensor, nn
 
+from biograd.credit import replays
 from biograd.credit.feedback.taught_call import TaughtCall
 from biograd.credit.operations import ColumnProduct, Linear, Operation, RowProduct
 from biograd.rules.base import ErrorWeights
@@ -97,6 +98,7 @@ class WeightMirror(FeedbackRule):
     @contextmanager
     def alongside(self, weights: Mapping[str, Tensor]) -> Iterator["_Calls"]:
         """A mirror phase follows every ``every``-th batch."""
+        replays.refuse("learns its feedback at rates that change from step to step")
         try:
             yield self._calls
             self._steps += 1

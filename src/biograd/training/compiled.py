@@ -38,7 +38,7 @@ def taught_net(config: "RunConfig", net: nn.Module, device: torch.device, nets: 
     Raises:
         UserMistake: the rule would pass the compiled net by, or there is nothing to compile with.
     """
-    if not config.compile:
+    if config.compile is not True:
         return net
     if nets == "chain":
         raise UserMistake(
@@ -53,7 +53,7 @@ def advice(config: "RunConfig", net: nn.Module, device: torch.device) -> tuple[s
     """What a run is warned of: that its net gains nothing."""
     layers = [module for module in net.modules() if module._parameters]
     is_linear = all(isinstance(layer, nn.Linear) for layer in layers)
-    return (NO_FASTER,) if config.compile and device.type == "cpu" and is_linear else ()
+    return (NO_FASTER,) if config.compile is True and device.type == "cpu" and is_linear else ()
 
 
 def let_rule_look(setup: "RunSetup", x: Any, y: Tensor) -> None:

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import (
@@ -84,6 +84,13 @@ def _absolute(path: str) -> str:
     return str(Path(path).expanduser().resolve())
 
 
+def _true_false_or_graphs(value: Any, checked: Callable[[Any], Any]) -> Any:
+    try:
+        return checked(value)
+    except ValidationError:
+        raise ValueError("expected true, false or graphs") from None
+
+
 def _fit_for_a_folder(label: str) -> str:
     if not re.fullmatch(r"\w[\w.+=-]*", label):
         raise ValueError("expected letters, digits and . _ + = - without a space")
@@ -134,7 +141,8 @@ class RunConfig(BaseModel):
             of an epoch too, unless the last is less than a second old, and one at the end.
         deterministic: refuse operations whose result varies from call to call.
         compile: whether the net is compiled by `torch.compile` for the steps that teach it, under rules that run it
-            as a whole. The bits are others than without.
+            as a whole; the bits are others than without. ``graphs`` captures what a step teaches as a CUDA graph, with
+            any net and most rules.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, str_strip_whitespace=True)
@@ -168,7 +176,7 @@ class RunConfig(BaseModel):
     diagnostics_every: Annotated[Count, Field(ge=0)] = 0
     checkpoint_every: Annotated[Count, Field(ge=0)] = 1000
     deterministic: bool = True
-    compile: bool = False
+    compile: Annotated[bool | Literal["graphs"], WrapValidator(_true_false_or_graphs)] = False
 
     def __init__(self, **fields: Any) -> None:
         try:

@@ -22,7 +22,7 @@ from biograd.penalties.base import Penalty
 from biograd.rules.base import Rule
 from biograd.settings import describe
 from biograd.tasks import measured
-from biograd.training import compiled, examples, losses, optimizers, precision, schedules, user_code
+from biograd.training import compiled, examples, graphs, losses, optimizers, precision, schedules, user_code
 from biograd.training.answers import OfAnswer, answer
 from biograd.training.config import RunConfig
 from biograd.training.config_layers import SHARED
@@ -129,6 +129,8 @@ def build(config: RunConfig, device: torch.device | None = None) -> RunSetup:
         DataUnavailable: the data set is not there.
     """
     device = device or find_device(config)
+    if config.compile == "graphs":
+        graphs.graphs_on(device)
     whole = examples.load_data(config)
     dataset = examples.as_task(config, whole)
     require_task(config, dataset)
@@ -168,8 +170,10 @@ def build(config: RunConfig, device: torch.device | None = None) -> RunSetup:
     )
     with _told_of_indices(config, net, dataset):
         _rehearse(setup)
-    if config.compile:
+    if config.compile is True:
         compiled.let_rule_look(setup, *_few_examples(setup))
+    elif config.compile == "graphs":
+        graphs.require_replayable(setup, *_first_batch(setup))
     return setup
 
 
@@ -219,6 +223,11 @@ def _rehearse(setup: RunSetup) -> None:
             user_code.require_credit(name, credit, net, rule, setup.task, y, setup.answer)
         with user_code.blamed("penalty", setup.config.penalty.name):
             copy.deepcopy(setup.penalty).add_gradient(net)
+
+
+def _first_batch(setup: RunSetup) -> tuple[Any, Tensor]:
+    x, y = next(iter(setup.training.epoch(0)))
+    return setup.inputs(x), setup.targets(y)
 
 
 def _few_examples(setup: RunSetup) -> tuple[Any, Tensor]:

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from biograd.data import Batches
-from biograd.errors import CheckpointError, NotFinite
+from biograd.errors import CheckpointError, NotFinite, UserMistake
 from biograd.records import EpochRow
-from biograd.training import checkpoint, checkpoint_schema, compiled
+from biograd.rules.base import Credit
+from biograd.training import checkpoint, checkpoint_schema, compiled, graphs
 from biograd.training.checkpoint_schema import Position
 from biograd.training.distributed import GradientSum, Ranks
 from biograd.training.evaluation import evaluate
@@ -29,6 +30,7 @@ from biograd.training.observers.base import (
     StepTaken,
 )
 from biograd.training.observers.named import Participant, Tracker
+from biograd.training.replayed import ReplayedTeaching
 from biograd.training.run_setup import RunSetup
 from biograd.training.schedules import Interval
 from biograd.training.seeding import random_state, restore_random_state
@@ -79,6 +81,7 @@ class Trainer:
         self._parameters = [p for group in groups for p in group["params"]]
         if ranks.size > 1:
             require_weight(setup.config.rule.name, setup.rule)
+        self._replayed = self._captured() if setup.config.compile == "graphs" else None
         self._finiteness = Finiteness(setup, ranks)
         ranks.share_state(setup.net, setup.rule, setup.penalty)
 
@@ -111,7 +114,7 @@ class Trainer:
         """
         number, training = 0, self.setup.training
         with self._gradients:
-            self.setup.rule.begin_epoch(0)
+            self._begin_epoch(0)
             for number, (x, y) in enumerate(_without_end(training), start=1):
                 counted = self.clock.running() if number > 2 else contextlib.nullcontext()
                 with counted, self._failures_named():
@@ -210,7 +213,7 @@ class Trainer:
 
     def _train_epoch(self) -> None:
         setup, ranks, position = self.setup, self.ranks, self.position
-        setup.rule.begin_epoch(position.epoch)
+        self._begin_epoch(position.epoch)
         parts = setup.training.epoch(position.epoch, start=position.batch, rank=ranks.rank, size=ranks.size)
         with self.clock.running():
             for x, y in parts:
@@ -219,6 +222,11 @@ class Trainer:
                     self.tell(BatchDrawn(x, y))
                     self._step(x, y)
                 self._after_step()
+
+    def _begin_epoch(self, epoch: int) -> None:
+        self.setup.rule.begin_epoch(epoch)
+        if self._replayed is not None and graphs.differs_by_epoch(self.setup.rule):
+            self._replayed.begin_anew()
 
     def _step(self, x: Any, y: Tensor) -> None:
         """One gradient estimate of the rule, of this process's part of the batch, and one step of each optimiser."""
@@ -235,11 +243,22 @@ class Trainer:
             optimizer.step()
 
     def _teach(self, x: Any, y: Tensor, share: float) -> None:
-        setup = self.setup
         scaled = {} if self.ranks.size == 1 else {"weight": share}
+        credit = (self._replayed or self._assign_credit)(x, y, **scaled)
+        self._tally.add(credit._replace(output=self.setup.answer(credit.output)), y)
+
+    def _assign_credit(self, x: Any, y: Tensor, **weight: float) -> Credit:
+        setup = self.setup
         with setup.autocast():
-            credit = setup.rule.assign_credit(setup.taught, x, y, setup.loss_fn, **scaled)
-        self._tally.add(credit._replace(output=setup.answer(credit.output)), y)
+            return setup.rule.assign_credit(setup.taught, x, y, setup.loss_fn, **weight)
+
+    def _captured(self) -> ReplayedTeaching:
+        """The same, captured as a CUDA graph."""
+        if self.ranks.size > 1:
+            raise UserMistake(
+                "compile graphs is for one process: leave compile out where several train together (--compile false)"
+            )
+        return graphs.replayed(self.setup, self._assign_credit)
 
     def _after_step(self) -> None:
         position = self.position

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from biograd.credit import replays
 from biograd.credit.back import late
 from biograd.credit.back.late import Late
 from biograd.credit.calls import Call
@@ -211,7 +212,7 @@ def pseudo_inverse(W: Tensor, name: str) -> Tensor:
         UnsupportedNet: it has fewer digits than float32 has.
     """
     rows, columns = W.shape[-2:]
-    _require_digits(W, name)
+    _require_solvable(W, name)
     if rows < columns:
         return pseudo_inverse(W.mT, name).mT
     if rows == columns:
@@ -226,8 +227,9 @@ def pseudo_inverse(W: Tensor, name: str) -> Tensor:
     return torch.linalg.solve_triangular(R, Q.mT, upper=True)
 
 
-def _require_digits(W: Tensor, name: str) -> None:
-    """Refuse weights that PyTorch has no inverse for."""
+def _require_solvable(W: Tensor, name: str) -> None:
+    """Refuse weights that PyTorch has no inverse for, and all in a captured step: factoring may wait for a device."""
+    replays.refuse("inverts weights")
     if W.dtype.itemsize < 4:
         raise UnsupportedNet(
             f"the weight of {name!r} is {W.dtype}, which no matrix is inverted in: keep the net in float32 and run it "
@@ -247,7 +249,7 @@ def through_pseudo_inverse(W: Tensor, rows: Tensor, name: str) -> Tensor:
     Where W is not of full rank the result is not finite, or an error is raised as by `solved`.
     """
     fan_in, out = W.shape
-    _require_digits(W, name)
+    _require_solvable(W, name)
     if fan_in == out:
         return solved(W, rows, name)
     if fan_in > out:
@@ -265,7 +267,7 @@ def solved(W: Tensor, rows: Tensor, name: str) -> Tensor:
     Raises:
         NotFinite: the matrix is singular; on a device that is left free to run ahead the result is of no use instead.
     """
-    _require_digits(W, name)
+    _require_solvable(W, name)
     solution, info = torch.linalg.solve_ex(W.mT, rows.mT)
     _require((info == 0).all(), name)
     return solution.mT
@@ -431,6 +433,7 @@ class KeptInverse(Inverse):
 
     def _age_at(self, W: Tensor, address: int) -> int:
         """The age of X at this call, for which it is made anew where the last one asked for it."""
+        replays.refuse("keeps inverses, and makes them anew where they are off")
         before, age, rho = self._last or (address, int(self.age), self.residual.item())
         growth = 1 + 1 / max(age, 1)  # until this call, if the weights moved on as they had
         if self._finite_residual(rho) * growth > self._limit or before != address:

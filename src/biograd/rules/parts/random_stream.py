@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from biograd.credit import replays
 from biograd.errors import UserMistake
 
 
@@ -31,12 +32,15 @@ class RandomStream(nn.Module):
 
     def next(self, device: torch.device | str) -> torch.Generator:
         """A generator for the next draw, on ``device``."""
-        self._draws += 1
-        return keyed_generator(device, self._seed, self._draws)
+        return replays.generator(device, self._next_seed)
 
     def take(self, devices: Sequence[torch.device | str]) -> list[torch.Generator]:
         """A generator for each of several draws, in their order."""
         return [self.next(device) for device in devices]
+
+    def _next_seed(self) -> int:
+        self._draws += 1
+        return seed_of(self._seed, self._draws)
 
     def get_extra_state(self) -> Tensor:
         """Seed and number of draws, ``(2,)`` int64."""
@@ -60,18 +64,12 @@ def counts(state: Tensor, number: int) -> list[int]:
     return [int(value) for value in state]
 
 
-def keyed_generator(device: torch.device | str, *key: int) -> torch.Generator:
-    """A generator on ``device`` whose numbers are a function of the key alone.
+def seed_of(*key: int) -> int:
+    """A seed for a generator that is a function of the key alone.
 
     Args:
-        device: where the numbers are going to be drawn.
         *key: non-negative integers; keys that differ in one of them give unrelated numbers.
     """
     # PyTorch seeds its CPU generator with 32 bits alone, so neighbouring keys must be mixed well.
     state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
-    return torch.Generator(device).manual_seed(int(state) >> 1)
-
-
-def keyed_generators(devices: Sequence[torch.device], *key: int) -> list[torch.Generator]:
-    """Generators on several devices, of keys that end in their places, as `keyed_generator` makes each."""
-    return [keyed_generator(device, *key, place) for place, device in enumerate(devices)]
+    return int(state) >> 1
