@@ -1,14 +1,14 @@
-"""The derivatives of one batch: all of them go to ``.grad`` in one backward."""
+"""The derivatives of one batch: all of them go to ``.grad`` at one time."""
 
 import contextlib
 from collections.abc import Generator, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from biograd.credit.by_hand.unit import Trace
+from biograd.credit.chain.handing_over import Gradients, hand_over
 from biograd.credit.chain.parameter_hooks import without_parameter_hooks
 from biograd.credit.graph import leaves_below
 from biograd.credit.weighting import UNWEIGHTED, Weighting
@@ -38,8 +38,8 @@ class Root(NamedTuple):
 class Ledger:
     """Derivatives by tensors with a graph, scaled, and gradients of parameters that were computed already.
 
-    One backward hands all of them over, so that hooks on parameters (that average gradients over processes, say) see
-    each once.
+    All of them are handed over at one time, in one backward where anything listens, so that hooks on parameters (that
+    average gradients over processes, say) see each whole and once.
 
     Args:
         weighting: what scales the derivatives; nothing unless given.
@@ -57,7 +57,7 @@ class Ledger:
     def __init__(self, weighting: Weighting | None = None) -> None:
         self._weighting = UNWEIGHTED if weighting is None else weighting
         self._roots: list[tuple[Tensor, Tensor]] = []
-        self._gradients: dict[Tensor, Tensor] = {}
+        self._gradients: Gradients = {}
 
     def add(
         self,
@@ -116,12 +116,13 @@ class Ledger:
         """
         for parameter, gradient in zip(parameters, found, strict=True):
             if gradient is not None and parameter.requires_grad:
-                before = self._gradients.get(parameter)
-                self._gradients[parameter] = gradient if before is None else before + gradient
+                before = self._gradients.get(id(parameter))
+                whole = gradient if before is None else before[1] + gradient
+                self._gradients[id(parameter)] = parameter, whole
 
     def settle(self) -> None:
-        """Run the one backward."""
-        handed_over = self._handed_over()
+        """Hand everything over."""
+        handed_over = hand_over(self._gradients) if self._gradients else None
         roots = [root for root, _ in self._roots]
         signals: list[Tensor | None] = [signal for _, signal in self._roots]
         self._roots = []
@@ -130,40 +131,7 @@ class Ledger:
         if roots:
             torch.autograd.backward(roots, signals)
 
-    def _handed_over(self) -> Tensor | None:
-        """A zero whose backward adds each gradient to its parameter's ``.grad``; None where there is none."""
-        gradients, self._gradients = self._gradients, {}
-        if not gradients:
-            return None
-        with torch.enable_grad():
-            return _HandOver.apply(_Parcel(gradients), *gradients)  # pyright: ignore[reportReturnType]
-
 
 def _closed_at_the_end(roots: Iterable[Root]) -> contextlib.AbstractContextManager[Iterable[Root]]:
     """A context after which nothing that a generator of roots opened (a mode, say) is left open."""
     return contextlib.closing(roots) if isinstance(roots, Generator) else contextlib.nullcontext(roots)
-
-
-class _Parcel:
-    """Gradients on their way; it is empty once they were handed over."""
-
-    def __init__(self, gradients: dict[Tensor, Tensor]) -> None:
-        self._gradients = gradients
-
-    def opened(self) -> tuple[Tensor, ...]:
-        gradients, self._gradients = self._gradients, {}
-        return tuple(gradients.values())
-
-
-class _HandOver(torch.autograd.Function):
-    """A zero whose derivative by each parameter is what lies in the parcel."""
-
-    @staticmethod
-    def forward(ctx: Any, parcel: _Parcel, *parameters: Tensor) -> Tensor:  # pyright: ignore
-        ctx.parcel = parcel
-        return parameters[0].new_zeros(())
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore
-        return None, *ctx.parcel.opened()
