@@ -7,7 +7,7 @@ import pytest
 
 from biograd.studies.outcome import rows, verdicts
 from biograd.studies.quantities import AtEnd
-from biograd.studies.study import Claim
+from biograd.studies.study import Claim, Group, Published, Shown
 
 ACCURACY = AtEnd("test_accuracy")
 
@@ -71,6 +71,19 @@ def test_a_number_of_fewer_epochs_says_so_and_is_not_held_against_the_published(
     (row,) = rows(make_study(), runs)
     assert {key: row[key] for key in ("epochs", "of_epochs") if key in row} == beside
     assert row["difference"] == (None if beside else pytest.approx(0.4))
+
+
+@pytest.mark.parametrize(("trained", "difference"), [(1, None), (2, 0.4)])
+def test_what_was_published_of_a_longer_training_says_so_and_a_result_is_held_against_it(
+    make_study, make_run, trained, difference
+):
+    published = Published(0.5, "Nobody", epochs=500)
+    study = make_study(groups=(Group("all", "*", (Shown(ACCURACY, published),)),), claims=())
+    run = make_run(0, 0.9)
+    run.config["epochs"] = trained
+    (row,) = rows(study, {"a/bp": [run]})
+    assert (row["epochs"], row["of_epochs"]) == (trained, 500)
+    assert row["difference"] == (difference and pytest.approx(difference))
 
 
 def test_nothing_measured_is_no_number(make_study, make_run):

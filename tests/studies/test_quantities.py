@@ -2,7 +2,7 @@
 
 import pytest
 
-from biograd.studies.quantities import AtEnd, AtEpoch, Diagnostic
+from biograd.studies.quantities import AtEnd, AtEpoch, BestEpoch, Diagnostic
 
 
 def test_an_entry_of_the_result(make_run):
@@ -15,6 +15,19 @@ def test_an_entry_of_an_epoch(make_run):
     run = make_run(0, 0.9, metrics=metrics)
     assert AtEpoch("validation_accuracy", 2).of(run) == 0.2
     assert AtEpoch("validation_accuracy", 4).of(run) is None
+
+
+def test_the_best_epoch_is_the_best_of_the_test_set_and_needs_a_run_that_read_it_after_each(make_run):
+    metrics = [
+        {"epoch": at, "test_accuracy": value} for at, value in ((1, 0.7), (2, None), (3, 0.9), (4, 0.8))
+    ]
+    run = make_run(0, 0.8, metrics=metrics)
+    assert BestEpoch("test_accuracy").of(run) == 0.9
+    assert BestEpoch("test_accuracy").of(make_run(0, 0.8)) is None
+    costs = [{**row, "test_mean_absolute_error": row["test_accuracy"]} for row in metrics]
+    assert BestEpoch("test_mean_absolute_error").of(make_run(0, 0.8, metrics=costs)) == 0.7
+    read = [one.reads_test for one in (BestEpoch("test_r2"), AtEpoch("test_r2", 1), AtEpoch("train_r2", 1))]
+    assert read == ["every-epoch", "every-epoch", False]
 
 
 ROWS = [
@@ -38,6 +51,7 @@ def test_a_diagnostic_is_the_mean_over_an_epoch_by_default_the_last_measured(mak
     [
         (AtEnd("test_balanced_accuracy"), "test balanced accuracy", "fraction"),
         (AtEnd("seconds"), "seconds", "seconds"),
+        (BestEpoch("test_accuracy"), "test accuracy, best epoch on the test set", "fraction"),
         (AtEpoch("train_loss", 3), "train loss, epoch 3", "number"),
         (Diagnostic("gradient_angle", "0.weight"), "gradient angle of 0.weight", "degrees"),
         (Diagnostic("norm_ratio", "0.weight", 2), "norm ratio of 0.weight, epoch 2", "number"),

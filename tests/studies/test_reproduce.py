@@ -8,7 +8,7 @@ import pytest
 from biograd.errors import UserMistake
 from biograd.records import find_runs, read_json
 from biograd.robustness import AttackSettings
-from biograd.studies.quantities import AtEnd
+from biograd.studies.quantities import AtEnd, BestEpoch
 from biograd.studies.reproduce import reproduce
 from biograd.studies.study import Claim, Group, RobustnessPlan, Shown
 
@@ -127,6 +127,17 @@ def test_what_a_study_shows_of_a_test_set_that_is_left_unread_is_refused(make_st
         reproduce(make_study(cells=cells), tmp_path / "new")
     assert not (tmp_path / "new").exists()
     reproduce(make_study(cells=cells), tmp_path / "new", pattern="a/fa")
+
+
+def test_so_is_a_best_epoch_of_runs_that_read_it_once(make_study, make_cell, tmp_path):
+    shown = (Shown(BestEpoch("test_accuracy")),)
+    parts = {"groups": (Group("bp", "*/bp", shown),), "claims": ()}
+    words = r"shows test accuracy, best epoch .* of 'a/bp', whose runs read the test set once: .*every-epoch"
+    with pytest.raises(UserMistake, match=words):
+        reproduce(make_study(cells=(make_cell("a/bp"),), **parts), tmp_path)
+    cells = (make_cell("a/bp", read_test="every-epoch"),)
+    (row,) = reproduce(make_study(cells=cells, **parts), tmp_path)["rows"]
+    assert (row["quantity"], row["seeds"]) == ("test accuracy, best epoch on the test set", 1)
 
 
 def test_so_are_attacks_on_it_and_claims_about_it_and_the_rest_is_shown(make_study, make_cell, tmp_path):

@@ -1,12 +1,15 @@
 """A study that does not hold together is refused where it is declared."""
 
+import dataclasses
+
 import pytest
 
 from biograd import studies
 from biograd.errors import UserMistake
 from biograd.robustness import AttackSettings
 from biograd.studies.quantities import AtEnd
-from biograd.studies.study import Claim, Group, RobustnessPlan, Shown, Study
+from biograd.studies.reproduce import chosen
+from biograd.studies.study import Budget, Claim, Group, RobustnessPlan, Shown, Study
 
 ACCURACY = AtEnd("test_accuracy")
 
@@ -37,6 +40,19 @@ def test_a_cell_twice_is_refused(make_study, make_cell):
     group = Group("all", "*", (Shown(ACCURACY),))
     with pytest.raises(UserMistake, match="has the cell 'a/bp' twice"):
         make_study(cells=(make_cell("a/bp"), make_cell("a/bp")), groups=(group,), claims=())
+
+
+def test_a_cell_that_only_the_papers_budget_trains_is_one_and_one_that_none_does_is_not(
+    make_study, make_cell
+):
+    group = Group("all", "*", (Shown(ACCURACY),))
+    alone = dataclasses.replace(make_cell("a/bp"), full=None, quick=None, paper=Budget(seeds=1, epochs=500))
+    assert (alone.budgets, alone.result_epochs) == (["paper"], 500)
+    study = make_study(cells=(alone,), groups=(group,), claims=())
+    with pytest.raises(UserMistake, match="the full budget leaves out 'a/bp': --budget paper trains it"):
+        chosen(study, "full", "*")
+    with pytest.raises(UserMistake, match="no budget trains the cell 'a/bp'"):
+        make_study(cells=(dataclasses.replace(alone, paper=None),), groups=(group,), claims=())
 
 
 def test_a_plan_states_its_epsilons():

@@ -120,13 +120,24 @@ def test_a_test_set_that_is_left_unread_is_not_even_at_hand(make_config, tmp_pat
 
 
 def test_but_for_the_test_set_it_is_the_same_run(make_config, tmp_path):
-    for name, read_test in (("read", True), ("unread", False)):
-        train(make_config(read_test=read_test), tmp_path / name)
-    rows = [
+    for read_test in (True, False, "every-epoch"):
+        train(make_config(read_test=read_test), tmp_path / str(read_test))
+    read, unread, every_epoch = (
         [{**row, "seconds": 0} for row in records.read_lines(tmp_path / name / "metrics.jsonl")]
-        for name in ("read", "unread")
-    ]
-    assert rows[0] == rows[1]
+        for name in ("True", "False", "every-epoch")
+    )
+    assert read == unread
+    assert [{key: row[key] for key in unread[0]} for row in every_epoch] == unread
+
+
+def test_a_test_set_that_is_read_after_every_epoch_is_read_at_the_end_too(make_config, tmp_path):
+    result = train(make_config(read_test="every-epoch"), tmp_path / "whole")
+    rows = records.read_lines(tmp_path / "whole" / "metrics.jsonl")
+    assert len(rows) == 2
+    for entry in ("test_loss", "test_accuracy", "test_balanced_accuracy"):
+        assert [row[entry] is not None for row in rows] == [True, True]
+        assert result[entry] == rows[-1][entry]
+    assert result["test_reads"] == 3
 
 
 def test_evaluation_leaves_every_module_in_its_mode(make_config):

@@ -300,3 +300,14 @@ def test_a_run_whose_observer_has_changed_is_not_resumed(make_config, stop_after
 def test_settings_alone_switch_no_tracker_on(make_config):
     with pytest.raises(UserMistake, match=r"mlflow\.uri needs mlflow to be named too: --track mlflow"):
         make_config(track={"mlflow": {"uri": "sqlite:///a.db"}})
+
+
+def test_nothing_that_may_stop_a_run_sees_the_test_set_in_between(make_config):
+    words = (
+        r"read_test every-epoch is for runs that nothing stops .* observe names Patience: .*--read-test true"
+    )
+    with pytest.raises(UserMistake, match=words):
+        make_config(read_test="every-epoch", observe=[f"{FILE}:Patience"])
+    assert make_config(read_test="every-epoch", track=["tensorboard"]).read_test == "every-epoch"
+    with pytest.raises(UserMistake, match=r"read_test got 'often': expected true, false or every-epoch"):
+        make_config(read_test="often")

@@ -41,7 +41,8 @@ examples:
 Without STUDY the studies are listed. A study is a set of cells (a rule, a net and a data set each), the groups
 of them that its table shows, the published numbers that stand beside these, and claims that are judged at the
 full budget. The quick budget takes minutes: fewer seeds, epochs and cells, for a look at what is done; its rows
-say so and show no difference. How long the runs will take is said before the first one, by a few steps of each.
+say so and show no difference. The paper's budget is all that the paper did, where that is more. How long the runs
+will take is said before the first one, by a few steps of each.
 
 The runs lie in DIR/CELL-seedN, beside report.html and study.json. Calling it again keeps the runs that are
 finished and goes on with the others; another --cell or more --seeds add to those there are. A run that diverges
@@ -68,7 +69,10 @@ def add_parser(subparsers: Any) -> None:
         "--cell", default="*", metavar="GLOB", help="only the cells whose names fit (default all)"
     )
     parser.add_argument(
-        "--budget", choices=["quick", "full"], default="quick", help="how much is trained (default quick)"
+        "--budget",
+        choices=["quick", "full", "paper"],
+        default="quick",
+        help="how much is trained (default quick)",
     )
     parser.add_argument(
         "--seeds", type=whole(1), metavar="K", help="seeds a cell (≥ 1; default the budget's)"

@@ -106,7 +106,13 @@ TRAINING = (
     Flag("schedule", "NAME", "of the learning rates", "none, cosine or step", "cosine"),
     Flag("clip-norm", "NORM", "cut the gradient of all parameters together to this length", "> 0", "never"),
     Flag("validation-fraction", "F", "part of the training set that is held out", "0 ≤ F < 1", "0.1"),
-    Flag("read-test", "BOOL", "read the test set, once, at the end", "true or false", "true"),
+    Flag(
+        "read-test",
+        "WHEN",
+        "read the test set: once, at the end; never; or after each epoch too, for a paper that reports its best epoch",
+        "true, false or every-epoch",
+        "true",
+    ),
     Flag(
         "observe",
         "NAME,…",

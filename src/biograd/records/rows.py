@@ -31,8 +31,9 @@ class Configuration(TypedDict):
     epochs: NotRequired[Count]
     one_vs_rest: NotRequired[str | None]
     """The class that is told from the rest, where the task is binary."""
-    read_test: NotRequired[bool]
-    """Whether the run was to read the test set; runs that are older did."""
+    read_test: NotRequired[bool | str]
+    """Whether the run was to read the test set, ``every-epoch`` where it read it after each epoch too; runs that are
+    older read it once."""
     observe: NotRequired[list[Choice]]
     """The user's own observers of the run."""
 
@@ -102,6 +103,16 @@ class EpochRow(TypedDict):
     validation_precision_at_1: NotRequired[Share | None]
     validation_bits_per_token: NotRequired[Number | None]
     validation_token_accuracy: NotRequired[Share | None]
+    test_loss: NotRequired[Number | None]
+    """On the test set as all below, in runs that read it after every epoch (``read_test`` = ``every-epoch``)."""
+    test_accuracy: NotRequired[Share | None]
+    test_balanced_accuracy: NotRequired[Share | None]
+    test_r2: NotRequired[Number | None]
+    test_mean_absolute_error: NotRequired[Number | None]
+    test_mean_average_precision: NotRequired[Share | None]
+    test_precision_at_1: NotRequired[Share | None]
+    test_bits_per_token: NotRequired[Number | None]
+    test_token_accuracy: NotRequired[Share | None]
     learning_rate: NotRequired[Number]
     """Of the last step."""
     seconds: Time

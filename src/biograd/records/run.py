@@ -14,7 +14,8 @@ from biograd.records.places import exists, find, is_folder
 from biograd.records.reading import RESTORE, as_row, if_there
 from biograd.records.robustness import Measurement, measurements_of
 from biograd.records.rows import Configuration, DiagnosticsRow, Environment, EpochRow, Result
-from biograd.tasks import AUTO, USUAL_LOSS, Kind
+from biograd.records.schema import number
+from biograd.tasks import AUTO, USUAL_LOSS, Kind, metric_of
 
 _Row = TypeVar("_Row")
 
@@ -152,6 +153,17 @@ class Run:
     def stopped(self) -> str | None:
         """Which observer ended it before its last epoch, and why; None for a run that ended by itself, or has not."""
         return (self.result or {}).get("stopped")
+
+    def best_of_epochs(self, entry: str) -> float | None:
+        """The best that any epoch has of a metric, by its entry; None where no epoch has it.
+
+        Of the test set this is a number that was chosen by what it measures, as some papers report it: to stand beside
+        theirs, and for nothing else.
+        """
+        metric, values = metric_of(entry), [number(row, entry) for row in self.metrics]
+        found = [value for value in values if value is not None]
+        is_cost = metric is None or metric.smaller_is_better
+        return (min if is_cost else max)(found, default=None)
 
     @property
     def epochs_done(self) -> int:

@@ -16,7 +16,7 @@ Unit = Literal["fraction", "degrees", "seconds", "number"]
 
 @row
 class Epochs(TypedDict, total=False):
-    """Where runs were trained for fewer epochs than the full budget's: those of the shortest, and of how many."""
+    """Epochs of the shortest run, and how many the full budget or the published number has, where that has more."""
 
     epochs: Count
     of_epochs: Count

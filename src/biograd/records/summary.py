@@ -3,7 +3,7 @@
 import json
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
@@ -75,10 +75,16 @@ class Cell:
         A run that diverged or is unfinished has no part in it: `failed` and `unfinished` count those.
         Runs that repeat a seed are averaged first, so that n is the number of seeds.
         """
+        return self._spread(lambda run: number(run.result or {}, quantity))
+
+    def best_of_epochs(self, entry: str) -> Spread:
+        """The same of the best that any epoch of each run has of a metric; see `Run.best_of_epochs`."""
+        return self._spread(lambda run: run.best_of_epochs(entry))
+
+    def _spread(self, of: Callable[[Run], float | None]) -> Spread:
         by_seed: dict[int, list[float]] = defaultdict(list)
         for run in self.with_status("done"):
-            value = number(run.result or {}, quantity)
-            if value is not None:
+            if (value := of(run)) is not None:
                 by_seed[run.seed].append(value)
         return spread(statistics.fmean(values) for values in by_seed.values())
 

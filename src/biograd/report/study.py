@@ -132,7 +132,7 @@ def _published(row: StudyRow) -> Entry:
 
 
 def _trained(row: StudyRow) -> str:
-    """What stands beside a number that fewer epochs gave than the full budget has.
+    """What stands beside a number that fewer epochs gave than the full budget has, or than were published.
 
     Example:
         >>> _trained({"epochs": 3, "of_epochs": 31})

@@ -42,10 +42,11 @@ def summary_columns(table: Table) -> list[Column]:
     """The summary, a row for each cell; columns in which no cell has anything are left out.
 
     ``seeds`` counts those that finished, and says what did not, or was stopped early. Metrics are those of the tasks
-    (`biograd.tasks`), shares in percent, mean ± sample standard deviation over seeds; balanced accuracy (the mean over
-    both sides) where one class is told from the rest. ``growth`` names the block whose activity has grown most while a
-    run lasted, where that is more than fiftyfold and was measured; ``Δ bp`` is the difference of the means, of shares
-    in percentage points, ``× bp`` the ratio of the mean training seconds.
+    (`biograd.tasks`), shares in percent, mean ± sample standard deviation over seeds; that of the best epoch, chosen on
+    the test set, where runs read that after every epoch; balanced accuracy (the mean over both sides) where one class
+    is told from the rest. ``growth`` names the block whose activity has grown most while a run lasted, where that is
+    more than fiftyfold and was measured; ``Δ bp`` is the difference of the means, of shares in percentage points,
+    ``× bp`` the ratio of the mean training seconds.
     Where no run has read the test set, balanced accuracy and differences are those of the validation part.
     """
     cells, placed = table.cells, [(task, cell) for task in table.tasks for cell in task.cells]
@@ -57,6 +58,7 @@ def summary_columns(table: Table) -> list[Column]:
         _column("configuration", [_text(cell.label) for cell in cells]),
         _numbers("seeds", [_seeds(cell) for cell in cells]),
         *tested,
+        *_best_epochs(table),
         _numbers("balanced accuracy %", [_balanced(*one) for one in placed]),
         _numbers("Δ bp", [_difference(*one) for one in placed]),
         *validated,
@@ -215,6 +217,17 @@ def _metric_columns(table: Table, part: str) -> list[Column]:
             [_measured(cell.spread(f"{part}_{metric.name}"), metric) for cell in table.cells],
         )
         for metric in shown
+    ]
+
+
+def _best_epochs(table: Table) -> list[Column]:
+    """What rules are compared by at the epoch that was best on the test set, as some papers report it."""
+    return [
+        _numbers(
+            f"test {metric.title}{' %' if metric.is_share else ''}, best epoch",
+            [_measured(cell.best_of_epochs(f"test_{metric.name}"), metric) for cell in table.cells],
+        )
+        for metric in _leading(table)
     ]
 
 

@@ -13,6 +13,7 @@ __all__ = ["REGISTRY", "find", "names"]
 REGISTRY = Registry(
     "study",
     {
+        "bartunov2018": "biograd.studies.bartunov2018:bartunov2018",
         "local-stdp": "biograd.studies.local_stdp:local_stdp",
         "low-precision": "biograd.studies.low_precision:low_precision",
         "song2021": "biograd.studies.song2021:song2021",

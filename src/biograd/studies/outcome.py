@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from biograd.records import ClaimRow, Run, StudyRow
 from biograd.records.study import Caveat, Epochs
@@ -60,7 +61,7 @@ def _present(study: Study, group: Group, runs: Runs) -> list[StudyCell]:
 def _row(study: Study, group: Group, shown: Shown, runs: Runs) -> StudyRow:
     cells, published = _present(study, group, runs), shown.published
     measured = spread(by_seed(cells, shown.quantity, runs).values())
-    fewer = _fewer_epochs(cells, runs)
+    trained = _epochs(cells, runs)
     statuses = [run.status for cell in cells for run in runs[cell.name]]
     return {
         "group": _named(group, [run for cell in cells for run in runs[cell.name]]),
@@ -76,9 +77,9 @@ def _row(study: Study, group: Group, shown: Shown, runs: Runs) -> StudyRow:
         "diverged": len(statuses) - statuses.count("done") - statuses.count("unfinished"),
         "published": published and published.value,
         "published_sd": published and published.spread,
-        "difference": None if fewer else _difference(measured.mean, published),
+        "difference": None if trained.are_too_few else _difference(measured.mean, published),
         "source": published and published.source,
-        **fewer,
+        **trained.beside(published),
     }
 
 
@@ -92,15 +93,31 @@ def _difference(measured: float | None, published: Published | None) -> float | 
     return None if measured is None or published is None else measured - published.value
 
 
-def _fewer_epochs(cells: Sequence[StudyCell], runs: Runs) -> Epochs:
-    """How much the run was trained that had the least of the full budget's epochs, empty where all have all of them."""
+class _Trained(NamedTuple):
+    """Epochs of a run, and those that a result is trained."""
+
+    epochs: int
+    wanted: int
+
+    @property
+    def are_too_few(self) -> bool:
+        """Whether it is less than a result has."""
+        return self.epochs < self.wanted
+
+    def beside(self, published: Published | None) -> Epochs:
+        """What is said beside a number that was trained less than a result, or than the published one; else nothing."""
+        of_epochs = max(self.wanted, (published and published.epochs) or 0)
+        return {"epochs": self.epochs, "of_epochs": of_epochs} if self.epochs < of_epochs else {}
+
+
+def _epochs(cells: Sequence[StudyCell], runs: Runs) -> _Trained:
+    """Of the run that had the least of what a result is trained."""
     trained = [
-        (run.config.get("epochs", cell.full_epochs), cell.full_epochs)
+        _Trained(run.config.get("epochs", cell.result_epochs), cell.result_epochs)
         for cell in cells
         for run in runs[cell.name]
     ]
-    epochs, of_epochs = min(trained, key=lambda one: one[0] / one[1])
-    return {"epochs": epochs, "of_epochs": of_epochs} if epochs < of_epochs else {}
+    return min(trained, key=lambda one: one.epochs / one.wanted)
 
 
 def _verdict(study: Study, claim: Claim, runs: Runs, budget: BudgetName) -> ClaimRow:
@@ -135,13 +152,19 @@ def _compared(study: Study, claim: Claim) -> list[Group]:
     return [study.group(name) for name in (claim.group, claim.beside) if name is not None]
 
 
+def _seeds(cell: StudyCell, budget: BudgetName) -> int:
+    """How many a budget asks of a cell."""
+    amount = cell.budget(budget)
+    return amount.seeds if amount else 0
+
+
 def _open(study: Study, groups: list[Group], runs: Runs, budget: BudgetName, seeds: int) -> str | None:
     """Why a claim cannot be judged yet, None when it can."""
-    if budget != "full":
+    if budget == "quick":
         return "judged at the full budget"
     for group in groups:
         there, wanted = len(_present(study, group, runs)), len(study.cells_of(group))
         if there < wanted:
             return f"{there} of {wanted} cells of {group.name!r}"
-    wanted = max(cell.full.seeds for group in groups for cell in study.cells_of(group))
+    wanted = max(_seeds(cell, budget) for group in groups for cell in study.cells_of(group))
     return f"{seeds} of {wanted} seeds" if seeds < wanted else None

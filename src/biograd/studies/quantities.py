@@ -7,6 +7,7 @@ from typing import Protocol
 from biograd.records import Run, number
 from biograd.records.study import Unit
 from biograd.tasks import metric_of
+from biograd.training.config import EVERY_EPOCH, ReadTest
 
 
 class Quantity(Protocol):
@@ -23,8 +24,8 @@ class Quantity(Protocol):
         ...
 
     @property
-    def reads_test(self) -> bool:
-        """Whether it is of the test set, and so of runs that read it alone."""
+    def reads_test(self) -> ReadTest:
+        """Whether it is of the test set, and which ``read_test`` the runs need that have it."""
         ...
 
     def of(self, run: Run) -> float | None:
@@ -85,14 +86,47 @@ class AtEpoch:
         return _unit(self.entry)
 
     @property
-    def reads_test(self) -> bool:
-        """Never: no epoch reads the test set."""
-        return False
+    def reads_test(self) -> ReadTest:
+        """By the name of the entry."""
+        return EVERY_EPOCH if self.entry.startswith("test_") else False
 
     def of(self, run: Run) -> float | None:
         """Its value; None in a run of fewer epochs."""
         rows = [row for row in run.metrics if row["epoch"] == self.epoch]
         return number(rows[0], self.entry) if rows else None
+
+
+@dataclass(frozen=True)
+class BestEpoch:
+    """The best that a metric of the test set was after any epoch, as papers report it that choose their epoch so.
+
+    It stands beside their numbers, and nothing is chosen by it. Runs have it that read the test set after every epoch:
+    ``read_test`` = ``every-epoch``.
+
+    Attributes:
+        entry: ``"test_accuracy"``, …
+    """
+
+    entry: str
+
+    @property
+    def title(self) -> str:
+        """``test accuracy, best epoch on the test set``."""
+        return f"{self.entry.replace('_', ' ')}, best epoch on the test set"
+
+    @property
+    def unit(self) -> Unit:
+        """By the name of the entry."""
+        return _unit(self.entry)
+
+    @property
+    def reads_test(self) -> ReadTest:
+        """After every epoch."""
+        return EVERY_EPOCH
+
+    def of(self, run: Run) -> float | None:
+        """The best of all epochs."""
+        return run.best_of_epochs(self.entry)
 
 
 @dataclass(frozen=True)

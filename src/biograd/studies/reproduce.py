@@ -17,7 +17,7 @@ from biograd.studies.attacks import attack_runs
 from biograd.studies.study import BudgetName, Study, StudyCell
 from biograd.training import RunConfig, config_layers, train_all
 from biograd.training.compare import is_finished
-from biograd.training.config import given_by
+from biograd.training.config import EVERY_EPOCH, ReadTest, given_by
 from biograd.training.estimate import Estimate
 from biograd.tuning import Point
 
@@ -85,7 +85,9 @@ def chosen(study: Study, budget: BudgetName, pattern: str) -> list[StudyCell]:
     if trained:
         return trained
     if fitting:
-        raise UserMistake(f"the {budget} budget leaves out {fitting[0].name!r}: --budget full trains it")
+        raise UserMistake(
+            f"the {budget} budget leaves out {fitting[0].name!r}: --budget {fitting[0].budgets[-1]} trains it"
+        )
     near = difflib.get_close_matches(pattern, [cell.name for cell in study.cells], n=4, cutoff=0.0)
     raise UserMistake(
         f"no cell of {study.name} fits {brief(pattern)}; the nearest are {', '.join(near)} (* stands for anything)"
@@ -175,27 +177,37 @@ def _write(root: Path, study: Study, budget: BudgetName, machine: Mapping[str, A
 def _refuse_unread(
     study: Study, cells: Sequence[StudyCell], budget: BudgetName, machine: Mapping[str, Any]
 ) -> None:
-    """Refuse what the study shows of the test set where a cell leaves it unread.
+    """Refuse what the study shows of the test set where a cell leaves it unread, or reads it too seldom.
 
     Raises:
         UserMistake: a quantity, or an attack, needs the test set.
     """
     for cell in cells:
-        if not configuration(cell, budget, 0, machine).read_test:
-            for needed in _of_the_test_set(study, cell):
+        given = configuration(cell, budget, 0, machine).read_test
+        for needed, reads in _of_the_test_set(study, cell):
+            shows = f"study {study.name!r} shows {needed} of {cell.name!r}, whose runs"
+            if not given:
                 raise UserMistake(
-                    f"study {study.name!r} shows {needed} of {cell.name!r}, whose runs leave the test set unread: "
-                    "let them read it (read_test = true), or show what is measured on the validation part"
+                    f"{shows} leave the test set unread: let them read it (read_test = "
+                    f"{reads if reads == EVERY_EPOCH else 'true'}), or show what is measured on the validation part"
+                )
+            if reads == EVERY_EPOCH and given != EVERY_EPOCH:
+                raise UserMistake(
+                    f"{shows} read the test set once: let them read it after every epoch (read_test = {EVERY_EPOCH})"
                 )
 
 
-def _of_the_test_set(study: Study, cell: StudyCell) -> Iterator[str]:
-    """What the study wants to know of the test examples of a cell."""
+def _of_the_test_set(study: Study, cell: StudyCell) -> Iterator[tuple[str, ReadTest]]:
+    """What the study wants to know of the test examples of a cell, and the ``read_test`` that it needs."""
     groups = {group.name: group for group in study.groups if cell in study.cells_of(group)}
     shown = [one.quantity for group in groups.values() for one in group.shows]
     claimed = [claim.quantity for claim in study.claims if {claim.group, claim.beside} & set(groups)]
-    yield from (quantity.title for quantity in (*shown, *claimed) if quantity.reads_test)
-    yield from ("accuracy under attack" for plan in study.robustness if cell in study.cells_of(plan))
+    for quantity in (*shown, *claimed):
+        if quantity.reads_test:
+            yield quantity.title, quantity.reads_test
+    for plan in study.robustness:
+        if cell in study.cells_of(plan):
+            yield "accuracy under attack", True
 
 
 def _refuse_another(root: Path, study: Study, budget: BudgetName) -> None:

@@ -11,8 +11,9 @@ from biograd.robustness import AttackSettings
 from biograd.studies.quantities import Quantity
 from biograd.training import RunConfig
 
-BudgetName = Literal["quick", "full"]
-"""``quick`` takes minutes and shows that all of it works; ``full`` is what a study's claims are judged by."""
+BudgetName = Literal["quick", "full", "paper"]
+"""``quick`` takes minutes and shows that all of it works; ``full`` is what a study's claims are judged by; ``paper``
+is all that the paper did, where that is more."""
 
 BUDGETS: tuple[BudgetName, ...] = get_args(BudgetName)
 
@@ -54,16 +55,18 @@ class StudyCell:
             The last part is what tables call the run.
         configuration: nested names as a configuration file has them, without seed and label. What it fixes is not
             searched.
-        full: the budget of results.
+        full: the budget of results; None where only the paper's own would give one.
         quick: the budget of a first look; None leaves the cell out of it.
+        paper: the paper's own budget, where that is more than the full one.
         untuned: what goes over the configuration in a budget that searches nothing: the settings that a paper prints.
     """
 
     name: str
     configuration: Mapping[str, Any]
-    full: Budget
+    full: Budget | None
     quick: Budget | None
     untuned: Mapping[str, Any] = field(default_factory=dict)
+    paper: Budget | None = None
 
     @property
     def label(self) -> str:
@@ -71,14 +74,20 @@ class StudyCell:
         return PurePosixPath(self.name).name
 
     @property
-    def full_epochs(self) -> int:
-        """How many epochs the full budget trains."""
-        given = self.full.epochs or self.configuration.get("epochs")
+    def result_epochs(self) -> int:
+        """How many epochs a result is trained: those of the full budget, or of the paper's where there is no other."""
+        amount = self.full or self.paper
+        given = (amount and amount.epochs) or self.configuration.get("epochs")
         return RunConfig.model_fields["epochs"].default if given is None else int(given)
+
+    @property
+    def budgets(self) -> list[BudgetName]:
+        """Those that train it."""
+        return [name for name in BUDGETS if self.budget(name)]
 
     def budget(self, name: BudgetName) -> Budget | None:
         """How much it is trained under a budget, None where it is not."""
-        return self.full if name == "full" else self.quick
+        return {"quick": self.quick, "full": self.full, "paper": self.paper}[name]
 
     def amount(self, name: BudgetName) -> Budget:
         """How much it is trained under a budget.
@@ -100,11 +109,13 @@ class Published:
         value: in the unit of the quantity that it stands beside: accuracies as fractions.
         source: whose it is, and where: ``"Song et al. 2021, table 1"``.
         spread: standard deviation, None where none was given.
+        epochs: of the training behind it, where that is longer than the full budget's.
     """
 
     value: float
     source: str
     spread: float | None = None
+    epochs: int | None = None
 
 
 @dataclass(frozen=True)
@@ -181,7 +192,7 @@ class RobustnessPlan:
 
     def settings(self, name: BudgetName) -> AttackSettings:
         """The settings of a budget."""
-        return self.full if name == "full" else self.quick
+        return self.quick if name == "quick" else self.full
 
 
 @dataclass(frozen=True)
@@ -198,7 +209,7 @@ class Study:
         robustness: how runs are attacked when all are done; a cell may be in several plans, or in none.
 
     Raises:
-        UserMistake: a name is there twice, a cell is in no group, or a pattern or claim fits nothing.
+        UserMistake: a name is there twice, a cell is in no group or has no budget, or a pattern or claim fits nothing.
     """
 
     name: str
@@ -216,6 +227,8 @@ class Study:
             if not self.cells_of(part):
                 raise UserMistake(f"study {self.name!r}: no cell fits {part.cells!r}")
         for cell in self.cells:
+            if not cell.budgets:
+                raise UserMistake(f"study {self.name!r}: no budget trains the cell {cell.name!r}")
             if not any(fnmatchcase(cell.name, group.cells) for group in self.groups):
                 raise UserMistake(
                     f"study {self.name!r}: cell {cell.name!r} is in no group, so no table shows it"

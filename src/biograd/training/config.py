@@ -36,6 +36,13 @@ def _with_its_object(value: Any, checked: Callable[[Any], str]) -> str:
     return value if isinstance(value, handed.Handed) else checked(value)
 
 
+EVERY_EPOCH = "every-epoch"
+"""The value of ``read_test`` under which the test set is read after each epoch."""
+
+ReadTest = bool | Literal["every-epoch"]
+"""Whether the test set is read once, never, or after each epoch too."""
+
+
 class Choice(BaseModel):
     """A name and the settings given for what it names; settings not given keep their defaults."""
 
@@ -84,11 +91,14 @@ def _absolute(path: str) -> str:
     return str(Path(path).expanduser().resolve())
 
 
-def _true_false_or_graphs(value: Any, checked: Callable[[Any], Any]) -> Any:
-    try:
-        return checked(value)
-    except ValidationError:
-        raise ValueError("expected true, false or graphs") from None
+def _true_false_or(word: str) -> WrapValidator:
+    def validate(value: Any, checked: Callable[[Any], Any]) -> Any:
+        try:
+            return checked(value)
+        except ValidationError:
+            raise ValueError(f"expected true, false or {word}") from None
+
+    return WrapValidator(validate)
 
 
 def _fit_for_a_folder(label: str) -> str:
@@ -134,6 +144,8 @@ class RunConfig(BaseModel):
             ``float16``: it needs the loss scaled, and not every rule's gradient is linear in the loss.
         clip_norm: length to which the gradient of all parameters together is cut back; None never cuts.
         read_test: whether the test set is read, once, when all is trained; False for runs among which one is chosen.
+            ``every-epoch`` reads it after each epoch too, for papers that report their best epoch on the test set: no
+            bit of the run depends on it, and no observer that may stop the run is allowed beside it.
         observe: observers that are part of the run: they may stop it. Names, or tables with a name and settings.
         track: observers that only follow it (``tensorboard``, ``mlflow``): no bit of the run depends on them.
         diagnostics_every: steps between two measurements of the rule's angles; 0 measures nothing.
@@ -170,13 +182,13 @@ class RunConfig(BaseModel):
     validation_fraction: Annotated[float, BeforeValidator(_no_truth), Field(ge=0, lt=1)] = 0.1
     precision: Precision = "float32"
     clip_norm: Annotated[float, BeforeValidator(_no_truth), Field(gt=0)] | None = None
-    read_test: bool = True
+    read_test: Annotated[ReadTest, _true_false_or(EVERY_EPOCH)] = True
     observe: tuple[Choice, ...] = ()
     track: tuple[Choice, ...] = ()
     diagnostics_every: Annotated[Count, Field(ge=0)] = 0
     checkpoint_every: Annotated[Count, Field(ge=0)] = 1000
     deterministic: bool = True
-    compile: Annotated[bool | Literal["graphs"], WrapValidator(_true_false_or_graphs)] = False
+    compile: Annotated[bool | Literal["graphs"], _true_false_or("graphs")] = False
 
     def __init__(self, **fields: Any) -> None:
         try:
@@ -328,6 +340,16 @@ class RunConfig(BaseModel):
                 raise UserMistake(f"{settings} needs {label} to be named too: --{info.field_name} {label}")
         named = [{"name": label, **one} for label, one in by_label.items()]
         return tuple(Choice(**config_layers.nested(one)) for one in named)
+
+    @field_validator("observe", mode="after")
+    @classmethod
+    def _blind_to_the_test_set(cls, value: tuple[Choice, ...], info: Any) -> tuple[Choice, ...]:
+        if value and info.data.get("read_test") == EVERY_EPOCH:
+            raise UserMistake(
+                f"read_test {EVERY_EPOCH} is for runs that nothing stops by what it shows, and observe names "
+                f"{value[0].label}: read the test set once (--read-test true), or only track the run (--track)"
+            )
+        return value
 
     @field_validator(*config_layers.SEVERAL, mode="after")
     @classmethod

@@ -16,6 +16,7 @@ from biograd.records import EpochRow
 from biograd.rules.base import Credit
 from biograd.training import checkpoint, checkpoint_schema, compiled, graphs
 from biograd.training.checkpoint_schema import Position
+from biograd.training.config import EVERY_EPOCH
 from biograd.training.distributed import GradientSum, Ranks
 from biograd.training.evaluation import evaluate
 from biograd.training.finiteness import Finiteness
@@ -61,7 +62,6 @@ class Trainer:
         clock: seconds of training, without validation, measurements and checkpoints.
         rows: the lines of ``metrics.jsonl`` so far.
         warnings: what the result will warn of.
-        test_reads: how often the test set was read.
     """
 
     def __init__(
@@ -73,8 +73,8 @@ class Trainer:
         self.clock = Stopwatch(setup.device)
         self.rows: list[EpochRow] = []
         self.warnings = list(setup.warnings)
-        self.test_reads = 0
         self.has_begun = False
+        self._is_tested = False
         self._tally = Tally(setup.task, setup.device)
         self._gradients = GradientSum([setup.net, setup.rule], ranks)
         groups = [group for optimizer in setup.optimizers for group in optimizer.param_groups]
@@ -84,6 +84,11 @@ class Trainer:
         self._replayed = self._captured() if setup.config.compile == "graphs" else None
         self._finiteness = Finiteness(setup, ranks)
         ranks.share_state(setup.net, setup.rule, setup.penalty)
+
+    @property
+    def test_reads(self) -> int:
+        """How often the test set was read: after the epochs whose rows say so, and at the end."""
+        return sum("test_loss" in row for row in self.rows) + self._is_tested
 
     def run(self) -> Scores | None:
         """Train to the end and read the test set, once, or not at all where the configuration says so.
@@ -101,7 +106,7 @@ class Trainer:
                 self._close_epoch()
         if self.setup.test is None:
             return None
-        self.test_reads += 1
+        self._is_tested = True
         test = evaluate(self.setup, self.setup.test, self.ranks)
         self._refuse_divergence(test.loss, "test loss")
         return test
@@ -302,10 +307,18 @@ class Trainer:
             **self.setup.metrics("train", training),
             "validation_loss": validation.loss if validation else None,
             **self.setup.metrics("validation", validation),
+            **self._tested(),
             "learning_rate": self.setup.optimizer.param_groups[0]["lr"],
             "seconds": self.clock.seconds,
         }
         return cast(EpochRow, row)
+
+    def _tested(self) -> dict[str, float | None]:
+        """The scores on the test set, in a run that reads it after every epoch; nothing may depend on them."""
+        if self.config.read_test != EVERY_EPOCH or self.setup.test is None:
+            return {}
+        test = evaluate(self.setup, self.setup.test, self.ranks)
+        return {"test_loss": test.loss, **self.setup.metrics("test", test)}
 
     @contextlib.contextmanager
     def _failures_named(self) -> Iterator[None]:
