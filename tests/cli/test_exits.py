@@ -1,4 +1,5 @@
 import errno
+import gc
 import io
 import os
 import subprocess
@@ -8,6 +9,7 @@ import warnings
 import pytest
 import torch
 
+from biograd.cli import main
 from biograd.cli.exits import guarded, replace_unprintable_signs
 from biograd.errors import BiogradError, RunFailed, UnsupportedNet, UserMistake
 
@@ -122,3 +124,9 @@ def test_a_full_disk_under_standard_output_is_one_line():
 def test_a_closed_standard_output_is_no_fault():
     done = start(None, closed=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_garbage_is_collected_as_before_when_a_command_is_over(capsys):
+    before = gc.get_threshold()
+    assert main(["rules"]) == 0
+    assert gc.get_threshold() == before

@@ -256,3 +256,15 @@ def test_a_process_loads_its_part_alone(monkeypatch):
     for _ in batches.epoch(0, rank=1, size=3):
         pass
     assert loaded == [2] * 4  # inputs and targets of two batches
+
+
+@pytest.mark.parametrize("start", [0, 3])
+def test_batches_that_are_made_ahead_are_those_made_one_by_one(start, monkeypatch):
+    ahead = make(pictures(23), AUGMENTED).epoch(1, start=start)
+    monkeypatch.setattr(biograd.data.tensor_batches, "AT_ONCE", 3 * 4 * 90 * 2)
+    two_at_once = make(pictures(23), AUGMENTED).epoch(1, start=start)
+    monkeypatch.setattr(biograd.data.tensor_batches, "AT_ONCE", 0)
+    one_by_one = make(pictures(23), AUGMENTED).epoch(1, start=start)
+    for batches in zip(ahead, two_at_once, one_by_one, strict=True):
+        (x, y), *others = batches
+        assert all(x.equal(other) and y.equal(targets) for other, targets in others)

@@ -4,7 +4,8 @@ from torch import nn
 
 from biograd.errors import UserMistake
 from biograd.settings import describe
-from biograd.training import optimizers
+from biograd.training import Ranks, build, optimizers
+from biograd.training.trainer import Trainer
 
 
 def taught(name, dtype=torch.float32, bias=True, **settings):
@@ -112,3 +113,17 @@ def test_one_of_the_users_own_is_taken_from_its_file(tmp_path):
     )
     optimizer = taught(f"{file}:Sign", lr="0.5", flip="yes")[1]
     assert optimizer.defaults == {"lr": 0.5, "flip": True}
+
+
+def test_an_optimizer_empties_gradients_in_its_own_way(make_config, tmp_path):
+    file = tmp_path / "own.py"
+    file.write_text(
+        "import torch\n"
+        "class Keeps(torch.optim.SGD):\n"
+        "    def zero_grad(self, set_to_none=True):\n"
+        "        self.defaults['emptied'] = self.defaults.get('emptied', 0) + 1\n"
+        "        assert all(p.grad is None for group in self.param_groups for p in group['params'])\n"
+    )
+    setup = build(make_config(optimizer={"name": f"{file}:Keeps", "lr": 0.1}, epochs=1))
+    Trainer(setup, Ranks(setup.device), tmp_path).run()
+    assert setup.optimizer.defaults["emptied"] == 6

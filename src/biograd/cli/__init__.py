@@ -1,8 +1,10 @@
 """The command line: one file a command. What is heavy is imported when a command runs, not for its help."""
 
+import contextlib
+import gc
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from biograd import __version__
 from biograd.cli import (
@@ -68,7 +70,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     replace_unprintable_signs()
     parser = make_parser()
     known = arguments and arguments[0] in parser.commands()
-    return guarded(f"biograd {arguments[0]}" if known else "biograd", lambda: _run(parser, arguments))
+    with _few_full_collections():
+        return guarded(f"biograd {arguments[0]}" if known else "biograd", lambda: _run(parser, arguments))
+
+
+@contextlib.contextmanager
+def _few_full_collections() -> Iterator[None]:
+    """Let Python seldom look for garbage among all objects: a command imports a million, which stay."""
+    before = gc.get_threshold()
+    gc.set_threshold(*before[:2], 1000)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def make_parser() -> Parser:

@@ -65,9 +65,10 @@ def orthogonalities(net: nn.Module, rule: Rule) -> dict[str, float]:
         Parameter name to value, averaged where the rule inverts several matrices of one parameter (a locally
         connected layer has one a position). Empty for rules that invert no weight.
     """
-    net, rule = unwrap(net), copy.deepcopy(rule)
     if rule.inverse_weights is None:
         return {}
+    net, rule = unwrap(net), copy.deepcopy(rule)
+    assert rule.inverse_weights is not None
     with isolated(net), torch.no_grad():
         matrices = rule.inverse_weights(net)
         return {

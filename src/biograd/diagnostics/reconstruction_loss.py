@@ -36,9 +36,10 @@ def reconstruction_losses(net: nn.Module, rule: Rule, x: Any) -> dict[str, float
         Name of the block whose input the decoder gives back, to error; nan where that input is all zero or either
         is not finite. Empty for rules without decoders.
     """
-    net, rule = unwrap(net), copy.deepcopy(rule)
     if rule.reconstruction_losses is None:
         return {}
+    net, rule = unwrap(net), copy.deepcopy(rule)
+    assert rule.reconstruction_losses is not None
     with isolated(net, devices_of=x), torch.no_grad(), full_precision(x):
         found = rule.reconstruction_losses(net, copied(x))
     return {name: value if math.isfinite(value) else math.nan for name, value in found.items()}

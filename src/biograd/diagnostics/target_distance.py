@@ -41,9 +41,10 @@ def target_distances(net: nn.Module, rule: Rule, x: Any, y: Any, loss_fn: Loss) 
     Raises:
         ValueError: a target has another shape than its output.
     """
-    net, rule = unwrap(net), copy.deepcopy(rule)
     if rule.targets is None:
         return {}
+    net, rule = unwrap(net), copy.deepcopy(rule)
+    assert rule.targets is not None
     with isolated(net, loss_fn, devices_of=x), torch.enable_grad():
         found = rule.targets(net, *copied((x, y)), loss_fn)
         return {name: _distance(name, h, target) for name, (h, target) in found.items()}

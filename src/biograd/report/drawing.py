@@ -95,6 +95,7 @@ def draw(
                 text.set_text(printable(text.get_text()))
         svg, pdf = io.BytesIO(), io.BytesIO()
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None, "Title": title})
+        figure.set_layout_engine("none")  # all has its place, and finding it takes as long as drawing
         figure.savefig(
             pdf, format="pdf", metadata={"CreationDate": None, "Creator": "biograd", "Producer": None}
         )

@@ -183,12 +183,12 @@ class GradientSum:
             hook.remove()
         self._hooks = []
 
-    @contextlib.contextmanager
-    def over_processes(self) -> Iterator[None]:
+    def over_processes(self) -> contextlib.AbstractContextManager[None]:
         """Add up what is written inside; every ``.grad`` must be None or zero before."""
-        if self._ranks.size == 1:
-            yield
-            return
+        return _NOTHING if self._ranks.size == 1 else self._added_up()
+
+    @contextlib.contextmanager
+    def _added_up(self) -> Iterator[None]:
         self._open, self._taken, self._running = True, {}, []
         try:
             yield
@@ -245,6 +245,9 @@ class GradientSum:
 
     def _start(self) -> None:
         self._running.append(dist.all_reduce(self._taken[len(self._running)].copy, async_op=True))
+
+
+_NOTHING = contextlib.nullcontext()
 
 
 class _Taken(NamedTuple):

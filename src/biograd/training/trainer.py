@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from biograd.data import Batches
 from biograd.errors import CheckpointError, NotFinite, UserMistake
@@ -79,6 +80,8 @@ class Trainer:
         self._gradients = GradientSum([setup.net, setup.rule], ranks)
         groups = [group for optimizer in setup.optimizers for group in optimizer.param_groups]
         self._parameters = [p for group in groups for p in group["params"]]
+        self._optimizers, self._schedules = setup.optimizers, setup.schedules
+        self._empties_itself = any(type(one).zero_grad is not Optimizer.zero_grad for one in self._optimizers)
         if ranks.size > 1:
             require_weight(setup.config.rule.name, setup.rule)
         self._replayed = self._captured() if setup.config.compile == "graphs" else None
@@ -220,12 +223,11 @@ class Trainer:
         setup, ranks, position = self.setup, self.ranks, self.position
         self._begin_epoch(position.epoch)
         parts = setup.training.epoch(position.epoch, start=position.batch, rank=ranks.rank, size=ranks.size)
-        with self.clock.running():
+        with self.clock.running(), self._failures_named():
             for x, y in parts:
                 x, y = setup.inputs(x), setup.targets(y)
-                with self._failures_named():
-                    self.tell(BatchDrawn(x, y))
-                    self._step(x, y)
+                self.tell(BatchDrawn(x, y))
+                self._step(x, y)
                 self._after_step()
 
     def _begin_epoch(self, epoch: int) -> None:
@@ -236,16 +238,23 @@ class Trainer:
     def _step(self, x: Any, y: Tensor) -> None:
         """One gradient estimate of the rule, of this process's part of the batch, and one step of each optimiser."""
         share = len(y) / self.setup.training.examples(self.position.batch)
-        for optimizer in self.setup.optimizers:
-            optimizer.zero_grad()
+        self._empty_gradients()
         with self._gradients.over_processes():
             if share:
                 self._teach(x, y, share)
         self.setup.penalty.add_gradient(self.setup.net)
         if self.config.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self._parameters, self.config.clip_norm)
-        for optimizer in self.setup.optimizers:
+        for optimizer in self._optimizers:
             optimizer.step()
+
+    def _empty_gradients(self) -> None:
+        """What PyTorch's own ``zero_grad`` does, which takes twenty times as long."""
+        for parameter in self._parameters:
+            parameter.grad = None
+        if self._empties_itself:
+            for optimizer in self._optimizers:
+                optimizer.zero_grad()
 
     def _teach(self, x: Any, y: Tensor, share: float) -> None:
         scaled = {} if self.ranks.size == 1 else {"weight": share}
@@ -277,7 +286,7 @@ class Trainer:
             self.tell(AtRest())
 
     def _move_schedules(self, interval: Interval) -> None:
-        for schedule in self.setup.schedules:
+        for schedule in self._schedules:
             if schedule.interval == interval:
                 schedule.scheduler.step()
 
