@@ -144,7 +144,7 @@ def test_a_local_rule_keeps_one_block_however_deep_the_net():
     assert kept((32, 32)) == kept((32, 32, 32, 32)) < 4 * BATCH * 32 * FLOAT
 
 
-@pytest.mark.parametrize("name", ["dtp", "sdtp", "ao-sdtp"])
+@pytest.mark.parametrize("name", ["dtp", "sdtp", "ao-sdtp", "drl", "l-drl", "ddtp-linear"])
 def test_decoders_are_taught_one_behind_the_other_and_let_go(name):
     def kept(depth):
         net, x, y = chain((32,) * depth)

@@ -27,6 +27,16 @@ def test_gradients_of_a_parameter_that_blocks_share_add_up():
     assert b.grad is None
 
 
+@pytest.mark.parametrize("are_new", [True, False])
+def test_gradients_add_up_in_memory_that_is_nobody_elses_and_in_no_other(are_new):
+    (a, _), ledger, first = parameters(), Ledger(), torch.ones(3)
+    for gradient in (first, torch.ones(3), torch.ones(3)):
+        ledger.add_gradients([a], [gradient], are_new=are_new)
+    ledger.settle()
+    assert a.grad.tolist() == [3.0] * 3
+    assert first.tolist() == [3.0 if are_new else 1.0] * 3
+
+
 def test_hooks_see_every_parameter_once():
     (a, b), ledger = parameters(), Ledger()
     seen = []

@@ -24,14 +24,35 @@ def normal_like(
     """
     lay_out = _laid_out if as_in_memory else _in_shape
     drawn = _one_draw([tensor.numel() for tensor in tensors], tensors[0], generator)
-    for tensor in tensors:
-        yield lay_out(next(drawn).mul_(scale), tensor)
+    waiting = [*tensors][::-1]
+    del tensors
+    while waiting:
+        yield lay_out(next(drawn).mul_(scale), waiting.pop())  # nothing here holds either while it is used
+
+
+def generator_behind(tensors: Sequence[Tensor], generator: torch.Generator) -> torch.Generator:
+    """A generator that goes on where `normal_like` of some tensors ends, before the numbers of these are asked for.
+
+    On a CPU they are drawn twice for it, which takes less time than memory for all of them would. Elsewhere, where
+    numbers come at the first time that one is asked for, it is the generator itself.
+
+    Args:
+        tensors: as for `normal_like`.
+        generator: that these are going to be drawn from.
+    """
+    if generator.device.type != "cpu":
+        return generator
+    ahead = torch.Generator().set_state(generator.get_state())
+    for _ in normal_like(tensors, 1.0, ahead):
+        pass
+    return ahead
 
 
 def _one_draw(sizes: Sequence[int], like: Tensor, generator: torch.Generator) -> Iterator[Tensor]:
     """The numbers of one draw in parts of these sizes; on a CPU drawn in whole groups, which gives the same ones."""
     kind, left = {"generator": generator, "device": like.device, "dtype": like.dtype}, sum(sizes)
-    if like.device.type != "cpu":
+    del like
+    if kind["device"].type != "cpu":
         yield from torch.randn(left, **kind).split(sizes)
         return
     over = None  # numbers of the last group that the part before did not take

@@ -1,15 +1,18 @@
 """DTP with the difference reconstruction loss: decoders learn to send back what noise does to the output."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from biograd.credit.back.making import OneUnit, made, output_of
+from biograd.credit.back.making import made_each
+from biograd.credit.chain.blocks import layers_of
 from biograd.credit.chain.ledger import Root
-from biograd.credit.chain.lesson import Lesson, perturbed_outputs
+from biograd.credit.chain.lesson import Lesson, perturbed_output
 from biograd.credit.noise import normal_like
+from biograd.credit.side_effects import without_side_effects
+from biograd.credit.structures import device_of
 from biograd.rules.base import ErrorWeights, Family
 from biograd.rules.block_rule import BlockRule
 from biograd.rules.parts.chains import CutPoints, Inside
@@ -98,38 +101,42 @@ class DifferenceReconstruction(BlockRule):
 
     @torch.no_grad()
     def own_lessons(self, lesson: Lesson) -> Iterator[Root]:
-        """What every decoder makes of its block's output, with noise and without, from the last decoder down."""
-        hidden, h = [h.detach() for h in lesson.hidden], lesson.outputs[-1].detach()
-        generator = self._stream.next(h.device)
-        # f̄_l(h_l + σε)
-        perturbed = perturbed_outputs(lesson, normal_like(hidden, self._noise, generator))
-        moved, noise = map(list, zip(*perturbed, strict=True))
-        # h_L + σε, where λ > 0
-        pulled = [h + e for e in normal_like([h], self._noise, generator)] if self._regularization else []
-        for place in reversed(range(len(hidden))):
-            below, epsilon = hidden[place], noise.pop()
-            g, one = self.decoders[place], self.decoders.units[place]
-            together = made(g, one, torch.cat([h, moved.pop(), *pulled]), below)
-            clean, recovered, *kept = together.output.detach().split(len(h))
-            # ‖ḡ_l(f̄_l(h_l + σε)) − (h_l + σε)‖² + λ ‖ḡ_l(h_L + σε) − h_l‖², over σ², with
-            # ḡ_l(t) = h_l + g(t) − g(h) at the decoder that leads to h_l
-            yield together.root(self._derivative(clean, recovered - epsilon, kept))
-            moved = [below + back - clean for back in _sent_down(g, one, moved)]
-            pulled = [below + back - clean for back in kept]
-            h = below
+        """What every decoder makes of its block's output, with noise and without, one after another."""
+        h_L, hidden = lesson.outputs[-1].detach(), [h.detach() for h in lesson.hidden]
+        generator = self._stream.next(h_L.device)
+        noise = normal_like(hidden, self._noise, generator)
+        del hidden
+        with without_side_effects(layers_of(lesson.chain[1:]), device_of(lesson.x)):
+            for place in range(len(self.decoders)):
+                epsilon = next(noise)
+                # t = ḡ(f̄_l(h_l + σε)), by all decoders above the one that leads to h_l
+                t = self.decoders.sent_down(lesson, place + 1, perturbed_output(lesson, place, epsilon))
+                # ‖g(t) − g(h) − σε‖² / σ²
+                lessons = self._lessons(lesson, place, t, 1.0, epsilon)
+                del epsilon, t
+                if not self._regularization:
+                    lesson.let_go(place)
+                while lessons:
+                    yield lessons.pop()
+        if self._regularization:
+            # λ ‖ḡ_l(h_L + σε) − h_l‖² / σ²
+            (t,) = [h_L + e for e in normal_like([h_L], self._noise, generator)]
+            for place in reversed(range(len(self.decoders))):
+                yield from self._lessons(lesson, place, t, self._regularization)
+                t = self.decoders.sent_one_down(lesson, place, t)
 
-    def _derivative(self, clean: Tensor, wanted: Tensor, kept: list[Tensor]) -> Tensor:
-        """Derivative of a decoder's loss by what it made of the output, of the noisy one and of h_L + σε."""
-        # of ‖g(noisy) − g(h) − σε‖² by g(noisy), and of λ ‖g(h_L + σε) − g(h)‖² by the first g; minus both by g(h)
-        parts = [wanted - clean, *(self._regularization * (back - clean) for back in kept)]
-        both = torch.cat([-torch.stack(parts).sum(0), *parts])
-        return both.mul_(2 / (self._noise**2 * len(clean)))
+    def _lessons(
+        self, lesson: Lesson, place: int, t: Tensor, weight: float, wanted: Tensor | None = None
+    ) -> list[Root]:
+        r"""What teaches a decoder by :math:`weight \lVert g(t) - g(h) - wanted\rVert^2 / \sigma^2`, h what it reads."""
+        g, one, h = self.decoders[place], self.decoders.units[place], lesson.outputs[place + 1].detach()
+        each = made_each(g, one, [h, t], lesson.hidden[place])
+        clean, back = each.outputs
+        # by g(t), and minus that by g(h)
+        apart = (back if wanted is None else back - wanted) - clean
+        apart.mul_(2 * weight / (self._noise**2 * len(apart)))
+        return each.roots([-apart, apart])
 
     def reconstruction_losses(self, net: nn.Module, x: Any) -> dict[str, float]:
         """See `biograd.Rule.reconstruction_losses`."""
         return self.decoders.reconstruction_losses(self.chain(net), x)
-
-
-def _sent_down(g: nn.Module, one: OneUnit, targets: list[Tensor]) -> Sequence[Tensor]:
-    """What a decoder makes of several batches of one size."""
-    return output_of(g, one, torch.cat(targets)).chunk(len(targets)) if targets else []

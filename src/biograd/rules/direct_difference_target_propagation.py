@@ -1,6 +1,5 @@
 """Direct DTP: the output's difference goes straight to every hidden block, through a linear map that learns."""
 
-import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -9,7 +8,7 @@ from torch import Tensor, nn
 
 from biograd.credit.chain.blocks import layers_of
 from biograd.credit.chain.ledger import Root
-from biograd.credit.chain.lesson import Lesson, perturbed_outputs
+from biograd.credit.chain.lesson import Lesson, perturbed_output
 from biograd.credit.chain.passages import run_detached
 from biograd.credit.chain.shapes import output_shapes
 from biograd.credit.chain.ways import Way, way_to
@@ -118,16 +117,20 @@ class DirectDifferenceTargetPropagation(BlockRule):
     def own_lessons(self, lesson: Lesson) -> Iterator[Root]:
         """What every Q makes of the difference that noise makes at the output; and Q itself, where λ > 0."""
         hidden, h_L = [h.detach() for h in lesson.hidden], lesson.outputs[-1].detach()
-        # f̄_l(h_l + σε), and σε
         noise = normal_like(hidden, self._noise, self._stream.next(h_L.device))
-        perturbed = perturbed_outputs(lesson, noise)
-        with contextlib.closing(perturbed):
-            for direct, way, (moved, epsilon) in zip(self.decoders, self._ways, perturbed, strict=True):
+        with without_side_effects(layers_of(lesson.chain[1:]), device_of(lesson.x)):
+            for place, (direct, way) in enumerate(zip(self.decoders, self._ways, strict=True)):
+                # f̄_l(h_l + σε) − h_L, and σε
+                epsilon = next(noise)
+                moved = perturbed_output(lesson, place, epsilon) - h_L
                 # ‖Q_l (f̄_l(h_l + σε) − h_L) − σε‖² / σ²
                 with torch.enable_grad():
-                    back = direct(moved - h_L, epsilon)
+                    back = direct(moved, epsilon)
                 derivative = (back.detach() - epsilon).mul_(2 / (self._noise**2 * way.examples(h_L)))
-                yield Root(back, derivative, is_alone=True)
+                root = Root(back, derivative, is_alone=True)
+                del epsilon, back, derivative
+                yield root
+                del root
                 if self._regularization:  # λ ‖Q_l‖²
                     Q = direct.get_parameter("Q")
                     yield Root(Q, Q * (2 * self._regularization), has_examples=False)

@@ -7,12 +7,12 @@ import torch
 from annotated_types import Gt
 from torch import Tensor, nn
 
-from biograd.credit.back.making import made
+from biograd.credit.back.making import made, made_each
 from biograd.credit.chain.blocks import layers_of
 from biograd.credit.chain.ledger import Root
 from biograd.credit.chain.lesson import Lesson
 from biograd.credit.chain.passages import without_graph
-from biograd.credit.noise import normal_like
+from biograd.credit.noise import generator_behind, normal_like
 from biograd.credit.side_effects import without_side_effects
 from biograd.credit.structures import device_of
 from biograd.rules.base import ErrorWeights, Family
@@ -109,38 +109,50 @@ class LocalDifferenceReconstruction(BlockRule):
 
     @torch.no_grad()
     def own_lessons(self, lesson: Lesson) -> Iterator[Root]:
-        """What every decoder makes of y = F(x), of F(x + ε) and of y + η."""
-        outputs = [h.detach() for h in lesson.outputs]
-        copies = [torch.cat([h] * self._draws) for h in outputs]
-        epsilons, etas = self._noises(copies)
+        """What every decoder makes of F(x + ε), of y = F(x) and of y + η, one after another."""
+        epsilons, etas = self._noises([h.detach() for h in lesson.outputs])
         above = lesson.chain[1:]
         with without_side_effects(layers_of(above), device_of(lesson.x)):
-            # F(x + ε)
-            moved = [
-                without_graph(block, x + e) for block, x, e in zip(above, copies, epsilons, strict=False)
-            ]
-        for place, epsilon in enumerate(epsilons):
-            y, noisy = outputs[place + 1], copies[place + 1] + etas[place]
-            # −2 ⟨ε, G(F(x + ε)) − G(F(x))⟩ + ‖G(y + η) − G(y)‖²
-            given = torch.cat([y, moved[place], noisy])
-            together = made(self.decoders[place], self.decoders.units[place], given, outputs[place])
-            clean, _, noisy = together.output.detach().split([len(y), len(noisy), len(noisy)])
-            yield together.root(self._derivative(clean, noisy, epsilon))
+            for place, block in enumerate(above):
+                g, one, x = self.decoders[place], self.decoders.units[place], lesson.outputs[place].detach()
+                # −2 ⟨ε, G(F(x + ε)) − G(F(x))⟩ + ‖G(y + η) − G(y)‖²
+                epsilon = next(epsilons).flatten(0, 1)
+                scale = 2 / len(epsilon)
+                moved = made(g, one, without_graph(block, self._copied(x) + epsilon), x)
+                lessons = [moved.root_at_drive(epsilon * -scale)]
+                del moved
+                yield lessons.pop()
+                y = lesson.outputs[place + 1].detach()
+                each = made_each(g, one, [y, self._copied(y) + next(etas).flatten(0, 1)], x)
+                lesson.let_go(place)
+                del x, y
+                clean, noisy = each.outputs
+                lessons = each.roots(self._derivatives(clean, noisy, epsilon, scale))
+                del each, clean, noisy, epsilon
+                while lessons:
+                    yield lessons.pop()
 
-    def _noises(self, copies: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """ε at the inputs of all blocks but the first, η at their outputs."""
-        generator = self._stream.next(copies[-1].device)
+    def _noises(self, h: list[Tensor]) -> tuple[Iterator[Tensor], Iterator[Tensor]]:
+        """ε at the inputs of all blocks but the first, and η at their outputs, each ``(draws, batch, …)``."""
+        copies = [each.expand(self._draws, *each.shape) for each in h]
+        inputs, outputs, generator = copies[:-1], copies[1:], self._stream.next(h[-1].device)
+        # one draw, first of all ε and then of all η
+        behind = generator_behind(inputs, generator)
         return (
-            [*normal_like(copies[:-1], self._noise, generator)],
-            [*normal_like(copies[1:], self._output_noise, generator)],
+            normal_like(inputs, self._noise, generator),
+            normal_like(outputs, self._output_noise, behind),
         )
 
-    def _derivative(self, clean: Tensor, noisy: Tensor, epsilon: Tensor) -> Tensor:
-        """Derivative of a decoder's loss by what it made of y, of F(x + ε) and of y + η, in this order."""
-        # by G(F(x + ε)): −2 ε; by G(y + η): 2 (G(y + η) − G(y)); by G(y): minus both, over all draws
-        apart = noisy - torch.cat([clean] * self._draws)
+    def _copied(self, h: Tensor) -> Tensor:
+        """A batch as often as there are draws."""
+        return torch.cat([h] * self._draws) if self._draws > 1 else h
+
+    def _derivatives(self, clean: Tensor, noisy: Tensor, epsilon: Tensor, scale: float) -> list[Tensor]:
+        """Derivatives of a decoder's loss by what it made of y, and of y + η."""
+        # by G(y + η): 2 (G(y + η) − G(y)); by G(y): minus that, and 2 ε, over all draws
+        apart = noisy - self._copied(clean)
         of_clean = (epsilon - apart).unflatten(0, (self._draws, len(clean))).sum(0)
-        return torch.cat([of_clean, -epsilon, apart]).mul_(2 / len(noisy))
+        return [of_clean.mul_(scale), apart.mul_(scale)]
 
     def reconstruction_losses(self, net: nn.Module, x: Any) -> dict[str, float]:
         """See `biograd.Rule.reconstruction_losses`."""

@@ -1,5 +1,6 @@
 """What decoders make of a batch: by hand where one is a unit, else in a graph."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -50,6 +51,33 @@ class Made(NamedTuple):
         """What teaches the decoder, of the derivative of its loss by what it made."""
         return Root(self.output, derivative, trace=self.trace, is_alone=True)
 
+    def root_at_drive(self, derivative: Tensor) -> Root:
+        """As `root`, for a derivative that may be overwritten; by hand what the decoder made is no longer held."""
+        if self.trace is None:
+            return self.root(derivative)
+        delta = self.trace.drive_signal(derivative, overwrites=True)
+        return Root(delta, delta, trace=self.trace.at_drive(delta), is_alone=True)
+
+
+class MadeEach(NamedTuple):
+    """What a decoder made of several batches, in one call of vectors, or one each of maps.
+
+    Joined maps would be copied into another layout; joined vectors need one call in place of several.
+
+    Attributes:
+        calls: what it made in each.
+        outputs: of each batch, without a graph.
+    """
+
+    calls: list[Made]
+    outputs: list[Tensor]
+
+    def roots(self, derivatives: Sequence[Tensor]) -> list[Root]:
+        """What teaches the decoder, of the derivatives of its loss by what it made; see `Made.root_at_drive`."""
+        if len(self.calls) < len(derivatives):
+            derivatives = [torch.cat([*derivatives])]
+        return [call.root_at_drive(each) for call, each in zip(self.calls, derivatives, strict=True)]
+
 
 def made(decoder: nn.Module, one: OneUnit, z: Tensor, wanted: Tensor) -> Made:
     """What a decoder makes of a batch, ready to learn; to be called without recording gradients.
@@ -72,6 +100,15 @@ def made(decoder: nn.Module, one: OneUnit, z: Tensor, wanted: Tensor) -> Made:
         found = Made(trace.output, trace)
     require_fit(found.output, wanted)
     return found
+
+
+def made_each(decoder: nn.Module, one: OneUnit, batches: Sequence[Tensor], wanted: Tensor) -> MadeEach:
+    """What a decoder makes of several batches; as `made`."""
+    if batches[0].dim() > 2:
+        calls = [made(decoder, one, z, wanted) for z in batches]
+        return MadeEach(calls, [call.output.detach() for call in calls])
+    call = made(decoder, one, torch.cat([*batches]), wanted)
+    return MadeEach([call], [*call.output.detach().split([len(z) for z in batches])])
 
 
 def output_of(decoder: nn.Module, one: OneUnit, z: Tensor) -> Tensor:

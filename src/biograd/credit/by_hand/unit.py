@@ -1,14 +1,14 @@
 """A block of one layer with weights and one nonlinearity, and its derivatives by formula."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from biograd.credit.calls import Call
 from biograd.credit.kinds import Weight, kind_of
-from biograd.credit.kinds.slopes import Slope
+from biograd.credit.kinds.slopes import IDENTITY, Slope
 from biograd.credit.operations import Gradients
 
 _IDENTITY = nn.Identity()
@@ -139,6 +139,11 @@ class Trace(NamedTuple):
         r"""A signal s at the output as one at the drive, :math:`s \circ f'(z)`; on demand in the memory of s."""
         into = signal if overwrites else None
         return self.unit.slope.times(self.unit.nonlinearity, self.output, signal, into)
+
+    def at_drive(self, delta: Tensor) -> "Trace":
+        """The same way as far as the drive, where a signal is δ already and what the unit gave is not held."""
+        unit = replace(self.unit, nonlinearity=_IDENTITY, slope=IDENTITY)
+        return Trace(unit, self.input, self.input, self.call, delta)
 
     def gradients(self, delta: Tensor) -> Sequence[Tensor | None]:
         """Gradients of the unit's parameters from the derivative at its drive; None where they do not learn."""

@@ -58,6 +58,7 @@ class Ledger:
         self._weighting = UNWEIGHTED if weighting is None else weighting
         self._roots: list[tuple[Tensor, Tensor]] = []
         self._gradients: Gradients = {}
+        self._new: set[int] = set()  # the keys of those whose memory is nobody else's
 
     def add(
         self,
@@ -93,7 +94,7 @@ class Ledger:
         elif any(parameter.requires_grad for parameter in trace.unit.parameters):
             if delta is None or scaled is not derivative:
                 delta = trace.drive_signal(scaled, overwrites=is_alone)
-            self.add_gradients(trace.unit.parameters, trace.gradients(delta))
+            self.add_gradients(trace.unit.parameters, trace.gradients(delta), are_new=True)
 
     def extend(self, roots: Iterable[Root], importance: Tensor | None = None) -> None:
         """`add` each of them, or of pairs that stand for them, and let it go before the next one is asked for."""
@@ -108,17 +109,30 @@ class Ledger:
         with without_parameter_hooks(leaves):
             self.add_gradients(leaves, torch.autograd.grad(output, leaves, derivative))
 
-    def add_gradients(self, parameters: Sequence[Tensor], found: Sequence[Tensor | None]) -> None:
+    def add_gradients(
+        self, parameters: Sequence[Tensor], found: Sequence[Tensor | None], *, are_new: bool = False
+    ) -> None:
         """Take gradients that were computed already, from scaled derivatives; None adds nothing.
 
         Gradients of a parameter that several blocks share add up. Where ``.grad`` is None it takes a gradient's memory
         over, without a copy.
+
+        Args:
+            parameters: leaves.
+            found: the gradient of each.
+            are_new: whether the memory of each is nobody else's, so that others may be added in it.
         """
         for parameter, gradient in zip(parameters, found, strict=True):
-            if gradient is not None and parameter.requires_grad:
-                before = self._gradients.get(id(parameter))
-                whole = gradient if before is None else before[1] + gradient
-                self._gradients[id(parameter)] = parameter, whole
+            if gradient is None or not parameter.requires_grad:
+                continue
+            key, before = id(parameter), self._gradients.get(id(parameter))
+            if before is None:
+                whole, is_new = gradient, are_new
+            else:
+                whole, is_new = _sum(before[1], gradient, key in self._new), True
+            self._gradients[key] = parameter, whole
+            if is_new:
+                self._new.add(key)
 
     def settle(self) -> None:
         """Hand everything over."""
@@ -130,6 +144,10 @@ class Ledger:
             roots, signals = [handed_over, *roots], [None, *signals]
         if roots:
             torch.autograd.backward(roots, signals)
+
+
+def _sum(gradient: Tensor, other: Tensor, may_overwrite: bool) -> Tensor:
+    return gradient.add_(other) if may_overwrite else gradient + other
 
 
 def _closed_at_the_end(roots: Iterable[Root]) -> contextlib.AbstractContextManager[Iterable[Root]]:

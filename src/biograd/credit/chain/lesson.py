@@ -1,7 +1,7 @@
 """What a batch leaves in a chain on its way up: a rule makes teaching signals of it."""
 
 import contextlib
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -142,6 +142,12 @@ class Lesson:
         """The outputs of all blocks but the last."""
         return self.outputs[:-1]
 
+    def let_go(self, place: int) -> None:
+        """Hold what a block gave no longer: it is taught, and nothing more is to be made of it."""
+        for outputs in (self.taught, self.outputs):
+            outputs[place] = outputs[place].new_empty(0)
+        self.traces[place] = self.traces[place + 1] = None
+
     def drive_signal(self, place: int, signal: Tensor) -> Tensor:
         """A signal at a block's output, carried to its drive; done once where a block is taught by it as well."""
         before, delta = self.carried.pop(place, (None, None))
@@ -198,17 +204,18 @@ def _run_in_full(chain: list[Block], x: Any, way: Way, record: Record, start: Ra
         return way(chain, map_tensors(widened, x), record)
 
 
-def perturbed_outputs(
-    lesson: Lesson, noise: Iterable[Tensor]
-) -> Generator[tuple[Tensor, Tensor], None, None]:
-    r""":math:`\bar f_l(h_l + \epsilon_l)`, the net's output with noise in one hidden block, and the noise; in order."""
-    above = lesson.chain[1:]
-    with without_side_effects(layers_of(above), device_of(lesson.x)), torch.no_grad():
-        for place, (h, epsilon) in enumerate(zip(lesson.hidden, noise, strict=True)):
-            x = h.detach() + epsilon
-            for block in above[place:]:
-                x = without_graph(block, x)
-            yield x, epsilon
+def perturbed_output(lesson: Lesson, place: int, epsilon: Tensor) -> Tensor:
+    r""":math:`\bar f_l(h_l + \epsilon)`, the net's output with noise in one hidden block; without recording gradients.
+
+    Args:
+        lesson: a batch; buffers and global random numbers of the blocks above are not kept.
+        place: of the block.
+        epsilon: the noise.
+    """
+    x = lesson.hidden[place].detach() + epsilon
+    for block in lesson.chain[place + 1 :]:
+        x = without_graph(block, x)
+    return x
 
 
 def output_error(output: Tensor, y: Tensor, loss_fn: Callable) -> tuple[Tensor, Tensor, Tensor | None]:

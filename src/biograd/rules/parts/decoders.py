@@ -102,8 +102,25 @@ class Decoders(nn.ModuleList):
                 h = hidden[place]
                 difference = self._difference(place - 1, h, h - difference, hidden[place - 1])
 
+    def sent_down(self, lesson: Lesson, to: int, target: Tensor) -> Tensor:
+        r"""A target of the net as one of block ``to``, :math:`\hat h_{l-1} = h_{l-1} + g_l(\hat h_l) - g_l(h_l)`."""
+        for place in reversed(range(to, len(self))):
+            target = self.sent_one_down(lesson, place, target)
+        return target
+
+    def sent_one_down(self, lesson: Lesson, place: int, target: Tensor) -> Tensor:
+        """The target of the block at ``place``, for that of the block above."""
+        h, below = lesson.outputs[place + 1].detach(), lesson.outputs[place].detach()
+        back, aim = self._both(place, h, target, below)
+        return below + aim - back
+
     def _difference(self, place: int, h: Tensor, target: Tensor, below: Tensor) -> Tensor:
         r""":math:`g(h) - g(\hat h)`: how far the block below, which gave ``below``, is from its target."""
+        back, aim = self._both(place, h, target, below)
+        return back - aim
+
+    def _both(self, place: int, h: Tensor, target: Tensor, below: Tensor) -> tuple[Tensor, Tensor]:
+        """What a decoder makes of what its block gave, and of its target."""
         # joined maps would be copied into another layout; joined vectors need one call in place of two
         g, one = self[place], self.units[place]
         if h.dim() > 2:
@@ -112,7 +129,7 @@ class Decoders(nn.ModuleList):
             both = output_of(g, one, torch.cat([h, target]))
             back, aim = both[: len(h)], both[len(h) :]
         require_fit(back, below)
-        return back - aim
+        return back, aim
 
     def reconstruction_losses(self, chain: list[Block], x: Any, read: Read | None = None) -> dict[str, float]:
         """See `biograd.Rule.reconstruction_losses`; ``read`` as for `Reconstruction`."""
