@@ -4,7 +4,14 @@ from collections.abc import Callable
 
 from torch import nn
 
-from biograd.layers import LocallyConnected2d, LocallyConnectedTranspose2d
+from biograd.layers import (
+    LocallyConnected1d,
+    LocallyConnected2d,
+    LocallyConnected3d,
+    LocallyConnectedTranspose1d,
+    LocallyConnectedTranspose2d,
+    LocallyConnectedTranspose3d,
+)
 
 Case = tuple[Callable[[], nn.Module], tuple[int, ...]]
 
@@ -80,5 +87,22 @@ LAYERS: dict[str, Case] = {
     "locally connected transposed unbatched": (
         lambda: LocallyConnectedTranspose2d(3, 2, 3, (4, 5), stride=2, padding=1),
         (3, 2, 3),
+    ),
+    "locally connected 1d": (
+        lambda: LocallyConnected1d(4, 6, 3, 9, 2, 1, 2, groups=2, padding_mode="circular"),
+        (2, 4, 9),
+    ),
+    "locally connected 1d unbatched": (lambda: LocallyConnected1d(2, 3, 3, 5), (2, 5)),
+    "locally connected 3d": (
+        lambda: LocallyConnected3d(2, 3, (1, 2, 3), (2, 4, 5), (1, 2, 1), (0, 1, 0), (1, 1, 2)),
+        (2, 2, 2, 4, 5),
+    ),
+    "locally connected transposed 1d": (
+        lambda: LocallyConnectedTranspose1d(4, 2, 3, 7, 2, 1, 2, groups=2),
+        (2, 4, 3),
+    ),
+    "locally connected transposed 3d": (
+        lambda: LocallyConnectedTranspose3d(2, 3, 2, (2, 3, 4), (1, 2, 1), bias=False),
+        (2, 2, 1, 1, 3),
     ),
 }

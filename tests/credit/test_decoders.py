@@ -10,7 +10,14 @@ from biograd.credit import blocks
 from biograd.credit.back.decoders import Site, make_decoders, sites
 from biograd.credit.back.mirror import mirror
 from biograd.errors import UnsupportedNet, UserMistake
-from biograd.layers import FirstUnits, InvertibleConv2d, LocallyConnected2d, LocallyConnectedTranspose2d
+from biograd.layers import (
+    FirstUnits,
+    InvertibleConv2d,
+    LocallyConnected1d,
+    LocallyConnected2d,
+    LocallyConnected3d,
+    LocallyConnectedTranspose2d,
+)
 
 
 def last_site(net: nn.Module, sample: torch.Tensor) -> Site:
@@ -67,6 +74,14 @@ LINEAR_MAPS = {
     "locally connected, same and groups": (
         (4, 5, 6),
         lambda: [LocallyConnected2d(4, 2, (2, 3), (5, 6), padding="same", groups=2, bias=False)],
+    ),
+    "locally connected 1d": (
+        (2, 8),
+        lambda: [LocallyConnected1d(2, 3, 3, 8, stride=2, padding=1, dilation=2, bias=False)],
+    ),
+    "locally connected 3d": (
+        (2, 3, 4, 2),
+        lambda: [LocallyConnected3d(2, 3, 2, (3, 4, 2), stride=(1, 2, 1), bias=False)],
     ),
     "invertible convolution": ((2, 6, 6), lambda: [InvertibleConv2d(2, 2, stride=2, bias=False)]),
     "flattened": ((2, 3, 3), lambda: [nn.Flatten(), nn.Linear(18, 4, bias=False)]),

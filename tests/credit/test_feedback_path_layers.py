@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from biograd.credit import feedback_path
-from biograd.layers import LocallyConnected2d, LocallyConnectedTranspose2d
+from biograd.layers import LocallyConnected2d
+from biograd.layers.local.own_filters import OwnFilters
 from tests.credit.layers import LAYERS
 from tests.credit.taught import assert_same, plain_pass, random_feedback, same_as_weights, taught_pass
 from tests.equations.joins import bias_gradient, joins_of, with_bias
@@ -31,8 +32,8 @@ def test_with_B_equal_to_W_a_layer_is_backpropagation_and_its_forward_bit_for_bi
 
 def assert_equation(layer, x):
     """Input gradient through B alone, weight gradient from the layer's own input, from the list of joins."""
-    of_kind = {nn.Linear: x.dim(), LocallyConnected2d: 4, LocallyConnectedTranspose2d: 4}
-    dimensions = of_kind.get(type(layer), layer.weight.dim())
+    dimensions = x.dim() if isinstance(layer, nn.Linear) else layer.weight.dim()
+    dimensions = layer.dimensions + 2 if isinstance(layer, OwnFilters) else dimensions
     batch = x if x.dim() == dimensions and x.dim() > 1 else x.unsqueeze(0)
     feedback = random_feedback(layer)
     taught = taught_pass(layer, x, feedback)

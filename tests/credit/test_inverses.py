@@ -22,7 +22,13 @@ from biograd.credit.back.inverses import (
 )
 from biograd.credit.back.late import Late
 from biograd.errors import NotFinite, UnsupportedNet
-from biograd.layers import InvertibleConv2d, LocallyConnected2d
+from biograd.layers import (
+    InvertibleConv2d,
+    LocallyConnected,
+    LocallyConnected1d,
+    LocallyConnected2d,
+    LocallyConnected3d,
+)
 from tests.equations.joins import joins_of
 
 # A layer of each kind, and an input for it. The last ones of each kind are square.
@@ -39,6 +45,8 @@ LAYERS: dict[str, Any] = {
     "convolution": (lambda: InvertibleConv2d(2, 3, stride=2, padding=1), (2, 2, 6, 5)),
     "tall places": (lambda: LocallyConnected2d(2, 3, 2, (4, 3)), (2, 2, 4, 3)),
     "places": (lambda: LocallyConnected2d(2, 8, 2, (4, 3), stride=2), (2, 2, 4, 3)),
+    "places of sequences": (lambda: LocallyConnected1d(2, 6, 3, 7, padding=1), (2, 2, 7)),
+    "places of volumes": (lambda: LocallyConnected3d(1, 5, 2, (2, 3, 3)), (2, 1, 2, 3, 3)),
 }
 SQUARE = ["tokens", "linear", "square groups", "convolution", "places"]
 
@@ -55,9 +63,8 @@ def made(name, seed=0):
 def through_pinv(layer, delta, x, used=None):
     """``δ W⁺`` for every patch, in NumPy: each group, or place, has a matrix of its own."""
     weight = layer.weight.detach().numpy().copy()
-    local = isinstance(layer, LocallyConnected2d)
-    if local:
-        matrices = weight.reshape(*weight.shape[:2], -1, weight.shape[-1])[..., :used]
+    if isinstance(layer, LocallyConnected):
+        matrices = weight.reshape(*layer.output_size, -1, weight.shape[-1])[..., :used]
         B = np.zeros(weight.shape)
         B[..., :used] = np.linalg.pinv(matrices).swapaxes(-1, -2).reshape(B[..., :used].shape)
     else:

@@ -49,7 +49,7 @@ from biograd.credit.kinds import (
 from biograd.credit.kinds.bijections import Bijection
 from biograd.credit.side_effects import without_side_effects
 from biograd.errors import UnsupportedNet
-from biograd.layers import FirstUnits, InvertibleConv2d, LocallyConnected2d, LocallyConnectedTranspose2d
+from biograd.layers import FirstUnits, InvertibleConv2d, LocallyConnected, LocallyConnectedTranspose2d
 from biograd.layers.weight_layout import WeightLayout
 from tests.credit.layers import LAYERS
 
@@ -86,7 +86,7 @@ def test_weights_are_counted_at_as_many_positions_as_share_them(name):
     output = layer(x)
     positions = output[0].numel() // neurons(layer)
     assert positions_sharing(layer, output) == (positions if shares_weights(layer) else 1)
-    assert shares_weights(layer) != isinstance(layer, LocallyConnected2d)
+    assert shares_weights(layer) != isinstance(layer, LocallyConnected)
 
 
 @pytest.mark.parametrize(

@@ -267,18 +267,18 @@ def test_a_kernel_is_a_matrix_from_patch_to_channels(layer):
 
 
 def test_a_locally_connected_weight_has_the_mean_over_its_positions():
-    weight = LocallyConnected2d(2, 3, 2, input_size=(4, 5)).weight
-    W = weight.detach().double().numpy()
-    assert weight.shape == (3, 4, 2, 2, 2, 3)
+    layer = LocallyConnected2d(2, 3, 2, input_size=(4, 5))
+    W = layer.weight.detach().double().numpy()
+    assert W.shape == (3, 4, 2, 2, 2, 3)
     expected = np.mean([deviation(W[i, j].reshape(8, 3)) for i in range(3) for j in range(4)])
-    assert orthogonality(weight) == pytest.approx(expected, rel=1e-12)
+    assert orthogonality(layer.weight, layer.layout) == pytest.approx(expected, rel=1e-12)
 
 
 def test_what_is_no_matrix_has_no_orthogonality():
     assert math.isnan(orthogonality(torch.empty(0, 3)))
     assert not math.isfinite(orthogonality(torch.tensor([[math.inf, 0.0], [0.0, 1.0]])))
-    for shape in [(), (3,), (1,) * 7]:
-        with pytest.raises(ValueError, match="is no matrix; give one of 2 to 6 dimensions"):
+    for shape in [(), (3,), (1,) * 6]:
+        with pytest.raises(ValueError, match="is no matrix; give one of 2 to 5 dimensions"):
             orthogonality(torch.ones(shape))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from biograd.layers import LocallyConnected2d, LocallyConnectedTranspose2d
+from biograd.layers import LocallyConnected, LocallyConnectedTranspose
 
 _MODES: dict[str, Any] = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
@@ -49,9 +49,9 @@ def joins_of(layer: nn.Module, shape: tuple[int, ...]) -> Joins:
     """The joins of a layer for one input of ``shape``, without its batch."""
     if isinstance(layer, nn.Linear):
         return _make(_linear(layer, shape), (*shape[:-1], layer.out_features))
-    if isinstance(layer, LocallyConnected2d):
+    if isinstance(layer, LocallyConnected):
         return _locally_connected(layer, shape)
-    if isinstance(layer, LocallyConnectedTranspose2d):
+    if isinstance(layer, LocallyConnectedTranspose):
         return _locally_connected_transposed(layer)
     assert isinstance(layer, nn.modules.conv._ConvNd)
     if layer.transposed:
@@ -63,7 +63,7 @@ def bias_gradient(layer: Any, e: np.ndarray) -> np.ndarray:
     """Sum of the error over everything that shares the bias."""
     if isinstance(layer, nn.Linear):
         return e.reshape(-1, e.shape[-1]).sum(0)
-    if isinstance(layer, LocallyConnected2d | LocallyConnectedTranspose2d):
+    if isinstance(layer, LocallyConnected | LocallyConnectedTranspose):
         return e.sum(0)
     return e.sum((0, *range(2, e.ndim)))
 
@@ -73,7 +73,7 @@ def with_bias(layer: Any, y: np.ndarray) -> np.ndarray:
     if layer.bias is None:
         return y
     bias = layer.bias.detach().numpy()
-    if isinstance(layer, nn.Linear | LocallyConnected2d | LocallyConnectedTranspose2d):
+    if isinstance(layer, nn.Linear | LocallyConnected | LocallyConnectedTranspose):
         return y + bias
     return y + bias.reshape(-1, *(1,) * (y.ndim - 2))
 

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load, save
 from torch import nn
 
+from biograd import layers
 from biograd.errors import UserMistake
 from biograd.layers import LocallyConnected2d, locally_connected2d
 
@@ -112,6 +113,8 @@ def test_a_copy_is_independent():
         ({"padding": "same", "stride": 2}, "padding='same' needs stride 1"),
         ({"padding_mode": "mirror"}, "padding_mode 'mirror' is unknown"),
         ({"kernel_size": 7}, "does not fit into input_size (5, 5)"),
+        ({"stride": (1, 2, 1)}, "stride must be one number or 2, got (1, 2, 1)"),
+        ({"padding": (1,)}, "padding must be one number or 2, got (1,)"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(arguments, part):
@@ -151,3 +154,54 @@ def test_the_function_refuses_tensors_that_do_not_fit(change, part):
     }
     with pytest.raises(UserMistake, match=part):
         locally_connected2d(**{**good, **change})
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "part"),
+    [
+        (
+            layers.LocallyConnected1d(2, 3, 3, 5),
+            (4, 2, 6),
+            "LocallyConnected1d made for inputs (2, 5) (channels, length)",
+        ),
+        (
+            layers.LocallyConnectedTranspose1d(2, 3, 3, 5),
+            (4, 2, 5),
+            "LocallyConnectedTranspose1d made for inputs (2, 3)",
+        ),
+        (
+            layers.LocallyConnected3d(2, 3, 1, (2, 3, 4)),
+            (2, 4, 3, 2),
+            "(2, 2, 3, 4) (channels, depth, height, width)",
+        ),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_layers_over_one_and_three_dimensions_say_what_they_are_made_for(layer, shape, part):
+    with pytest.raises(UserMistake) as raised:
+        layer(torch.zeros(shape))
+    assert part in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "part"),
+    [
+        (
+            lambda w: layers.locally_connected1d(torch.zeros(1, 2, 5), w),
+            "weight must be (out_length, kernel_length, ",
+        ),
+        (
+            lambda w: layers.locally_connected3d(torch.zeros(1, 2, 5, 5, 5), w),
+            "weight must be (out_depth, out_height, ",
+        ),
+        (
+            lambda w: layers.locally_connected_transpose1d(torch.zeros(1, 2, 5), w, None, 5),
+            "weight must be (in_length, kernel_length, out_channels / groups, in_channels)",
+        ),
+        (lambda w: layers.Geometry.of(w[0]), "4, 6 or 8 axes; got (3, 3, 3, 2, 4)"),
+    ],
+)
+def test_a_weight_of_other_dimensions_is_refused_with_the_axes_it_should_have(call, part):
+    with pytest.raises(UserMistake) as raised:
+        call(torch.zeros(3, 3, 3, 3, 2, 4))
+    assert part in str(raised.value)

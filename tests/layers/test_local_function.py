@@ -5,14 +5,16 @@ import torch
 from torch.func import functional_call, grad, jacrev, vmap
 from torch.overrides import TorchFunctionMode
 
+from biograd import layers
 from biograd.layers import (
     Geometry,
     LocallyConnected2d,
-    LocallyConnectedTranspose2d,
     locally_connected2d,
-    locally_connected2d_backward,
+    locally_connected_backward,
 )
 from tests.layers.plain import CASES
+
+KINDS = ["LocallyConnected", "LocallyConnectedTranspose"]
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +25,7 @@ def _seed():
 def backward_of(name, *tensors, **needs):
     grad, x, weight = tensors
     geometry = Geometry.of(weight, **CASES[name].options)
-    return locally_connected2d_backward(
+    return locally_connected_backward(
         grad, x, weight, geometry, needs.get("need_input", True), needs.get("need_weight", True)
     )
 
@@ -32,9 +34,9 @@ def backward_of(name, *tensors, **needs):
 def test_errors_travel_back_through_the_weight_that_is_handed_over(name):
     x, weight, _ = CASES[name].draw()
     B = torch.randn_like(weight)
-    y = locally_connected2d(x.requires_grad_(), weight.requires_grad_(), **CASES[name].options)
+    y = CASES[name].function(x.requires_grad_(), weight.requires_grad_(), **CASES[name].options)
     gradient = torch.randn_like(y)
-    through_B = torch.autograd.grad(locally_connected2d(x, B, **CASES[name].options), x, gradient)[0]
+    through_B = torch.autograd.grad(CASES[name].function(x, B, **CASES[name].options), x, gradient)[0]
     by_weight = torch.autograd.grad(y, weight, gradient)[0]
     found = backward_of(name, gradient, x.detach(), B)
     torch.testing.assert_close(found, (through_B, by_weight))
@@ -43,7 +45,7 @@ def test_errors_travel_back_through_the_weight_that_is_handed_over(name):
 @pytest.mark.parametrize("name", ["strided", "same", "depthwise"])
 def test_the_backward_pass_is_itself_differentiable(name):
     x, weight, _ = CASES[name].draw()
-    gradient = torch.randn_like(locally_connected2d(x, weight, **CASES[name].options))
+    gradient = torch.randn_like(CASES[name].function(x, weight, **CASES[name].options))
     inputs = [tensor.requires_grad_() for tensor in (gradient, x, weight)]
     assert torch.autograd.gradcheck(lambda *tensors: backward_of(name, *tensors), inputs)
 
@@ -114,7 +116,7 @@ def test_gradients_of_single_examples_are_those_of_each_alone(name):
     x = torch.stack([x[0], x[1]])
 
     def loss(weight, bias, x):
-        return locally_connected2d(x, weight, bias, **CASES[name].options).square().sum()
+        return CASES[name].function(x, weight, bias, **CASES[name].options).square().sum()
 
     found = vmap(grad(loss, argnums=(0, 1, 2)), (None, None, 0))(weight, bias, x)
     for i, example in enumerate(x):
@@ -188,19 +190,24 @@ def test_compilation_takes_the_layer_whole(dynamic):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::FutureWarning")
-def test_an_exported_net_gives_what_the_net_gives_with_gradients_on():
-    layers = [LocallyConnected2d(2, 3, 3, (6, 6), padding=1), LocallyConnectedTranspose2d(3, 2, 3, (8, 8))]
-    net, x = torch.nn.Sequential(*layers), torch.randn(4, 2, 6, 6)
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+def test_an_exported_net_gives_what_the_net_gives_with_gradients_on(dimensions):
+    size, kinds = (6, 5, 4)[:dimensions], [getattr(layers, f"{kind}{dimensions}d") for kind in KINDS]
+    net = torch.nn.Sequential(
+        kinds[0](2, 3, 3, size, padding=1), kinds[1](3, 2, 2, tuple(n + 1 for n in size))
+    )
+    x = torch.randn(4, 2, *size)
     exported = torch.export.export(net, (x,))
     assert torch.is_grad_enabled()
     assert torch.equal(exported.module()(x), net(x))
 
 
 @pytest.mark.parametrize("is_batch_last", [False, True])
-def test_operators_keep_the_promises_that_compilation_relies_on(is_batch_last):
-    x, weight, bias = CASES["dilated"].draw()
-    geometry = Geometry.of(weight, **CASES["dilated"].options).pack()
-    y = locally_connected2d(x, weight, bias, **CASES["dilated"].options)
+@pytest.mark.parametrize("name", ["dilated", "one dimension", "three dimensions"])
+def test_operators_keep_the_promises_that_compilation_relies_on(name, is_batch_last):
+    x, weight, bias = CASES[name].draw()
+    geometry = Geometry.of(weight, **CASES[name].options).pack()
+    y = CASES[name].function(x, weight, bias, **CASES[name].options)
     operators, checks = torch.ops.biograd, ("test_schema", "test_faketensor")
     calls = [
         (operators.locally_connected_product, (x, weight, bias, geometry)),

@@ -7,16 +7,15 @@ import torch
 
 from biograd.layers import LocallyConnected2d, locally_connected2d
 from biograd.layers.local import memory as local_memory
-from biograd.layers.local import onednn
-from biograd.layers.local import rows as local_rows
+from biograd.layers.local import onednn, together
 from tests.layers import plain
 from tests.layers.plain import CASES
 
 ORDERS = {
     "contiguous": lambda x: x.contiguous(),
-    "channels last": lambda x: x.contiguous(memory_format=torch.channels_last),
-    "batch last": lambda x: x.permute(2, 3, 1, 0).contiguous().permute(3, 2, 0, 1),
-    "sliced": lambda x: torch.cat([x, x], 3)[..., : x.shape[3]],
+    "channels last": lambda x: x.movedim(1, -1).contiguous().movedim(-1, 1),
+    "batch last": lambda x: x.movedim((1, 0), (-2, -1)).contiguous().movedim((-2, -1), (1, 0)),
+    "sliced": lambda x: torch.cat([x, x], -1)[..., : x.shape[-1]],
     "expanded": lambda x: x[:1].expand_as(x),
 }
 ASKS = onednn.is_faster.__wrapped__  # asks at every call
@@ -39,33 +38,46 @@ def onednn_calls(monkeypatch):
     return calls
 
 
-def step(x, weight, bias, gradient, options):
+def step(function, x, weight, bias, gradient, options):
     """Output and the three gradients, of parameters and input in the memory they come in."""
     inputs = [x.detach().requires_grad_(), weight.detach().requires_grad_(), bias.detach().requires_grad_()]
-    y = locally_connected2d(*inputs, **options)
+    y = function(*inputs, **options)
     return y, *torch.autograd.grad(y, inputs, gradient.to(y.dtype))
 
 
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("gradient_order", ORDERS)
-def test_no_order_of_memory_changes_a_number(order, gradient_order):
+@pytest.mark.parametrize("size", [(7,), (7, 6), (3, 5, 3)])
+def test_no_order_of_memory_changes_a_number(order, gradient_order, size):
     options = {"padding": 1, "stride": 2}
-    x, weight, bias = plain.Case(size=(7, 6), options=options).draw()
-    x = ORDERS[order](x)
-    gradient = ORDERS[gradient_order](torch.randn_like(plain.product(x, weight, bias, **options)))
-    expected = step(x.contiguous(), weight, bias, gradient.contiguous(), options)
-    torch.testing.assert_close(step(x, weight, bias, gradient, options), expected)
-
-
-@pytest.mark.parametrize("rows", [1, 2, 3])
-@pytest.mark.parametrize("name", ["strided", "dilated", "grouped", "overlapping"])
-def test_however_many_rows_are_taken_at_once_the_numbers_are_the_same(name, rows, monkeypatch):
-    case = CASES.get(name, plain.Case(size=(9, 6)))
+    case = plain.Case(size=size, kernel=(2, 3, 2)[: len(size)], options=options)
     x, weight, bias = case.draw()
-    a_row = weight[0, ..., 0].numel() * case.options.get("groups", 1) * len(x) * x.element_size()
-    monkeypatch.setattr(local_rows, "CACHE", rows * a_row)
+    x = ORDERS[order](x)
+    gradient = ORDERS[gradient_order](torch.randn(len(x), *bias.shape, dtype=x.dtype))
+    expected = step(case.function, x.contiguous(), weight, bias, gradient.contiguous(), options)
+    torch.testing.assert_close(step(case.function, x, weight, bias, gradient, options), expected)
+
+
+@pytest.mark.parametrize("positions", [1, 2, 5, 8, 100])
+@pytest.mark.parametrize(
+    "name", ["strided", "dilated", "grouped", "overlapping", "one dimension", "in space"]
+)
+def test_however_many_positions_are_taken_at_once_the_numbers_are_the_same(name, positions, monkeypatch):
+    others = {
+        "overlapping": plain.Case(size=(5, 6)),
+        "in space": plain.Case(size=(4, 3, 3), kernel=(2, 2, 2), options={"padding": (0, 1, 0)}),
+    }
+    case = CASES.get(name) or others[name]
+    x, weight, bias = case.draw()
+    a_patch = (
+        weight[(0,) * len(case.size)][..., 0].numel()
+        * case.options.get("groups", 1)
+        * len(x)
+        * x.element_size()
+    )
+    monkeypatch.setattr(together, "CACHE", positions * a_patch)
     inputs = [x.requires_grad_(), weight.requires_grad_(), bias.requires_grad_()]
-    found, expected = (by(*inputs, **case.options) for by in (locally_connected2d, plain.product))
+    found, expected = (by(*inputs, **case.options) for by in (case.function, plain.product))
     torch.testing.assert_close(found, expected)
     gradients = [torch.autograd.grad(y.square().sum(), inputs) for y in (found, expected)]
     torch.testing.assert_close(*gradients)
@@ -74,14 +86,17 @@ def test_however_many_rows_are_taken_at_once_the_numbers_are_the_same(name, rows
 @needs_onednn
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("gradient_order", ORDERS)
-@pytest.mark.parametrize("name", ["plain", "strided", "same", "dilated", "one position"])
+@pytest.mark.parametrize(
+    "name", ["plain", "strided", "same", "dilated", "one position", "one dimension", "three dimensions"]
+)
 def test_onednn_agrees_with_double_precision(name, order, gradient_order, onednn_calls):
     x, weight, bias = CASES[name].draw(torch.float32)
     x, options = ORDERS[order](x), CASES[name].options
     gradient = ORDERS[gradient_order](torch.randn(len(x), *bias.shape))
-    found = step(x, weight, bias, gradient, options)
+    found = step(CASES[name].function, x, weight, bias, gradient, options)
     assert len(onednn_calls) == 3 * bias[0].numel()  # three products a position
-    expected = step(x.double(), weight.double(), bias.double(), gradient, options)
+    doubles = (x.double(), weight.double(), bias.double())
+    expected = step(CASES[name].function, *doubles, gradient, options)
     assert len(onednn_calls) == 3 * bias[0].numel()
     torch.testing.assert_close(found, tuple(t.float() for t in expected), rtol=1e-5, atol=1e-5)
 

@@ -9,7 +9,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from biograd.layers import LocallyConnected2d, locally_connected2d
+from biograd import layers
+from biograd.layers import LocallyConnected1d, LocallyConnected2d, locally_connected2d
 from tests.layers import plain
 from tests.layers.plain import CASES
 
@@ -25,19 +26,19 @@ def test_values_are_those_of_a_plain_loop(name, has_bias):
     x, weight, bias = CASES[name].draw()
     bias = bias if has_bias else None
     expected = plain.product(x, weight, bias, **CASES[name].options)
-    torch.testing.assert_close(locally_connected2d(x, weight, bias, **CASES[name].options), expected)
+    torch.testing.assert_close(CASES[name].function(x, weight, bias, **CASES[name].options), expected)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_gradients_are_those_of_finite_differences(name):
     inputs = [tensor.requires_grad_() for tensor in CASES[name].draw()]
-    assert torch.autograd.gradcheck(lambda *a: locally_connected2d(*a, **CASES[name].options), inputs)
+    assert torch.autograd.gradcheck(lambda *a: CASES[name].function(*a, **CASES[name].options), inputs)
 
 
 @pytest.mark.parametrize("name", ["strided", "same", "grouped"])
 def test_gradients_of_gradients_are_those_of_finite_differences(name):
     inputs = [tensor.requires_grad_() for tensor in CASES[name].draw()]
-    assert torch.autograd.gradgradcheck(lambda *a: locally_connected2d(*a, **CASES[name].options), inputs)
+    assert torch.autograd.gradgradcheck(lambda *a: CASES[name].function(*a, **CASES[name].options), inputs)
 
 
 @pytest.mark.parametrize("batch", [0, 1])
@@ -53,35 +54,39 @@ def test_complex_numbers_are_conjugated_as_autograd_wants():
     assert torch.autograd.gradcheck(lambda *a: locally_connected2d(*a, None, **case.options), (x, weight))
 
 
-sides = st.tuples(st.integers(1, 3), st.integers(1, 3))
+def sides(least, most):
+    """A number for each of three dimensions, of which the first ones are taken."""
+    return st.tuples(*(st.integers(least, most) for _ in range(3)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
-    kernel=sides,
-    stride=sides,
-    padding=st.one_of(st.tuples(st.integers(0, 2), st.integers(0, 2)), st.sampled_from(["same", "valid"])),
-    dilation=st.tuples(st.integers(1, 2), st.integers(1, 2)),
+    dimensions=st.integers(1, 3),
+    kernel=sides(1, 3),
+    stride=sides(1, 3),
+    padding=st.one_of(sides(0, 2), st.sampled_from(["same", "valid"])),
+    dilation=sides(1, 2),
     groups=st.integers(1, 3),
-    size=st.tuples(st.integers(3, 7), st.integers(3, 7)),
+    size=sides(3, 6),
     batch=st.integers(0, 3),
     has_bias=st.booleans(),
 )
 @pytest.mark.filterwarnings("ignore:Using padding='same':UserWarning")
 def test_one_filter_at_all_positions_is_a_convolution(
-    kernel, stride, padding, dilation, groups, size, batch, has_bias
+    dimensions, kernel, stride, padding, dilation, groups, size, batch, has_bias
 ):
-    assume(padding != "same" or stride == (1, 1))
-    around = (0, 0) if isinstance(padding, str) else padding
+    kernel, stride, dilation, size = (sides[:dimensions] for sides in (kernel, stride, dilation, size))
+    padding = padding if isinstance(padding, str) else padding[:dimensions]
+    assume(padding != "same" or max(stride) == 1)
+    around = (0,) * dimensions if isinstance(padding, str) else padding
     span = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
     fits = all(s + 2 * p >= k for s, p, k in zip(size, around, span, strict=True))
     assume(padding == "same" or fits)
     torch.manual_seed(1)
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "bias": has_bias}
-    shared = nn.Conv2d(2 * groups, 4 * groups, kernel, **options, dtype=torch.float64)
-    local = share(
-        shared, LocallyConnected2d(2 * groups, 4 * groups, kernel, size, **options, dtype=torch.float64)
-    )
+    shared = getattr(nn, f"Conv{dimensions}d")(2 * groups, 4 * groups, kernel, **options, dtype=torch.float64)
+    kind = getattr(layers, f"LocallyConnected{dimensions}d")
+    local = share(shared, kind(2 * groups, 4 * groups, kernel, size, **options, dtype=torch.float64))
     assert_same_step(local, shared, torch.randn(batch, 2 * groups, *size, dtype=torch.float64))
 
 
@@ -97,17 +102,17 @@ def test_padding_modes_are_those_of_a_convolution(mode, padding):
     assert_same_step(local, shared, torch.randn(2, 2, 6, 5, dtype=torch.float64), convolution)
 
 
-def share(shared: nn.Conv2d, local: LocallyConnected2d) -> LocallyConnected2d:
+def share(shared, local):
     """Give every position the filter and bias of the convolution."""
     with torch.no_grad():
-        local.weight.copy_(shared.weight.permute(2, 3, 1, 0))
+        local.weight.copy_(shared.weight.movedim((0, 1), (-1, -2)))
         if local.bias is not None and shared.bias is not None:
-            local.bias.copy_(shared.bias[:, None, None])
+            local.bias.copy_(shared.bias.view(-1, *(1,) * local.dimensions))
     return local
 
 
 def assert_same_step(local, shared, x, convolution=None):
-    convolution = convolution or shared
+    convolution, n = convolution or shared, local.dimensions
     x, twin = x.requires_grad_(), x.detach().clone().requires_grad_()
     y, expected = local(x), shared(twin)
     torch.testing.assert_close(y, expected)
@@ -115,9 +120,10 @@ def assert_same_step(local, shared, x, convolution=None):
     y.backward(gradient)
     expected.backward(gradient)
     torch.testing.assert_close(x.grad, twin.grad)
-    torch.testing.assert_close(local.weight.grad.sum((0, 1)).permute(3, 2, 0, 1), convolution.weight.grad)
+    by_filter = local.weight.grad.sum(tuple(range(n)))  # (*kernel, in, out)
+    torch.testing.assert_close(by_filter.movedim((-1, -2), (0, 1)), convolution.weight.grad)
     if local.bias is not None:
-        torch.testing.assert_close(local.bias.grad.sum((1, 2)), convolution.bias.grad)
+        torch.testing.assert_close(local.bias.grad.flatten(1).sum(1), convolution.bias.grad)
 
 
 def test_every_position_has_a_filter_of_its_own():
@@ -128,6 +134,14 @@ def test_every_position_has_a_filter_of_its_own():
         layer.weight[1, 2] += 1
     changed = (layer(x) != before).any(0).any(0)
     assert changed.nonzero().tolist() == [[1, 2]]
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+def test_padding_modes_hold_in_one_dimension(mode):
+    options = {"padding": 2, "padding_mode": mode, "dtype": torch.float64}
+    shared = nn.Conv1d(2, 3, 4, **options)
+    local = share(shared, LocallyConnected1d(2, 3, 4, 7, **options))
+    assert_same_step(local, shared, torch.randn(2, 2, 7, dtype=torch.float64))
 
 
 def test_an_input_without_batch_is_one_example():

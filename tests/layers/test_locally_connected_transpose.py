@@ -18,9 +18,8 @@ from biograd.layers import (
     Geometry,
     LocallyConnected2d,
     LocallyConnectedTranspose2d,
-    locally_connected2d,
     locally_connected_transpose2d,
-    locally_connected_transpose2d_backward,
+    locally_connected_transpose_backward,
 )
 from tests.layers.plain import CASES
 
@@ -34,13 +33,13 @@ def draw(name, batch=2, dtype=torch.float64):
     """Input, weight, bias and output size of the transpose of one of the cases, with its options."""
     case = CASES[name]
     _, weight, _ = case.draw(dtype)
-    x = torch.randn(batch, case.outputs, *weight.shape[:2], dtype=dtype)
+    x = torch.randn(batch, case.outputs, *weight.shape[: len(case.size)], dtype=dtype)
     bias = torch.randn(case.channels, *case.size, dtype=dtype)
     return (x, weight, bias), {"output_size": case.size, **case.options}
 
 
-def of(arguments, options):
-    return locally_connected_transpose2d(*arguments, **options)
+def of(name, arguments, options):
+    return CASES[name].transpose(*arguments, **options)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -48,33 +47,37 @@ def of(arguments, options):
 def test_it_is_the_vector_jacobian_product_of_the_layer_of_the_same_geometry(name, batch):
     (x, weight, bias), options = draw(name, batch)
     u = torch.zeros(batch, *bias.shape, dtype=torch.float64, requires_grad=True)
-    image = locally_connected2d(u, weight, None, **CASES[name].options)
+    image = CASES[name].function(u, weight, None, **CASES[name].options)
     (expected,) = torch.autograd.grad(image, u, x)
-    torch.testing.assert_close(of((x, weight, None), options), expected)
-    torch.testing.assert_close(of((x, weight, bias), options), expected + bias)
+    torch.testing.assert_close(of(name, (x, weight, None), options), expected)
+    torch.testing.assert_close(of(name, (x, weight, bias), options), expected + bias)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_gradients_are_those_of_finite_differences(name):
     arguments, options = draw(name)
     inputs = [tensor.requires_grad_() for tensor in arguments]
-    assert torch.autograd.gradcheck(lambda *a: of(a, options), inputs)
+    assert torch.autograd.gradcheck(lambda *a: of(name, a, options), inputs)
 
 
 @pytest.mark.parametrize(("name", "batch"), [("strided", 2), ("same", 2), ("grouped", 2), ("padded", 1)])
 def test_gradients_of_gradients_are_those_of_finite_differences(name, batch):
     arguments, options = draw(name, batch)
     inputs = [tensor.requires_grad_() for tensor in arguments]
-    assert torch.autograd.gradgradcheck(lambda *a: of(a, options), inputs)
+    assert torch.autograd.gradgradcheck(lambda *a: of(name, a, options), inputs)
 
 
 def test_complex_numbers_are_not_conjugated_forward_and_are_as_autograd_wants_backward():
     (x, weight, _), options = draw("strided", dtype=torch.complex128)
     assert torch.autograd.gradcheck(
-        lambda *a: of((*a, None), options), (x.requires_grad_(), weight.requires_grad_())
+        lambda *a: of("strided", (*a, None), options), (x.requires_grad_(), weight.requires_grad_())
     )
-    torch.testing.assert_close(of((1j * x, weight, None), options), 1j * of((x, weight, None), options))
-    torch.testing.assert_close(of((x, 1j * weight, None), options), 1j * of((x, weight, None), options))
+    torch.testing.assert_close(
+        of("strided", (1j * x, weight, None), options), 1j * of("strided", (x, weight, None), options)
+    )
+    torch.testing.assert_close(
+        of("strided", (x, 1j * weight, None), options), 1j * of("strided", (x, weight, None), options)
+    )
 
 
 sides = st.tuples(st.integers(1, 3), st.integers(1, 3))
@@ -164,14 +167,14 @@ def test_errors_travel_back_through_the_weight_that_is_handed_over(name):
     (x, weight, _), options = draw(name)
     B = torch.randn_like(weight)
     x, weight = x.requires_grad_(), weight.requires_grad_()
-    y = of((x, weight, None), options)
+    y = of(name, (x, weight, None), options)
     gradient = torch.randn_like(y)
-    (through_B,) = torch.autograd.grad(of((x, B, None), options), x, gradient)
+    (through_B,) = torch.autograd.grad(of(name, (x, B, None), options), x, gradient)
     (by_weight,) = torch.autograd.grad(y, weight, gradient)
     geometry = Geometry.of(weight, **CASES[name].options)
 
     def backward(need_input, need_weight):
-        return locally_connected_transpose2d_backward(
+        return locally_connected_transpose_backward(
             gradient, x.detach(), B, geometry, need_input, need_weight
         )
 
@@ -208,7 +211,7 @@ def test_gradients_of_single_examples_are_those_of_each_alone(name):
     (x, weight, bias), options = draw(name)
 
     def loss(weight, bias, x):
-        return of((x, weight, bias), options).square().sum()
+        return of(name, (x, weight, bias), options).square().sum()
 
     found = vmap(grad(loss, argnums=(0, 1, 2)), (None, None, 0))(weight, bias, x)
     for i, example in enumerate(x):
@@ -226,8 +229,8 @@ def test_an_ensemble_of_layers_maps_over_its_parameters():
 
 def test_a_jacobian_maps_over_the_backward_pass():
     arguments, options = draw("strided")
-    found = jacrev(lambda *a: of(a, options), argnums=(0, 1, 2))(*arguments)
-    expected = torch.autograd.functional.jacobian(lambda *a: of(a, options), arguments)
+    found = jacrev(lambda *a: of("strided", a, options), argnums=(0, 1, 2))(*arguments)
+    expected = torch.autograd.functional.jacobian(lambda *a: of("strided", a, options), arguments)
     torch.testing.assert_close(found, expected)
 
 
@@ -325,7 +328,7 @@ def test_an_input_of_another_size_is_refused(shape):
 @pytest.mark.parametrize(
     ("change", "part"),
     [
-        ({"weight": torch.zeros(3, 3, 3, 3, 2)}, "weight .in_height"),
+        ({"weight": torch.zeros(3, 3, 3, 3, 2)}, "weight must be .in_height"),
         ({"input": torch.zeros(3, 3)}, "input must be"),
         ({"output_size": (6, 5)}, r"is for inputs \(4, 4, 3\)"),
         ({"input": torch.zeros(1, 3, 3, 3)}, r"is for inputs \(4, 3, 3\) .* got input \(1, 3, 3, 3\)"),

@@ -2,16 +2,24 @@ import pytest
 import torch
 from torch import nn
 
-from biograd.layers import LocallyConnected2d
-from biograd.layers.weight_layout import BY_POSITION, OUTPUTS_FIRST, WeightLayout, layout_of
+from biograd.layers import LocallyConnected1d, LocallyConnected2d, LocallyConnectedTranspose3d
+from biograd.layers.local.own_filters import layout_of
+from biograd.layers.weight_layout import OUTPUTS_FIRST, WeightLayout, by_position
 
 WEIGHTS = {
     "linear": (OUTPUTS_FIRST, nn.Linear(5, 3).weight),
     "convolution": (OUTPUTS_FIRST, nn.Conv2d(3, 4, (5, 2)).weight),
-    "locally connected": (BY_POSITION, LocallyConnected2d(3, 4, (5, 2), (8, 8)).weight),
+    "locally connected": (by_position(2), LocallyConnected2d(3, 4, (5, 2), (8, 8)).weight),
+    "in one dimension": (by_position(1), LocallyConnected1d(3, 4, 10, 12).weight),
     "inputs first": (WeightLayout(positions=0, outputs=-1), nn.Parameter(torch.randn(5, 3))),
 }
-FANS = {"linear": (5, 3), "convolution": (30, 40), "locally connected": (30, 40), "inputs first": (5, 3)}
+FANS = {
+    "linear": (5, 3),
+    "convolution": (30, 40),
+    "locally connected": (30, 40),
+    "in one dimension": (30, 40),
+    "inputs first": (5, 3),
+}
 
 
 @pytest.mark.parametrize("name", WEIGHTS)
@@ -36,10 +44,12 @@ def test_in_groups_there_is_a_matrix_for_each(memory):
 
 def test_filters_are_views_into_the_weight():
     weight = torch.zeros(2, 3, 2, 2, 3, 4)
-    BY_POSITION.filters(weight)[4].fill_(1)
+    by_position(2).filters(weight)[4].fill_(1)
     assert weight[1, 1].sum() == weight.sum() == 48
 
 
-def test_a_weight_without_its_layer_is_read_by_its_axes():
-    assert layout_of(torch.empty(4, 3, 5, 5)) is layout_of(torch.empty(4, 3)) is OUTPUTS_FIRST
-    assert layout_of(torch.empty(2, 2, 5, 5, 3, 4)) is BY_POSITION
+@pytest.mark.parametrize("kind", [LocallyConnected1d, LocallyConnectedTranspose3d])
+def test_a_locally_connected_layer_says_its_layout_and_any_other_has_outputs_first(kind):
+    layer = kind(2, 3, 2, 4)
+    assert layout_of(layer) == by_position(layer.dimensions)
+    assert layout_of(nn.Conv2d(4, 3, 5)) is layout_of(nn.Linear(4, 3)) is OUTPUTS_FIRST

@@ -97,34 +97,43 @@ def parse_transposed_convolution(dimensions: int) -> Callable[..., Call]:
     return parse
 
 
-def parse_locally_connected(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Call:
-    """A call of `biograd.layers.locally_connected2d`."""
-    x, batched = _with_batch(input, 2)
-    return Call(x, weight, bias, LocallyConnected(stride, padding, dilation, groups), batched)
+def parse_locally_connected(dimensions: int) -> Callable[..., Call]:
+    """What takes apart a call of `biograd.layers.locally_connected1d` to ``locally_connected3d``."""
+
+    def parse(
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+    ) -> Call:
+        x, batched = _with_batch(input, dimensions)
+        operation = LocallyConnected(dimensions, stride, padding, dilation, groups)
+        return Call(x, weight, bias, operation, batched)
+
+    return parse
 
 
-def parse_locally_connected_transpose(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    output_size: Any,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Call:
-    """A call of `biograd.layers.locally_connected_transpose2d`."""
-    x, batched = _with_batch(input, 2)
-    operation = LocallyConnectedTranspose(output_size, stride, padding, dilation, groups)
-    return Call(x, weight, bias, operation, batched)
+def parse_locally_connected_transpose(dimensions: int) -> Callable[..., Call]:
+    """What takes apart a call of `biograd.layers.locally_connected_transpose1d`, or over two or three dimensions."""
+
+    def parse(
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        output_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+    ) -> Call:
+        x, batched = _with_batch(input, dimensions)
+        operation = LocallyConnectedTranspose(dimensions, output_size, stride, padding, dilation, groups)
+        return Call(x, weight, bias, operation, batched)
+
+    return parse
 
 
 IsWeight = Callable[[Any, Any], bool]

@@ -14,10 +14,14 @@ from torch import Tensor
 
 from biograd.layers import (
     Geometry,
+    locally_connected1d,
     locally_connected2d,
-    locally_connected2d_backward,
+    locally_connected3d,
+    locally_connected_backward,
+    locally_connected_transpose1d,
     locally_connected_transpose2d,
-    locally_connected_transpose2d_backward,
+    locally_connected_transpose3d,
+    locally_connected_transpose_backward,
 )
 
 
@@ -273,26 +277,36 @@ class Convolution:
         )
 
 
+_LOCALLY_CONNECTED = {1: locally_connected1d, 2: locally_connected2d, 3: locally_connected3d}
+_TRANSPOSES = {
+    1: locally_connected_transpose1d,
+    2: locally_connected_transpose2d,
+    3: locally_connected_transpose3d,
+}
+
+
 @dataclass(frozen=True)
 class LocallyConnected:
-    """A locally connected layer: a filter of its own at every position."""
+    """A locally connected layer over one to three dimensions: a filter of its own at every position."""
 
     needs_input: ClassVar[bool] = True
+    dimensions: int
     stride: Any
     padding: Any
     dilation: Any
     groups: int
 
     def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """The output for a batch ``(batch, channels, height, width)``."""
-        return locally_connected2d(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
+        """The output for a batch ``(batch, channels, *size)``."""
+        function = _LOCALLY_CONNECTED[self.dimensions]
+        return function(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
 
     def backward(
         self, grad: Tensor, x: Any, feedback: Tensor, needs: Needs, magnitude: Tensor | None = None
     ) -> Gradients:
         """See `Operation.backward`."""
         geometry = Geometry.of(feedback, self.stride, self.padding, self.dilation, self.groups)
-        grad_x, grad_weight = locally_connected2d_backward(
+        grad_x, grad_weight = locally_connected_backward(
             grad, x, signed(feedback, magnitude), geometry, need_input=needs[0], need_weight=needs[1]
         )
         return grad_x, grad_weight, grad.sum(0) if needs[2] else None
@@ -303,6 +317,7 @@ class LocallyConnectedTranspose:
     """The transpose of a locally connected layer: a filter of its own at every input position."""
 
     needs_input: ClassVar[bool] = True
+    dimensions: int
     output_size: Any
     stride: Any
     padding: Any
@@ -310,8 +325,9 @@ class LocallyConnectedTranspose:
     groups: int
 
     def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """The output for a batch ``(batch, channels, height, width)``."""
-        return locally_connected_transpose2d(
+        """The output for a batch ``(batch, channels, *size)``."""
+        function = _TRANSPOSES[self.dimensions]
+        return function(
             x, weight, bias, self.output_size, self.stride, self.padding, self.dilation, self.groups
         )
 
@@ -320,7 +336,7 @@ class LocallyConnectedTranspose:
     ) -> Gradients:
         """See `Operation.backward`."""
         geometry = Geometry.of(feedback, self.stride, self.padding, self.dilation, self.groups)
-        grad_x, grad_weight = locally_connected_transpose2d_backward(
+        grad_x, grad_weight = locally_connected_transpose_backward(
             grad, x, signed(feedback, magnitude), geometry, need_input=needs[0], need_weight=needs[1]
         )
         return grad_x, grad_weight, grad.sum(0) if needs[2] else None

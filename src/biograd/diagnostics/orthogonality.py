@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from biograd.credit import unwrap
 from biograd.credit.isolation import isolated
-from biograd.layers.weight_layout import layout_of
+from biograd.layers.weight_layout import OUTPUTS_FIRST, WeightLayout
 from biograd.rules.base import Rule
 
-_MOST = 6  # axes of a weight: position (2), kernel (2), channels in and out
+_MOST = 5  # axes of a weight, or of the filter of one position: those of a kernel, channels in and out
 
 
-def orthogonality(weight: Tensor) -> float:
+def orthogonality(weight: Tensor, layout: WeightLayout = OUTPUTS_FIRST) -> float:
     r"""How far the rows of a weight, or its columns if they are fewer, are from orthonormal; 0 where they are.
 
     .. math:: \frac{\lVert W W^\top - I_n\rVert_F}{\sqrt n}
@@ -31,23 +31,25 @@ def orthogonality(weight: Tensor) -> float:
     Args:
         weight: as its layer holds it: a matrix either way round; the kernel of a convolution of one to three
             dimensions, seen as a matrix with a row for each output channel (one without groups); or the filters of
-            a `biograd.layers.LocallyConnected2d`, whose value is the mean over its positions.
+            a locally connected layer, whose value is the mean over its positions.
+        layout: of the weight, where its layer is locally connected: ``orthogonality(layer.weight, layer.layout)``.
 
     Returns:
         nan for a weight without elements; not finite where the weight is not.
 
     Raises:
-        ValueError: fewer than two dimensions, or more than six.
+        ValueError: fewer than two dimensions, or more than five, beside those that count positions.
 
     Example:
         >>> orthogonality(torch.eye(3)[:2]), orthogonality(torch.zeros(4, 4)), orthogonality(2 * torch.eye(5))
         (0.0, 1.0, 3.0)
     """
-    if not 2 <= weight.dim() <= _MOST:
+    if not 2 <= weight.dim() - layout.positions <= _MOST:
         raise ValueError(
-            f"a weight of shape {tuple(weight.shape)} is no matrix; give one of 2 to 6 dimensions"
+            f"a weight of shape {tuple(weight.shape)} is no matrix; give one of 2 to 5 dimensions, and the layout of a "
+            "locally connected layer with its weight"
         )
-    return _mean_deviation(layout_of(weight).filters(weight.detach()))
+    return _mean_deviation(layout.filters(weight.detach()))
 
 
 def orthogonalities(net: nn.Module, rule: Rule) -> dict[str, float]:

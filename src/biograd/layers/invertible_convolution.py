@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from biograd.errors import NotFinite, UserMistake, brief
 from biograd.layers.local.arguments import check_layer
-from biograd.layers.local.geometry import Pair, pair
+from biograd.layers.local.geometry import each
 from biograd.layers.weight_layout import OUTPUTS_FIRST
 
 
@@ -53,28 +53,26 @@ class InvertibleConv2d(nn.Conv2d):
     def __init__(
         self,
         in_channels: int,
-        kernel_size: Pair,
-        stride: Pair = 1,
-        padding: Pair = 0,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] = 0,
         bias: bool = True,
         device: Any = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        if isinstance(padding, str) or min(pair(padding)) < 0:
+        if isinstance(padding, str) or min(_pair(padding, "padding")) < 0:
             raise UserMistake(
                 f"InvertibleConv2d: padding must be numbers of at least 0, got {brief(padding)}"
             )
-        kernel = pair(kernel_size)
-        check_layer(
-            "InvertibleConv2d", in_channels, in_channels, 1, {"kernel_size": kernel, "stride": stride}
-        )
+        kernel, steps = _pair(kernel_size, "kernel_size"), _pair(stride, "stride")
+        check_layer("InvertibleConv2d", in_channels, in_channels, 1, {"kernel_size": kernel, "stride": steps})
         out_channels = math.prod(kernel) * in_channels
         super().__init__(
             in_channels,
             out_channels,
             kernel,
-            pair(stride),
-            pair(padding),
+            steps,
+            _pair(padding, "padding"),
             bias=bias,
             device=device,
             dtype=dtype,
@@ -140,3 +138,8 @@ class InvertibleConv2d(nn.Conv2d):
                 "the learning rate"
             )
         return inverse
+
+
+def _pair(value: int | tuple[int, int], name: str) -> tuple[int, int]:
+    height, width = each(value, 2, name)
+    return height, width

@@ -11,7 +11,8 @@ class WeightLayout:
     """Where in a weight its positions, its outputs and the inputs of one output lie.
 
     Attributes:
-        positions: how many axes at the front count positions with filters of their own; 0 where all share theirs.
+        positions: how many axes at the front count positions with filters of their own, one to three; 0 where all share
+            theirs.
         outputs: the axis of the outputs: 0 or the last, −1.
     """
 
@@ -61,18 +62,7 @@ class WeightLayout:
 OUTPUTS_FIRST = WeightLayout(positions=0, outputs=0)
 """``(out, in, …)``, as linear layers and convolutions have it: in / groups inputs, then the kernel."""
 
-BY_POSITION = WeightLayout(positions=2, outputs=-1)
-"""``(height, width, kernel_height, kernel_width, in, out)``, as locally connected layers have it."""
 
-
-def layout_of(weight: Tensor) -> WeightLayout:
-    """The layout of a weight that comes without its layer: six axes are those of a locally connected one.
-
-    A transposed convolution's is read as PyTorch reads it when it draws weights, ``(out, in, …)``.
-
-    Example:
-        >>> import torch
-        >>> layout_of(torch.empty(64, 3, 5, 5)).fan_in(torch.empty(64, 3, 5, 5))
-        75
-    """
-    return BY_POSITION if weight.dim() == 6 else OUTPUTS_FIRST
+def by_position(dimensions: int) -> WeightLayout:
+    """``(*positions, *kernel, in, out)``, as locally connected layers over maps of so many dimensions have it."""
+    return WeightLayout(positions=dimensions, outputs=-1)

@@ -5,14 +5,14 @@ from typing import Literal
 
 from torch import nn
 
-from biograd.layers import LocallyConnected2d
-from biograd.layers.weight_layout import layout_of
+from biograd.layers import LocallyConnected
+from biograd.layers.local.own_filters import layout_of
 from biograd.nets.activations import Activation
 
 Initialization = Literal["glorot", "kaiming", "orthogonal"]
 """Names of the initialisations; see `initialize`."""
 
-WeightLayer = nn.Linear | nn.Conv2d | LocallyConnected2d
+WeightLayer = nn.Linear | nn.Conv2d | LocallyConnected
 
 _KAIMING_GAINS = {
     "tanh": 5 / 3,
@@ -60,7 +60,7 @@ def fans(layer: WeightLayer) -> tuple[int, int]:
         >>> fans(nn.Conv2d(3, 64, kernel_size=5)) == (3 * 25, 64 * 25)
         True
     """
-    return layout_of(layer.weight).fans(layer.weight)
+    return layout_of(layer).fans(layer.weight)
 
 
 def _draw(layer: WeightLayer, initialization: Initialization, kaiming_gain: float) -> None:
@@ -75,7 +75,7 @@ def _draw(layer: WeightLayer, initialization: Initialization, kaiming_gain: floa
 
 
 def _draw_orthogonal(layer: WeightLayer) -> None:
-    layout = layout_of(layer.weight)
+    layout = layout_of(layer)
     if not layout.positions:
         nn.init.orthogonal_(layer.weight)
         return

@@ -18,7 +18,7 @@ from biograd.credit.back.used_units import used_units
 from biograd.credit.chain.blocks import blocks
 from biograd.credit.wrappers import unwrap
 from biograd.errors import UnsupportedNet, UserMistake
-from biograd.layers import LocallyConnected2d
+from biograd.layers import LocallyConnected
 from biograd.penalties.base import Penalty, add_to_gradient, parameters_of
 from biograd.searched import LogUniform
 from biograd.settings import checked_settings
@@ -180,7 +180,7 @@ def _require_matrix(layer: nn.Module, name: str) -> None:
             f"orthogonality: the weight of {name!r} is computed from other parameters, and the penalty is for weights "
             "that are parameters: take the parametrisation off"
         )
-    if isinstance(layer, LocallyConnected2d) and layer.groups > 1:
+    if isinstance(layer, LocallyConnected) and layer.groups > 1:
         raise UnsupportedNet(f"{name!r} is locally connected in {layer.groups} groups: use groups=1")
 
 

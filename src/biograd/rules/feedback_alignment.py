@@ -54,7 +54,7 @@ class FeedbackAlignment(FeedbackRule):
     ) -> None:
         del sample
         super().__init__(net, exact=exact, attention=attention)
-        self.B = WeightTable(draw_beside(self.weights(net), scale, distribution, RandomStream(seed)))
+        self.B = WeightTable(draw_beside(net, self.weights(net), scale, distribution, RandomStream(seed)))
 
     def feedback(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """B, whatever the weights are."""

@@ -81,7 +81,7 @@ class KolenPollack(FeedbackRule):
     ) -> None:
         del sample
         super().__init__(net, exact=exact, attention=attention)
-        start = draw_beside(self.weights(net), scale, distribution, RandomStream(seed))
+        start = draw_beside(net, self.weights(net), scale, distribution, RandomStream(seed))
         self.B = WeightTable(start, learned=True)
         self._beside_computed = [name for name in computed_weights(unwrap(net)) if name in start]
 

@@ -21,7 +21,7 @@ from biograd.rules.parts.feedback_weights import (
     WeightTable,
     draw_beside,
     draw_like,
-    root_mean_square,
+    spreads,
 )
 from biograd.rules.parts.random_stream import RandomStream, counts, seed_of
 from biograd.searched import LogUniform
@@ -55,7 +55,7 @@ class UniformSignConcordant(FeedbackRule):
     ) -> None:
         del sample
         super().__init__(net, exact=exact, attention=attention)
-        self.magnitude = _scales(self.weights(net), scale)
+        self.magnitude = _scales(net, self.weights(net), scale)
 
     def feedback(self, weights: Mapping[str, Tensor]) -> Mapping[str, Signed]:
         """The kept magnitude for the signs of each weight."""
@@ -96,7 +96,7 @@ class FixedRandomSignConcordant(FeedbackRule):
     ) -> None:
         del sample
         super().__init__(net, exact=exact, attention=attention)
-        drawn = draw_beside(self.weights(net), scale, distribution, RandomStream(seed))
+        drawn = draw_beside(net, self.weights(net), scale, distribution, RandomStream(seed))
         self.M = WeightTable({name: M.abs() for name, M in drawn.items()})
 
     def feedback(self, weights: Mapping[str, Tensor]) -> Mapping[str, Signed]:
@@ -137,7 +137,7 @@ class BatchwiseRandomSignConcordant(FeedbackRule):
         super().__init__(net, exact=exact, attention=attention)
         self._distribution: Distribution = distribution
         self._seed, self._batches = seed, 0
-        self.spread = _scales(self.weights(net), scale)
+        self.spread = _scales(net, self.weights(net), scale)
 
     def feedback(self, weights: Mapping[str, Tensor]) -> Mapping[str, Callable[[], Tensor]]:
         """The signs of each weight with the magnitudes of this batch: of the last one that was learned from."""
@@ -176,6 +176,8 @@ class BatchwiseRandomSignConcordant(FeedbackRule):
         self._seed, self._batches = counts(state, 2)
 
 
-def _scales(weights: Mapping[str, Tensor], scale: float) -> WeightTable:
+def _scales(net: nn.Module, weights: Mapping[str, Tensor], scale: float) -> WeightTable:
     """One number a weight: its RMS times ``scale``."""
-    return WeightTable({name: W.new_tensor(scale * root_mean_square(W)) for name, W in weights.items()})
+    return WeightTable(
+        {name: weights[name].new_tensor(scale * spread) for name, spread in spreads(net, weights).items()}
+    )

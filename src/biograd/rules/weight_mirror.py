@@ -88,7 +88,7 @@ class WeightMirror(FeedbackRule):
         self._steps = self._mirrored = 0
         self._calls = _Calls()
         self._stream = RandomStream(seed)
-        self.B = WeightTable(draw_beside(self.weights(net), scale, distribution, self._stream))
+        self.B = WeightTable(draw_beside(net, self.weights(net), scale, distribution, self._stream))
 
     def feedback(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """B as it is now."""

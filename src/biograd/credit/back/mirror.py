@@ -11,7 +11,7 @@ from biograd.credit.back.mlp import mlp
 from biograd.credit.chain.blocks import Block
 from biograd.credit.kinds import nearest_kind, nearest_weight
 from biograd.errors import UnsupportedNet
-from biograd.layers.weight_layout import layout_of
+from biograd.layers.local.own_filters import layout_of
 
 
 def mirror(site: Site) -> nn.Sequential:
@@ -111,7 +111,7 @@ def own_nonlinearity(block: Block) -> nn.Module | None:
 
 def _initialize(layer: Any) -> None:
     """Glorot's weights, with the fans of one position where it is locally connected; no bias."""
-    layout = layout_of(layer.weight)
+    layout = layout_of(layer)
     if layout.positions:
         bound = math.sqrt(6 / sum(layout.fans(layer.weight)))
         nn.init.uniform_(layer.weight, -bound, bound)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from biograd.credit.kinds.layer_kind import Mirror
-from biograd.layers import LocallyConnected2d, LocallyConnectedTranspose2d
+from biograd.layers import LocallyConnected
 
 
 def transposed_linear(layer: nn.Linear, channels: int, into: torch.Size, out: torch.Size) -> list[nn.Module]:
@@ -16,13 +16,19 @@ def transposed_linear(layer: nn.Linear, channels: int, into: torch.Size, out: to
     return [nn.Linear(channels if len(out) == 1 else layer.out_features, layer.in_features)]
 
 
-def transposed_locally_connected(
-    layer: LocallyConnected2d, channels: int, into: torch.Size, out: torch.Size
-) -> list[nn.Module]:
-    """The transpose of a locally connected layer."""
-    del into, out
-    sizes = (layer.kernel_size, layer.input_size, layer.stride, layer.padding, layer.dilation)
-    return [LocallyConnectedTranspose2d(channels, layer.in_channels, *sizes, _groups(layer, channels))]
+def transposed_locally_connected(kind: Callable[..., nn.Module]) -> Mirror:
+    """The mirror of a locally connected layer.
+
+    Args:
+        kind: the transpose of one over as many dimensions.
+    """
+
+    def mirror(layer: LocallyConnected, channels: int, into: torch.Size, out: torch.Size) -> list[nn.Module]:
+        del into, out
+        sizes = (layer.kernel_size, layer.input_size, layer.stride, layer.padding, layer.dilation)
+        return [kind(channels, layer.in_channels, *sizes, _groups(layer, channels))]
+
+    return mirror
 
 
 def transposed_convolution(kind: Callable[..., nn.Module], pad: Callable[..., nn.Module]) -> Mirror:

@@ -5,6 +5,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import nn
 
+from biograd import layers
 from biograd.credit.calls import (
     parse_convolution,
     parse_linear,
@@ -26,13 +27,7 @@ from biograd.credit.kinds.transposed import (
     transposed_linear,
     transposed_locally_connected,
 )
-from biograd.layers import (
-    LocallyConnected2d,
-    LocallyConnectedTranspose2d,
-    locally_connected2d,
-    locally_connected_transpose2d,
-)
-from biograd.layers.weight_layout import BY_POSITION, OUTPUTS_FIRST
+from biograd.layers.weight_layout import OUTPUTS_FIRST, by_position
 
 
 def _channels(layer: Any) -> int:
@@ -74,6 +69,12 @@ LINEAR = LayerKind(
 
 _PLAIN, _TRANSPOSED = by_dimension("Conv"), by_dimension("ConvTranspose")
 _PADS = by_dimension("ConstantPad")
+_LOCAL = (layers.LocallyConnected1d, layers.LocallyConnected2d, layers.LocallyConnected3d)
+_LOCAL_TRANSPOSED = (
+    layers.LocallyConnectedTranspose1d,
+    layers.LocallyConnectedTranspose2d,
+    layers.LocallyConnectedTranspose3d,
+)
 
 CONVOLUTIONS = [
     LayerKind(
@@ -106,30 +107,40 @@ TRANSPOSED_CONVOLUTIONS = [
     for n, (plain, transposed, pad) in enumerate(zip(_PLAIN, _TRANSPOSED, _PADS, strict=True), start=1)
 ]
 
-LOCALLY_CONNECTED = LayerKind(
-    types=(LocallyConnected2d,),
-    place="opens",
-    is_silent=True,
-    weight=Weight(
-        function=locally_connected2d,
-        parse=parse_locally_connected,
-        neurons=Neurons(axis=1, count=_channels, share_weights=False),
-        matrices=Matrices(
-            layout=BY_POSITION,
-            arguments=_geometry,
-            why_not=lambda layer: _pads_otherwise(layer) or _has_groups(layer),
+LOCALLY_CONNECTED = [
+    LayerKind(
+        types=(local,),
+        place="opens",
+        is_silent=True,
+        weight=Weight(
+            function=getattr(layers, f"locally_connected{n}d"),
+            parse=parse_locally_connected(n),
+            neurons=Neurons(axis=1, count=_channels, share_weights=False),
+            matrices=Matrices(
+                layout=by_position(n),
+                arguments=_geometry,
+                why_not=lambda layer: _pads_otherwise(layer) or _has_groups(layer),
+            ),
+            mirror=transposed_locally_connected(transposed),
         ),
-        mirror=transposed_locally_connected,
-    ),
-)
+    )
+    for n, (local, transposed) in enumerate(zip(_LOCAL, _LOCAL_TRANSPOSED, strict=True), start=1)
+]
 
-# Its filters belong to places of the input, so that no neuron has one of its own.
-LOCALLY_CONNECTED_TRANSPOSE = LayerKind(
-    types=(LocallyConnectedTranspose2d,),
-    place="opens",
-    is_silent=True,
-    weight=Weight(function=locally_connected_transpose2d, parse=parse_locally_connected_transpose, axis=1),
-)
+# Their filters belong to places of the input, so that no neuron has one of its own.
+LOCALLY_CONNECTED_TRANSPOSES = [
+    LayerKind(
+        types=(transposed,),
+        place="opens",
+        is_silent=True,
+        weight=Weight(
+            function=getattr(layers, f"locally_connected_transpose{n}d"),
+            parse=parse_locally_connected_transpose(n),
+            axis=1,
+        ),
+    )
+    for n, transposed in enumerate(_LOCAL_TRANSPOSED, start=1)
+]
 
 BILINEAR = LayerKind(
     types=(nn.Bilinear,),
@@ -142,7 +153,7 @@ WEIGHT_LAYERS = [
     LINEAR,
     *CONVOLUTIONS,
     *TRANSPOSED_CONVOLUTIONS,
-    LOCALLY_CONNECTED,
-    LOCALLY_CONNECTED_TRANSPOSE,
+    *LOCALLY_CONNECTED,
+    *LOCALLY_CONNECTED_TRANSPOSES,
     BILINEAR,
 ]

@@ -1,16 +1,16 @@
 """What locally connected layers and functions, plain and transposed, check and cast before they compute."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
 from biograd.errors import UserMistake
-from biograd.layers.local.geometry import Pair, pair
+from biograd.layers.local.geometry import AXES
 
 
 def check_layer(
-    kind: str, in_channels: int, out_channels: int, groups: int, pairs: Mapping[str, Pair]
+    kind: str, in_channels: int, out_channels: int, groups: int, sizes: Mapping[str, tuple[int, ...]]
 ) -> None:
     """Refuse sizes of a layer that are below 1, and groups that do not divide its channels.
 
@@ -19,20 +19,47 @@ def check_layer(
         in_channels: of its input.
         out_channels: of its output.
         groups: of channels.
-        pairs: kernel, size, stride and dilation by name.
+        sizes: kernel, size, stride and dilation by name.
 
     Raises:
         UserMistake: with all arguments that were given.
     """
     counts = {"in_channels": in_channels, "out_channels": out_channels, "groups": groups}
-    given = ", ".join(f"{name}={value}" for name, value in {**counts, **pairs}.items())
-    if min(*counts.values(), *(side for value in pairs.values() for side in pair(value))) < 1:
+    given = ", ".join(f"{name}={value}" for name, value in {**counts, **sizes}.items())
+    if min(*counts.values(), *(side for value in sizes.values() for side in value)) < 1:
         raise UserMistake(f"{kind}: every size, stride and dilation must be at least 1, got {given}")
     if in_channels % groups or out_channels % groups:
         raise UserMistake(f"{kind}: groups must divide in_channels and out_channels, got {given}")
 
 
-def check_types(function: str, input: Tensor, weight: Tensor, bias: Tensor | None) -> None:
+def axes(dimensions: int, prefix: str = "") -> str:
+    """What the dimensions of a map are called, in a row: ``height, width``."""
+    return ", ".join(f"{prefix}{name}" for name in AXES[dimensions])
+
+
+def check_weight(
+    function: Callable[..., Tensor], dimensions: int, weight: Tensor, side: str, channels: str
+) -> None:
+    """Refuse a weight that has not the axes of filters by position.
+
+    Args:
+        function: that is called.
+        dimensions: of its maps.
+        weight: as given.
+        side: which map counts the positions, ``out`` or ``in``.
+        channels: what the last two axes are called.
+
+    Raises:
+        UserMistake: with the axes that it should have.
+    """
+    if weight.dim() != 2 * dimensions + 2:
+        positions, kernel = axes(dimensions, f"{side}_"), axes(dimensions, "kernel_")
+        raise UserMistake(
+            f"{function.__name__}: weight must be ({positions}, {kernel}, {channels}), got {tuple(weight.shape)}"
+        )
+
+
+def check_types(function: Callable[..., Tensor], input: Tensor, weight: Tensor, bias: Tensor | None) -> None:
     """Refuse a weight or bias of another dtype or on another device than the input.
 
     Raises:
@@ -41,7 +68,7 @@ def check_types(function: str, input: Tensor, weight: Tensor, bias: Tensor | Non
     for name, tensor in (("weight", weight), ("bias", bias)):
         if tensor is not None and (tensor.dtype, tensor.device) != (input.dtype, input.device):
             raise UserMistake(
-                f"{function}: input is {input.dtype} on {input.device}, {name} is {tensor.dtype} on "
+                f"{function.__name__}: input is {input.dtype} on {input.device}, {name} is {tensor.dtype} on "
                 f"{tensor.device}; move one to the other"
             )
 

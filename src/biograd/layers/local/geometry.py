@@ -7,43 +7,55 @@ from torch import Tensor
 
 from biograd.errors import UserMistake, brief
 
-Pair = int | tuple[int, int]
-Padding = Pair | Literal["same", "valid"]
+Sizes = int | tuple[int, ...]
+"""One number for every dimension, or one for each."""
+
+Padding = Sizes | Literal["same", "valid"]
+
+AXES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
+"""What the dimensions of a map are called, by how many there are."""
 
 
 class Geometry(NamedTuple):
-    """Which input each filter of a locally connected layer sees; all pairs are (height, width).
+    """Which input each filter of a locally connected layer sees; a number for each of one to three dimensions.
 
     Attributes:
-        kernel: size of a filter.
+        kernel: size of a filter, as (depth, height, width) or the last of these.
         stride: step from one position to the next.
-        padding: zeros around the input, in the order of `torch.nn.functional.pad`: left, right, top, bottom.
+        padding: zeros around the input, in the order of `torch.nn.functional.pad`: left, right, top, bottom, front,
+            back.
         dilation: step between the inputs of one filter.
         groups: number of groups of channels that do not see each other.
     """
 
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int, int, int]
-    dilation: tuple[int, int]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
     groups: int
 
     @classmethod
     def of(
-        cls, weight: Tensor, stride: Pair = 1, padding: Padding = 0, dilation: Pair = 1, groups: int = 1
+        cls, weight: Tensor, stride: Sizes = 1, padding: Padding = 0, dilation: Sizes = 1, groups: int = 1
     ) -> "Geometry":
-        """The geometry from the arguments of `locally_connected2d`.
+        """The geometry from the arguments of `locally_connected2d`, or of that over one or three dimensions.
 
         Raises:
-            UserMistake: the weight is not six-dimensional, or ``'same'`` meets a stride other than 1.
+            UserMistake: the weight is not one of these, or ``'same'`` meets a stride other than 1.
         """
-        if weight.dim() != 6:
+        dimensions, is_odd = divmod(weight.dim() - 2, 2)
+        if dimensions not in AXES or is_odd:
             raise UserMistake(
-                "locally_connected2d: weight must be (out_height, out_width, kernel_height, kernel_width, "
-                f"in_channels / groups, out_channels), got {tuple(weight.shape)}"
+                "a locally connected weight has the size of the output, the size of the kernel and two numbers of "
+                f"channels, 4, 6 or 8 axes; got {tuple(weight.shape)}"
             )
-        kernel = (weight.shape[2], weight.shape[3])
-        return make_geometry(kernel, stride, padding, dilation, groups)
+        kernel = tuple(weight.shape[dimensions : 2 * dimensions])
+        return make_geometry(dimensions, kernel, stride, padding, dilation, groups)
+
+    @property
+    def dimensions(self) -> int:
+        """How many there are: 1 to 3."""
+        return len(self.kernel)
 
     def pack(self) -> list[int]:
         """All numbers in a row, as an operator takes them."""
@@ -52,48 +64,65 @@ class Geometry(NamedTuple):
     @classmethod
     def unpack(cls, packed: Sequence[int]) -> "Geometry":
         """The inverse of `pack`."""
-        a, b, c, d, left, right, top, bottom, e, f, groups = packed
-        return cls((a, b), (c, d), (left, right, top, bottom), (e, f), groups)
-
-    def output_size(self, input_size: tuple[int, int]) -> tuple[int, int]:
-        """Height and width of the output, as `torch.nn.Conv2d` computes them."""
-        left, right, top, bottom = self.padding
-        padded = (input_size[0] + top + bottom, input_size[1] + left + right)
-        height, width = (
-            (size - dilation * (kernel - 1) - 1) // stride + 1
-            for size, kernel, stride, dilation in zip(
-                padded, self.kernel, self.stride, self.dilation, strict=True
-            )
+        n = len(packed) // 5
+        kernel, stride, padding, dilation = (
+            tuple(packed[start:end]) for start, end in ((0, n), (n, 2 * n), (2 * n, 4 * n), (4 * n, 5 * n))
         )
-        return height, width
+        return cls(kernel, stride, padding, dilation, packed[-1])
+
+    def output_size(self, input_size: Sequence[int]) -> tuple[int, ...]:
+        """How many positions there are along each dimension, as `torch.nn.Conv2d` computes it."""
+        before, after = self.padding[-2::-2], self.padding[::-2]
+        each = zip(input_size, before, after, self.span, self.stride, strict=True)
+        return tuple((size + a + b - span) // stride + 1 for size, a, b, span, stride in each)
+
+    @property
+    def span(self) -> tuple[int, ...]:
+        """How far a filter reaches along each dimension, from its first input to its last."""
+        return tuple(step * (size - 1) + 1 for size, step in zip(self.kernel, self.dilation, strict=True))
 
 
-def make_geometry(kernel: Pair, stride: Pair, padding: Padding, dilation: Pair, groups: int) -> Geometry:
-    """Spell out the arguments of `torch.nn.Conv2d`, as a `Geometry`."""
-    kernel, stride, dilation = pair(kernel), pair(stride), pair(dilation)
-    return Geometry(kernel, stride, _four_sides(padding, kernel, stride, dilation), dilation, groups)
+def make_geometry(
+    dimensions: int, kernel: Sizes, stride: Sizes, padding: Padding, dilation: Sizes, groups: int
+) -> Geometry:
+    """Spell out the arguments of `torch.nn.Conv1d`, ``Conv2d`` or ``Conv3d``, as a `Geometry`."""
+    kernel, stride, dilation = (
+        each(value, dimensions, name)
+        for name, value in (("kernel_size", kernel), ("stride", stride), ("dilation", dilation))
+    )
+    return Geometry(kernel, stride, _sides(padding, kernel, stride, dilation), dilation, groups)
 
 
-def pair(value: Pair) -> tuple[int, int]:
-    """One number for both directions, or (height, width)."""
-    height, width = (value, value) if isinstance(value, int) else value
-    return int(height), int(width)
+def each(value: Sizes, dimensions: int, name: str) -> tuple[int, ...]:
+    """A number for each dimension.
+
+    Raises:
+        UserMistake: as many numbers as there are dimensions were not given; ``name`` says of what.
+    """
+    numbers = (value,) * dimensions if isinstance(value, int) else tuple(value)
+    if len(numbers) != dimensions:
+        wanted = "one number" if dimensions == 1 else f"one number or {dimensions}"
+        raise UserMistake(f"{name} must be {wanted}, got {brief(value)}")
+    return tuple(int(number) for number in numbers)
 
 
-def _four_sides(
-    padding: Padding, kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int]
-) -> tuple[int, int, int, int]:
-    """Zeros at left, right, top and bottom; an odd one of ``'same'`` goes right and bottom, as in Conv2d."""
+def _sides(
+    padding: Padding, kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]
+) -> tuple[int, ...]:
+    """Zeros at both sides, the last dimension's first; an odd one of ``'same'`` goes behind, as in Conv2d."""
+    n = len(kernel)
     if padding == "valid":
-        return 0, 0, 0, 0
+        return (0, 0) * n
     if padding == "same":
-        if stride != (1, 1):
+        if stride != (1,) * n:
             raise UserMistake(f"padding='same' needs stride 1, got {stride}; give the padding as numbers")
-        height, width = (step * (size - 1) for size, step in zip(kernel, dilation, strict=True))
-        return width // 2, width - width // 2, height // 2, height - height // 2
+        around = [step * (size - 1) for size, step in zip(kernel, dilation, strict=True)]
+        return tuple(side for zeros in reversed(around) for side in (zeros // 2, zeros - zeros // 2))
     if isinstance(padding, str):
-        raise UserMistake(f"padding {brief(padding)} is unknown; give one or two numbers, 'same' or 'valid'")
-    height, width = pair(padding)
-    if min(height, width) < 0:
+        raise UserMistake(
+            f"padding {brief(padding)} is unknown; give a number or one a dimension, 'same' or 'valid'"
+        )
+    zeros = each(padding, n, "padding")
+    if min(zeros) < 0:
         raise UserMistake(f"padding must be at least 0, got {padding}")
-    return width, width, height, height
+    return tuple(side for number in reversed(zeros) for side in (number, number))

@@ -1,18 +1,87 @@
-"""The transpose of a locally connected layer, with weights of its own: what such a layer's inverse is made of."""
+"""The transposes of locally connected layers, with weights of their own: what inverses of such layers are made of."""
 
-import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from biograd.errors import UserMistake
-from biograd.layers.local.arguments import check_layer
-from biograd.layers.local.geometry import Padding, Pair, make_geometry, pair
-from biograd.layers.local.transpose_function import locally_connected_transpose2d
+from biograd.layers.local.geometry import Padding, Sizes
+from biograd.layers.local.own_filters import OwnFilters
+from biograd.layers.local.transpose_function import (
+    locally_connected_transpose1d,
+    locally_connected_transpose2d,
+    locally_connected_transpose3d,
+)
 
 
-class LocallyConnectedTranspose2d(nn.Module):
+class LocallyConnectedTranspose(OwnFilters):
+    """What `LocallyConnectedTranspose1d`, `LocallyConnectedTranspose2d` and `LocallyConnectedTranspose3d` are.
+
+    Attributes:
+        input_size: of the maps that go in.
+        output_size: of those that come out.
+    """
+
+    size_argument = "output_size"
+    function: ClassVar[Callable[..., Tensor]]
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Sizes,
+        output_size: Sizes,
+        stride: Sizes = 1,
+        padding: Padding = 0,
+        dilation: Sizes = 1,
+        groups: int = 1,
+        bias: bool = True,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        geometry = (kernel_size, output_size, stride, padding, dilation, groups)
+        super().__init__(in_channels, out_channels, *geometry)
+        self.input_size, self.output_size = self._positions, self._windowed
+        filters = (*self.input_size, *self.kernel_size, out_channels // groups, in_channels)
+        self._register(filters, (out_channels, *self.output_size) if bias else None, device, dtype)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map ``(batch, in_channels, *input_size)`` to ``(batch, out_channels, *output_size)``."""
+        self._check_input(input, self.input_size, "make it with the output_size of that input")
+        return self.function(
+            input,
+            self.weight,
+            self.bias,
+            self.output_size,
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.groups,
+        )
+
+
+class LocallyConnectedTranspose1d(LocallyConnectedTranspose):
+    """The vector-Jacobian product of a `LocallyConnected1d`, with weights of its own.
+
+    See `LocallyConnectedTranspose2d`.
+
+    Attributes:
+        input_size: length of the input; the other layer's ``output_size``.
+        weight: in the other layer's layout, ``(in_length, kernel_length, out_channels / groups, in_channels)``.
+        bias: one per output unit, ``(out_channels, *output_size)``, or None.
+
+    Example:
+        >>> layer = LocallyConnectedTranspose1d(8, 3, kernel_size=5, output_size=32, stride=2, padding=2)
+        >>> layer(torch.zeros(10, 8, 16)).shape
+        torch.Size([10, 3, 32])
+    """
+
+    dimensions = 1
+    function = staticmethod(locally_connected_transpose1d)
+
+
+class LocallyConnectedTranspose2d(LocallyConnectedTranspose):
     r"""The vector-Jacobian product of a `LocallyConnected2d` of the same geometry, with weights of its own.
 
     It stands to `LocallyConnected2d` as `torch.nn.ConvTranspose2d` stands to `torch.nn.Conv2d`: for the layer
@@ -58,85 +127,25 @@ class LocallyConnectedTranspose2d(nn.Module):
         torch.Size([16, 16, 5, 5, 3, 8])
     """
 
-    bias: Tensor | None
+    dimensions = 2
+    function = staticmethod(locally_connected_transpose2d)
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Pair,
-        output_size: Pair,
-        stride: Pair = 1,
-        padding: Padding = 0,
-        dilation: Pair = 1,
-        groups: int = 1,
-        bias: bool = True,
-        device: Any = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__()
-        self.in_channels, self.out_channels = in_channels, out_channels
-        self.kernel_size, self.output_size = pair(kernel_size), pair(output_size)
-        self.stride, self.dilation, self.groups = pair(stride), pair(dilation), groups
-        self.padding: Padding = padding if isinstance(padding, str) else pair(padding)
-        self._check_arguments()
-        geometry = make_geometry(kernel_size, stride, padding, dilation, groups)
-        self.input_size = geometry.output_size(self.output_size)
-        self._check_input()
-        filters = (*self.input_size, *self.kernel_size, out_channels // groups, in_channels)
-        self.weight = nn.Parameter(torch.empty(filters, device=device, dtype=dtype))
-        biases = torch.empty(out_channels, *self.output_size, device=device, dtype=dtype) if bias else None
-        self.register_parameter("bias", None if biases is None else nn.Parameter(biases))
-        self.reset_parameters()
 
-    def reset_parameters(self) -> None:
-        """Draw weight and bias anew, uniform within ``1 / sqrt(out_channels / groups · kernel size)``."""
-        bound = 1 / math.sqrt(math.prod(self.weight.shape[2:5]))
-        nn.init.uniform_(self.weight, -bound, bound)
-        if self.bias is not None:
-            nn.init.uniform_(self.bias, -bound, bound)
+class LocallyConnectedTranspose3d(LocallyConnectedTranspose):
+    """The vector-Jacobian product of a `LocallyConnected3d`, with weights of its own.
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Map ``(batch, in_channels, *input_size)`` to ``(batch, out_channels, *output_size)``."""
-        expected = (self.in_channels, *self.input_size)
-        if input.dim() not in (3, 4) or tuple(input.shape[-3:]) != expected:
-            raise UserMistake(
-                f"LocallyConnectedTranspose2d made for inputs {expected} (channels, height, width), with or without "
-                f"a batch before them, got {tuple(input.shape)}; make it with the output_size of that input"
-            )
-        return locally_connected_transpose2d(
-            input,
-            self.weight,
-            self.bias,
-            self.output_size,
-            self.stride,
-            self.padding,
-            self.dilation,
-            self.groups,
-        )
+    See `LocallyConnectedTranspose2d`.
 
-    def extra_repr(self) -> str:
-        """The arguments, those at their default left out."""
-        shown = {
-            "padding": self.padding if self.padding not in ((0, 0), "valid") else None,
-            "dilation": self.dilation if self.dilation != (1, 1) else None,
-            "groups": self.groups if self.groups != 1 else None,
-            "bias": False if self.bias is None else None,
-        }
-        rest = "".join(f", {name}={value!r}" for name, value in shown.items() if value is not None)
-        return (
-            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, "
-            f"output_size={self.output_size}, stride={self.stride}{rest}"
-        )
+    Attributes:
+        input_size: depth, height and width of the input; the other layer's ``output_size``.
+        weight: in the other layer's layout, ``(*input_size, *kernel_size, out_channels / groups, in_channels)``.
+        bias: one per output unit, ``(out_channels, *output_size)``, or None.
 
-    def _check_arguments(self) -> None:
-        pairs = {"kernel_size": self.kernel_size, "output_size": self.output_size}
-        pairs |= {"stride": self.stride, "dilation": self.dilation}
-        check_layer("LocallyConnectedTranspose2d", self.in_channels, self.out_channels, self.groups, pairs)
+    Example:
+        >>> layer = LocallyConnectedTranspose3d(8, 3, kernel_size=3, output_size=(4, 8, 8), stride=2, padding=1)
+        >>> layer(torch.zeros(10, 8, 2, 4, 4)).shape
+        torch.Size([10, 3, 4, 8, 8])
+    """
 
-    def _check_input(self) -> None:
-        if min(self.input_size) < 1:
-            raise UserMistake(
-                f"LocallyConnectedTranspose2d: kernel_size {self.kernel_size} with dilation {self.dilation} does "
-                f"not fit into output_size {self.output_size} with padding {self.padding}"
-            )
+    dimensions = 3
+    function = staticmethod(locally_connected_transpose3d)

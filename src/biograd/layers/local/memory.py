@@ -1,9 +1,9 @@
 """How the maps of a locally connected layer lie in memory, and the windows that its positions see.
 
-Inside, a map has the shape ``(height, width, channels, batch)``. In memory either the *batch is last*, so that
-gathering a window copies whole runs, or the batch is first and the *channels are last*, as a matrix product
-by examples wants it. Every copy between the two is a transposition of two dimensions, which PyTorch does
-several times faster than a permutation of four.
+Inside, a map has the shape ``(*size, channels, batch)``, its size one to three numbers. In memory either the *batch is
+last*, so that gathering a window copies whole runs, or the batch is first and the *channels are last*, as a matrix
+product by examples wants it. Every copy between the two is a transposition of two dimensions, which PyTorch does
+several times faster than a permutation of more.
 """
 
 import math
@@ -20,76 +20,88 @@ HUGE = 8 * 2**20
 
 
 def is_batch_last(x: Tensor) -> bool:
-    """Whether the memory of ``(batch, channels, height, width)`` runs along the batch."""
+    """Whether the memory of ``(batch, channels, *size)`` runs along the batch."""
     return x.stride(0) == 1 and x.shape[0] > 1
 
 
+def positions_first(x: Tensor) -> Tensor:
+    """``(batch, channels, *size)`` as ``(*size, channels, batch)``; a view."""
+    return x.permute(*range(2, x.dim()), 1, 0)
+
+
 def batch_last(x: Tensor) -> Tensor:
-    """``(batch, channels, height, width)`` as ``(height, width, channels, batch)``, the batch last."""
+    """``(batch, channels, *size)`` as ``(*size, channels, batch)``, the batch last."""
     if is_batch_last(x):
-        return x.permute(2, 3, 1, 0)
-    batch, channels, height, width = x.shape
-    if x.is_contiguous(memory_format=torch.channels_last):
-        runs = x.permute(0, 2, 3, 1).flatten(1).t().contiguous()
-        return runs.view(height, width, channels, batch)
-    runs = x.flatten(1).t().contiguous()
-    return runs.view(channels, height, width, batch).permute(1, 2, 0, 3)
+        return positions_first(x)
+    batch, channels, *size = x.shape
+    if (last := x.movedim(1, -1)).is_contiguous():
+        return last.flatten(1).t().contiguous().view(*size, channels, batch)
+    return x.flatten(1).t().contiguous().view(channels, *size, batch).movedim(0, -2)
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """``(batch, channels, height, width)`` as ``(height, width, channels, batch)``, the channels last."""
-    last = x.permute(2, 3, 1, 0)
+    """``(batch, channels, *size)`` as ``(*size, channels, batch)``, the channels last."""
+    last = positions_first(x)
     if last.is_contiguous():
-        height, width, channels, batch = last.shape
-        runs = last.flatten(0, 2).t().contiguous()
-        return runs.view(batch, height, width, channels).permute(1, 2, 3, 0)
-    return x.permute(0, 2, 3, 1).contiguous().permute(1, 2, 3, 0)
+        runs = last.flatten(0, -2).t().contiguous()
+        return runs.view(len(x), *last.shape[:-1]).movedim(0, -1)
+    return x.movedim(1, -1).contiguous().movedim(0, -1)
 
 
 def new_map(shape: tuple[int, ...], like: Tensor, batch_last: bool) -> Tensor:
-    """Unfilled ``(batch, channels, height, width)``, contiguous or with the batch last; no view of anything."""
+    """Unfilled ``(batch, channels, *size)``, contiguous or with the batch last; no view of anything."""
     if not batch_last:
         return like.new_empty(shape)
-    batch, channels, _, width = shape
-    return like.new_empty_strided(shape, (1, batch, width * channels * batch, channels * batch))
+    batch, channels, *size = shape
+    strides = [math.prod(size[axis + 1 :]) * channels * batch for axis in range(len(size))]
+    return like.new_empty_strided(shape, (1, batch, *strides))
 
 
 def fill(result: Tensor, x: Tensor) -> Tensor:
-    """Copy ``(height, width, channels, batch)``, the batch last, into what `new_map` made."""
+    """Copy ``(*size, channels, batch)``, the batch last, into what `new_map` made."""
     if result.is_contiguous():
-        result.flatten(1).copy_(x.permute(2, 0, 1, 3).flatten(0, 2).t())
+        result.flatten(1).copy_(x.movedim(-2, 0).flatten(0, -2).t())
     else:
-        result.permute(2, 3, 1, 0).copy_(x)
+        positions_first(result).copy_(x)
     return result
 
 
 def pad(x: Tensor, shape: Geometry) -> Tensor:
-    """Zeros around ``(height, width, channels, batch)``, the order of its memory kept."""
+    """Zeros around ``(*size, channels, batch)``, the order of its memory kept."""
     if not any(shape.padding):
         return x
-    if x.stride(3) == 1:
+    if x.stride(-1) == 1:
         return F.pad(x, (0, 0, 0, 0, *shape.padding))
-    return F.pad(x.permute(3, 0, 1, 2), (0, 0, *shape.padding)).permute(1, 2, 3, 0)
+    return F.pad(x.movedim(-1, 0), (0, 0, *shape.padding)).movedim(0, -1)
 
 
 def unpad(x: Tensor, shape: Geometry) -> Tensor:
     """The inverse of `pad`; a view."""
-    left, right, top, bottom = shape.padding
-    return x[top : x.shape[0] - bottom, left : x.shape[1] - right]
+    for axis, (before, after) in enumerate(zip(shape.padding[-2::-2], shape.padding[::-2], strict=True)):
+        x = x.narrow(axis, before, x.shape[axis] - before - after)
+    return x
 
 
 def windows(x: Tensor, shape: Geometry) -> Tensor:
-    """What every position sees of a padded map ``(height, width, channels, batch)``; an overlapping view.
+    """What every position sees of a padded map ``(*size, channels, batch)``; an overlapping view.
 
     Returns:
-        ``(rows, columns, groups, kernel_height, kernel_width, channels / groups, batch)``.
+        ``(*positions, groups, *kernel, channels / groups, batch)``.
     """
-    (tall, wide), (down, across) = shape.kernel, shape.dilation
-    seen = x.unfold(0, down * (tall - 1) + 1, shape.stride[0]).unfold(
-        1, across * (wide - 1) + 1, shape.stride[1]
+    *along, by_channel, by_example = x.stride()
+    *size, channels, batch = x.shape
+    positions = [(n - span) // step + 1 for n, span, step in zip(size, shape.span, shape.stride, strict=True)]
+    per_group = channels // shape.groups
+    return x.as_strided(
+        (*positions, shape.groups, *shape.kernel, per_group, batch),
+        (
+            *(step * stride for step, stride in zip(shape.stride, along, strict=True)),
+            per_group * by_channel,
+            *(step * stride for step, stride in zip(shape.dilation, along, strict=True)),
+            by_channel,
+            by_example,
+        ),
     )
-    seen = seen[..., ::down, ::across].unflatten(2, (shape.groups, -1))
-    return seen.permute(0, 1, 2, 5, 6, 3, 4)
 
 
 def empty(shape: tuple[int, ...], like: Tensor) -> Tensor:

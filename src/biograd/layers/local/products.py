@@ -23,14 +23,14 @@ from biograd.layers.local.memory import is_batch_last
 
 
 def product(x: Tensor, w: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
-    """The output ``(batch, out_channels, rows, columns)``; the bias is one example of it, without the batch."""
+    """The output ``(batch, out_channels, *positions)``; the bias is one example of it, without the batch."""
     return cast(Tensor, _Product.apply(x, w, bias, geometry))
 
 
 def input_gradient(
-    g: Tensor, w: Tensor, geometry: Geometry, size: tuple[int, int], batch_last: bool = True
+    g: Tensor, w: Tensor, geometry: Geometry, size: tuple[int, ...], batch_last: bool = True
 ) -> Tensor:
-    """The derivative by the input of height and width ``size``, for ``g`` of the output's shape.
+    """The derivative by the input of a ``size``, for ``g`` of the output's shape.
 
     Its memory has the batch last or is contiguous: what suits the input.
     """
@@ -56,7 +56,7 @@ class _Product(Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         (x, w), (g,), geometry = ctx.saved_tensors, grads, ctx.geometry
         need_x, need_w, need_bias, _ = ctx.needs_input_grad
-        size = (x.shape[2], x.shape[3])
+        size = tuple(x.shape[2:])
         by_x = input_gradient(g, w.conj(), geometry, size, is_batch_last(x)) if need_x else None
         by_w = weight_gradient(g, x.conj(), geometry) if need_w else None
         return by_x, by_w, g.sum(0) if need_bias else None, None
@@ -68,7 +68,7 @@ class _Product(Function):
 
 class _InputGradient(Function):
     @staticmethod
-    def forward(g: Tensor, w: Tensor, geometry: Geometry, size: tuple[int, int], batch_last: bool) -> Tensor:
+    def forward(g: Tensor, w: Tensor, geometry: Geometry, size: tuple[int, ...], batch_last: bool) -> Tensor:
         return OPERATORS.locally_connected_input_gradient(g, w, geometry.pack(), size, batch_last)
 
     @staticmethod
@@ -101,7 +101,7 @@ class _WeightGradient(Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         (g, x), (need_g, need_x, _) = ctx.saved_tensors, ctx.needs_input_grad
-        size = (x.shape[2], x.shape[3])
+        size = tuple(x.shape[2:])
         by_g = product(x.conj(), grads[0], None, ctx.geometry) if need_g else None
         by_x = input_gradient(g.conj(), grads[0], ctx.geometry, size) if need_x else None
         return by_g, by_x, None

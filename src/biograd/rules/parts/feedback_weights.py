@@ -9,7 +9,9 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from biograd.credit.feedback import patterns
-from biograd.layers.weight_layout import layout_of
+from biograd.credit.wrappers import unwrap
+from biograd.layers.local.own_filters import layout_of
+from biograd.layers.weight_layout import OUTPUTS_FIRST
 from biograd.rules.parts.random_stream import RandomStream
 from biograd.settings import Meaning
 
@@ -60,26 +62,35 @@ def _slot(name: str) -> str:
     return name.replace(".", ":")
 
 
-def root_mean_square(weight: Tensor) -> float:
-    """RMS of a weight; of an all-zero one, that of PyTorch's default initialisation, 1/√(3·fan-in)."""
-    rms = weight.detach().square().mean().sqrt().item()
-    return rms if rms > 0 else 1 / math.sqrt(3 * layout_of(weight).fan_in(weight))
+def spreads(net: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, float]:
+    """RMS of each weight of a net; of an all-zero one, that of PyTorch's default initialisation, 1/√(3·fan-in)."""
+    layouts = {f"{name}.weight".lstrip("."): layout_of(layer) for name, layer in unwrap(net).named_modules()}
+    found = {name: weight.detach().square().mean().sqrt().item() for name, weight in weights.items()}
+    return {
+        name: rms if rms > 0 else 1 / math.sqrt(3 * layouts.get(name, OUTPUTS_FIRST).fan_in(weights[name]))
+        for name, rms in found.items()
+    }
 
 
 def draw_beside(
-    weights: Mapping[str, Tensor], scale: float, distribution: Distribution, stream: RandomStream
+    net: nn.Module,
+    weights: Mapping[str, Tensor],
+    scale: float,
+    distribution: Distribution,
+    stream: RandomStream,
 ) -> dict[str, Tensor]:
     """A feedback weight for every weight, drawn on the CPU so that it is the same whatever the device.
 
     Args:
+        net: that has them.
         weights: name to weight.
         scale: standard deviation in units of the RMS of each weight.
         distribution: see `draw_like`.
         stream: what they are drawn from, one after another.
     """
     return {
-        name: draw_like(weight, scale * root_mean_square(weight), distribution, stream.next("cpu"))
-        for name, weight in weights.items()
+        name: draw_like(weights[name], scale * spread, distribution, stream.next("cpu"))
+        for name, spread in spreads(net, weights).items()
     }
 
 
