@@ -109,6 +109,11 @@ class Cell:
         return self.spread("test_accuracy")
 
     @property
+    def validation_accuracy(self) -> Spread:
+        """Accuracy on the validation part at the end, a fraction."""
+        return self.spread("validation_accuracy")
+
+    @property
     def kind(self) -> Kind:
         """What its nets are to answer."""
         return self.runs[0].kind

@@ -165,7 +165,8 @@ _CLEAN = {"accuracy %": "accuracy", "balanced accuracy %": "balanced_accuracy", 
 def _clean(members: Iterable[Attacked], title: str, name: str) -> Column:
     spreads = [one.spread(lambda found: number(found["clean"], name)) for one in members]
     spell = percent if title.endswith("%") else _plain
-    return _column(title, [Entry(spell(one), one.mean) for one in spreads])
+    entries = tuple(Entry(spell(one), one.mean) for one in spreads)
+    return Column(title, True, entries, greatest_first=title.endswith("%"))
 
 
 def _zero(members: Iterable[Attacked], kind: str) -> Column:

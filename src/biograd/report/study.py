@@ -52,15 +52,21 @@ def heading(study: StudyOutcome) -> str:
 
 def measured_columns(rows: Sequence[StudyRow]) -> list[Column]:
     """Measured beside published, a row a quantity of a group; columns in which no row has anything are left out."""
+    shares = all(row["unit"] == "fraction" for row in rows)
     return _with_content(
         [
             Column("group", False, tuple(_text(row["group"]) for row in rows)),
             Column("quantity", False, tuple(_text(_named(row)) for row in rows)),
-            Column("measured", True, tuple(_spread(row["unit"], row["mean"], row["sd"]) for row in rows)),
-            Column("trained", False, tuple(_text(_trained(row)) for row in rows)),
-            Column("published", True, tuple(_published(row) for row in rows)),
             Column(
-                "difference", True, tuple(_spread(row["unit"], row["difference"], None, "+") for row in rows)
+                "measured", True, tuple(_spread(row["unit"], row["mean"], row["sd"]) for row in rows), shares
+            ),
+            Column("trained", False, tuple(_text(_trained(row)) for row in rows)),
+            Column("published", True, tuple(_published(row) for row in rows), shares),
+            Column(
+                "difference",
+                True,
+                tuple(_spread(row["unit"], row["difference"], None, "+") for row in rows),
+                shares,
             ),
             Column("seeds", True, tuple(Entry(str(row["seeds"]), row["seeds"]) for row in rows)),
             Column("not in the mean", False, tuple(_text(_missing(row)) for row in rows)),

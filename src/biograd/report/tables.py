@@ -31,11 +31,19 @@ class Entry:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the summary; numbers are set to the right."""
+    """A column of a table.
+
+    Attributes:
+        title: at its head.
+        numeric: whether it holds numbers, which are set to the right.
+        entries: from top to bottom.
+        greatest_first: whether the greatest value is the best, which the first click on the title puts on top.
+    """
 
     title: str
     numeric: bool
     entries: tuple[Entry, ...]
+    greatest_first: bool = False
 
 
 def summary_columns(table: Table) -> list[Column]:
@@ -59,8 +67,8 @@ def summary_columns(table: Table) -> list[Column]:
         _numbers("seeds", [_seeds(cell) for cell in cells]),
         *tested,
         *_best_epochs(table),
-        _numbers("balanced accuracy %", [_balanced(*one) for one in placed]),
-        _numbers("Δ bp", [_difference(*one) for one in placed]),
+        _numbers("balanced accuracy %", [_balanced(*one) for one in placed], greatest_first=True),
+        _numbers("Δ bp", [_difference(*one) for one in placed], greatest_first=_is_gain(table)),
         *validated,
         _numbers("growth", [_growth(cell) for cell in cells]),
         _numbers("seconds", [_seconds(cell.seconds) for cell in cells]),
@@ -188,8 +196,8 @@ def _column(title: str, entries: list[Entry]) -> Column:
     return Column(title, False, tuple(entries))
 
 
-def _numbers(title: str, entries: list[Entry]) -> Column:
-    return Column(title, True, tuple(entries))
+def _numbers(title: str, entries: list[Entry], *, greatest_first: bool = False) -> Column:
+    return Column(title, True, tuple(entries), greatest_first)
 
 
 def in_rows(columns: list[Column]) -> list[tuple[Entry, ...]]:
@@ -215,6 +223,7 @@ def _metric_columns(table: Table, part: str) -> list[Column]:
         _numbers(
             f"{part} {metric.title}{' %' if metric.is_share else ''}",
             [_measured(cell.spread(f"{part}_{metric.name}"), metric) for cell in table.cells],
+            greatest_first=not metric.smaller_is_better,
         )
         for metric in shown
     ]
@@ -234,6 +243,11 @@ def _best_epochs(table: Table) -> list[Column]:
 def _leading(table: Table) -> list[Metric]:
     """What rules are compared by, for each kind of task."""
     return [METRICS[kind][0] for kind in table.kinds]
+
+
+def _is_gain(table: Table) -> bool:
+    """Whether more than backpropagation is better in every task."""
+    return not any(metric.smaller_is_better for metric in _leading(table))
 
 
 def _measured(spread: Spread, metric: Metric) -> Entry:

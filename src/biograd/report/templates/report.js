@@ -1,11 +1,12 @@
 "use strict";
-// A click on a column's title, or Enter or Space on it, sorts by that column; again, the other way round.
+// A click on a column's title, or Enter or Space on it, sorts by that column, the best first; again, the other way round.
 for (const table of document.querySelectorAll("table.sortable")) {
   const body = table.tBodies[0];
   const titles = [...table.tHead.rows[0].cells];
   titles.forEach((title, column) => {
     title.querySelector("button").addEventListener("click", () => {
-      const ascending = title.getAttribute("aria-sort") !== "ascending";
+      const sorted = title.getAttribute("aria-sort");
+      const ascending = sorted === "none" ? !title.hasAttribute("data-greatest-first") : sorted === "descending";
       titles.forEach((other) => other.setAttribute("aria-sort", "none"));
       title.setAttribute("aria-sort", ascending ? "ascending" : "descending");
       const sign = ascending ? 1 : -1;
