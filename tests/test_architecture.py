@@ -39,6 +39,7 @@ ARROWS = {
     "searched": {"errors"},
     "settings": {"searched"},
     "executor": {"registry", "settings"},
+    "engines": {"executor"},
     "progress": set(),
     "layers": FOUNDATION,
     "nets": {"layers"},

@@ -73,13 +73,15 @@ def test_it_is_made_by_name_with_settings_in_their_range():
     assert executor.create("local", jobs="2").jobs == 2
     with pytest.raises(UserMistake, match="setting 'jobs' got 0"):
         executor.create("local", jobs=0)
-    with pytest.raises(UserMistake, match="unknown executor 'locl': did you mean 'local'"):
+    with pytest.raises(UserMistake, match="unknown engine 'locl': did you mean 'local'"):
         executor.create("locl")
 
 
 def test_what_makes_no_executor_is_refused(tmp_path):
     (tmp_path / "mine.py").write_text("class Nobody:\n    pass\n")
-    with pytest.raises(UserMistake, match="makes a Nobody, expected one with is_here and map"):
+    with pytest.raises(
+        UserMistake, match="makes a Nobody, expected one with is_here, is_on_this_machine and map"
+    ):
         executor.create(f"{tmp_path / 'mine.py'}:Nobody")
 
 

@@ -1,10 +1,11 @@
-"""Who does work that is many pieces: this process, several of this machine, or what else is registered."""
+"""Who does work that is many pieces: this process, several of this machine, a cluster, or what else is registered."""
 
 import contextlib
 import signal
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Annotated, Any, Protocol, TypeVar, runtime_checkable
 
@@ -19,7 +20,36 @@ Done = TypeVar("Done")
 LOOK_EVERY = 1.0
 """Seconds between two looks at processes from which nothing has come."""
 
-REGISTRY = Registry("executor", {"local": "biograd.executor:Local"}, group="biograd.executors")
+REGISTRY = Registry(
+    "engine",
+    {
+        "local": "biograd.executor:Local",
+        "ray": "biograd.engines.ray:Ray",
+        "slurm": "biograd.engines.slurm:Slurm",
+    },
+    group="biograd.executors",
+)
+"""Executors by name; on a command line an executor is an engine."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a piece of work asks of the machine that does it.
+
+    Attributes:
+        threads: that it computes with.
+        gpus: how many it computes on.
+        title: what lists of a cluster call it.
+    """
+
+    threads: int = 1
+    gpus: int = 0
+    title: str = "biograd"
+
+
+def one_thread(item: object) -> Needs:
+    """What a piece of work needs of which nothing is said."""
+    return Needs()
 
 
 @runtime_checkable
@@ -35,17 +65,26 @@ class Executor(Protocol):
         """Whether work is done in this process, one item after another, and so may speak to the terminal."""
         ...
 
+    @property
+    def is_on_this_machine(self) -> bool:
+        """Whether no other machine works, which might have devices that this one lacks."""
+        ...
+
     def map(
-        self, work: Callable[[Item], Done], items: Iterable[Item]
+        self,
+        work: Callable[[Item], Done],
+        items: Iterable[Item],
+        needs: Callable[[Item], Needs] = one_thread,
     ) -> Generator[tuple[int, Done], None, None]:
         """Do the work for every item.
 
         What the work raises is raised here. When the generator is closed, or raises, what is still at work is
-        ended and the rest is not begun.
+        ended and the rest is not begun. Work whose worker was killed may be begun anew, by executors that say so.
 
         Args:
             work: a function of a module.
             items: that can be pickled.
+            needs: what the work for an item asks of a machine, for executors that choose among machines.
 
         Yields:
             The place of an item and the result of its work, as they are done, in any order.
@@ -70,11 +109,11 @@ def create(name: str, **settings: Any) -> Executor:
     from biograd.settings import validate
 
     constructor = REGISTRY.find(name)
-    made = constructor(**validate(constructor, settings, f"executor {name!r}"))
+    made = constructor(**validate(constructor, settings, f"engine {name!r}"))
     if not isinstance(made, Executor):
         raise UserMistake(
-            f"executor {name!r} makes a {type(made).__name__}, expected one with is_here and map, as "
-            "biograd.executor.Executor has them"
+            f"engine {name!r} makes a {type(made).__name__}, expected one with is_here, is_on_this_machine and map, "
+            "as biograd.executor.Executor has them"
         )
     return made
 
@@ -84,6 +123,7 @@ def results(
     work: Callable[[Item], Done],
     items: Iterable[Item],
     tell: Callable[[int], object] = lambda done: None,
+    needs: Callable[[Item], Needs] = one_thread,
 ) -> list[Done]:
     """``[work(item) for item in items]``, by an executor.
 
@@ -92,10 +132,11 @@ def results(
         work: a function of a module.
         items: that can be pickled.
         tell: is called with the number of items done so far.
+        needs: what the work for an item asks of a machine.
     """
     items = list(items)
     found: dict[int, Done] = {}
-    with contextlib.closing(executor.map(work, items)) as finished:
+    with contextlib.closing(executor.map(work, items, needs)) as finished:
         for place, result in finished:
             found[place] = result
             tell(len(found))
@@ -123,10 +164,21 @@ class Local:
         """Whether there is no other process."""
         return self.jobs == 1
 
+    @property
+    def is_on_this_machine(self) -> bool:
+        """Always."""
+        return True
+
     def map(
-        self, work: Callable[[Item], Done], items: Iterable[Item]
+        self,
+        work: Callable[[Item], Done],
+        items: Iterable[Item],
+        needs: Callable[[Item], Needs] = one_thread,
     ) -> Generator[tuple[int, Done], None, None]:
-        """Do the work for every item; see `Executor.map`. A single item is worked on in this process."""
+        """Do the work for every item; see `Executor.map`. A single item is worked on in this process.
+
+        What the items need is the user's to weigh, by the number of jobs.
+        """
         items = list(items)
         if self.is_here or len(items) < 2:
             yield from ((place, work(item)) for place, item in enumerate(items))

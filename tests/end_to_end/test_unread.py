@@ -119,19 +119,17 @@ def test_an_executor_of_ones_own_does_the_runs(biograd, folder: Path):
     (folder / "own.py").write_text(
         "class Backwards:\n"
         "    is_here = False\n"
+        "    is_on_this_machine = True\n"
         "    def __init__(self, *, shout: bool = False):\n"
         "        self.shout = shout\n"
-        "    def map(self, work, items):\n"
+        "    def map(self, work, items, needs):\n"
         "        for place, item in reversed(list(enumerate(items))):\n"
         "            print('DOING' if self.shout else 'doing', place)\n"
         "            yield place, work(item)\n"
     )
-    ended = biograd(
-        f"{COMPARE} --rules bp,fa --seeds 1 --executor own.py:Backwards --executor.shout yes --json"
-    )
+    ended = biograd(f"{COMPARE} --rules bp,fa --seeds 1 --engine own.py:Backwards --engine.shout yes --json")
     assert ended.out.splitlines()[:2] == ["DOING 1", "DOING 0"]
     assert [row["rule"] for row in ended.row["rows"]] == ["bp", "fa"]
     assert (
-        "has no setting 'jobs'"
-        in biograd(f"{COMPARE} --rules bp --executor own.py:Backwards --jobs 2").mistake
+        "has no setting 'jobs'" in biograd(f"{COMPARE} --rules bp --engine own.py:Backwards --jobs 2").mistake
     )

@@ -111,8 +111,9 @@ class Elsewhere:
     """An executor that works on copies, as another process does, and does what came last first."""
 
     is_here = False
+    is_on_this_machine = True
 
-    def map(self, work, items):
+    def map(self, work, items, needs):
         for place, item in reversed(list(enumerate(items))):
             yield place, work(copy.deepcopy(item))
 

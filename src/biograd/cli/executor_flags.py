@@ -8,8 +8,14 @@ from biograd.cli.values import whole
 if TYPE_CHECKING:
     from biograd.executor import Executor
 
-SECTION = "executor"
-"""Whose settings are written ``--executor.NAME VALUE``."""
+SECTION = "engine"
+"""Whose settings are written ``--engine.NAME VALUE``."""
+
+DEFAULTS = {"jobs": None, "engine": "local", "address": None}
+"""What `add_executor` declares, and the defaults."""
+
+_SHORT = ("jobs", "address")
+"""Settings of engines that are flags too."""
 
 
 def add_executor(parser: argparse.ArgumentParser, work: str = "runs") -> None:
@@ -20,13 +26,20 @@ def add_executor(parser: argparse.ArgumentParser, work: str = "runs") -> None:
         work: what is done, in the plural.
     """
     parser.add_argument(
-        "--jobs", type=whole(1), metavar="N", help=f"{work} at once, each in a process (≥ 1; default 1)"
+        "--jobs",
+        type=whole(1),
+        metavar="N",
+        help=f"{work} at once (≥ 1; default 1; on a cluster as many as it has room for)",
     )
     parser.add_argument(
-        "--executor",
-        default="local",
+        "--engine",
+        default=DEFAULTS["engine"],
         metavar="NAME",
-        help=f"who does the {work}: local, or path/to/file.py:Name; --executor.NAME VALUE sets it (default local)",
+        help=f"who does the {work}: local (processes of this machine), ray, slurm, or path/to/file.py:Name; "
+        "--engine.NAME VALUE sets it (default local)",
+    )
+    parser.add_argument(
+        "--address", metavar="HOST:PORT", help="the head of the cluster, where the engine is ray"
     )
 
 
@@ -34,9 +47,10 @@ def executor_of(arguments: argparse.Namespace) -> "Executor":
     """The executor that the flags name.
 
     Raises:
-        UserMistake: there is no such executor, or a setting of it is wrong.
+        UserMistake: there is no such engine, or a setting of it is wrong.
     """
     from biograd import executor
 
-    jobs = {} if arguments.jobs is None else {"jobs": arguments.jobs}
-    return executor.create(arguments.executor, **{**arguments.settings.get(SECTION, {}), **jobs})
+    flags = {name: getattr(arguments, name) for name in _SHORT}
+    given = {name: value for name, value in flags.items() if value is not None}
+    return executor.create(arguments.engine, **{**arguments.settings.get(SECTION, {}), **given})

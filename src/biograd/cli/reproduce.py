@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from biograd.cli import runs
-from biograd.cli.executor_flags import SECTION, add_executor, executor_of
+from biograd.cli.executor_flags import DEFAULTS, SECTION, add_executor, executor_of
 from biograd.cli.exits import DONE, FAILED
 from biograd.cli.output import columns, note, print_columns, print_json
 from biograd.cli.parsing import add_command
@@ -22,8 +22,7 @@ _OF_A_STUDY = {
     "cell": "*",
     "budget": "quick",
     "seeds": None,
-    "jobs": None,
-    "executor": "local",
+    **DEFAULTS,
     "out": None,
     "data_dir": None,
     "device": None,

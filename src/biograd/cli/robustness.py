@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from biograd.cli.executor_flags import SECTION, add_executor, executor_of
 from biograd.cli.exits import DONE
 from biograd.cli.output import columns, note, print_json
 from biograd.cli.parsing import add_command
@@ -44,6 +45,7 @@ def add_parser(subparsers: Any) -> None:
         run,
         "accuracy of finished runs under attack, with a check of masking",
         _EPILOG,
+        (SECTION,),
     )
     parser.add_argument("runs", nargs="+", metavar="RUN", help="folder of a run, or one that holds runs")
     parser.add_argument(
@@ -76,6 +78,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--transfer-from", metavar="RUN", help="run, or folder of runs, that transfer is made on"
     )
+    add_executor(parser)
     parser.add_argument(
         "--out",
         metavar="DIR",
@@ -98,7 +101,7 @@ def add_parser(subparsers: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Attack every run, write the report, print what was found."""
     from biograd import records
-    from biograd.robustness import AttackSettings, candidates, measure_run, require_test
+    from biograd.robustness import Attacked, AttackSettings, candidates, measure_runs, require_test
 
     given = {name: getattr(arguments, flag) for name, flag in _SETTINGS.items()}
     given = {name: value for name, value in given.items() if value is not None}
@@ -114,7 +117,8 @@ def run(arguments: argparse.Namespace) -> int:
         for one in runs:
             candidates(one, others)
     place = {name: getattr(arguments, name) for name in ("device", "threads", "data_dir")}
-    rows = [measure_run(one.folder, settings, transfer_from=sources, **place) for one in runs]
+    attacked = [Attacked(one.folder, settings, [*map(Path, sources)], place) for one in runs]
+    rows = measure_runs(attacked, executor=executor_of(arguments))
     page = _report(arguments.runs, place_of_report)
     _print(rows, page, arguments.json)
     return DONE

@@ -42,7 +42,7 @@ def _named(section: str, arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
         yield name, ""
 
 
-_DEFAULTS = {"optimizer": "adam", "schedule": "cosine"}
+_DEFAULTS = {"optimizer": "adam", "schedule": "cosine", "engine": "local"}
 
 
 def _value(flag: str, arguments: Sequence[str]) -> str | None:
@@ -81,5 +81,5 @@ def _finders() -> dict[str, Callable[[str], Callable[..., Any]]]:
         "penalty": penalties.REGISTRY.find,
         "observe": observers.REGISTRY.find,
         "track": observers.REGISTRY.find,
-        "executor": executor.REGISTRY.find,
+        "engine": executor.REGISTRY.find,
     }

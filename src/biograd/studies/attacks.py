@@ -3,17 +3,14 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from biograd.executor import Executor, Local, results
-from biograd.progress import shown
+from biograd.executor import Executor
 from biograd.records import Measurement, Run, number
 from biograd.records.robustness import AttackRow
-from biograd.robustness import AttackSettings, candidates, measure_run
+from biograd.robustness import Attacked, AttackSettings, candidates, measure_runs
 from biograd.studies.quantities import Unit
 from biograd.studies.study import BudgetName, RobustnessPlan, Study
-from biograd.user_files import told
 
 
 @dataclass(frozen=True)
@@ -139,14 +136,6 @@ class Masking:
         return float(measured["verdict"]["masking"] == self.verdict) if measured else None
 
 
-class Task(NamedTuple):
-    """One run to attack."""
-
-    run: Path
-    settings: AttackSettings
-    machine: Mapping[str, Any]
-
-
 def attack_runs(
     study: Study,
     runs: Mapping[str, Sequence[Run]],
@@ -168,20 +157,14 @@ def attack_runs(
         machine: ``device`` and ``data_dir``, where they are not those of the training.
         progress: as for `biograd.training.train`.
     """
-    tasks = [
-        Task(run.folder, plan.settings(budget), machine or {})
+    attacked = [
+        Attacked(run.folder, plan.settings(budget), [run.folder.parent], machine or {})
         for plan in study.robustness
         for cell in study.cells_of(plan)
         for run in runs.get(cell.name, ())
         if run.status == "done" and not _is_measured(run, plan, runs.values())
     ]
-    executor = executor or Local()
-    if executor.is_here:
-        for task in tasks:
-            _attack(task, progress)
-    else:
-        with shown("runs under attack", 0, len(tasks), progress) as bar:
-            results(executor, _attack, tasks, bar.reach)
+    measure_runs(attacked, executor=executor, progress=progress)
 
 
 def measurement(run: Run, plan: RobustnessPlan) -> Measurement | None:
@@ -189,13 +172,6 @@ def measurement(run: Run, plan: RobustnessPlan) -> Measurement | None:
     wanted = [_as_recorded(plan.settings(name)) for name in ("full", "quick")]
     found = [one for one in run.measurements if one["settings"] in wanted]
     return found[-1] if found else None
-
-
-def _attack(task: Task, progress: bool | None = False) -> None:
-    with told():
-        measure_run(
-            task.run, task.settings, transfer_from=[task.run.parent], progress=progress, **task.machine
-        )
 
 
 def _is_measured(run: Run, plan: RobustnessPlan, runs: Iterable[Sequence[Run]]) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from biograd import records
 from biograd.errors import RunFailed, UnsupportedNet, UserMistake, brief, cut_short
-from biograd.executor import LOOK_EVERY, Executor, Local, results
+from biograd.executor import LOOK_EVERY, Executor, Local, Needs, results
 from biograd.handed import Handed
 from biograd.progress import shown
 from biograd.records import Result
@@ -20,8 +20,10 @@ from biograd.training import config_layers, folder, observers, versions
 from biograd.training.config import RunConfig
 from biograd.training.estimate import Estimate, Pace, estimate, pace
 from biograd.training.loop import resume, train
+from biograd.training.needs import as_tried_here, needs_of
 from biograd.training.objects import named
 from biograd.training.run_setup import RunSetup, build
+from biograd.training.shared_folder import await_records, require_shared
 from biograd.user_files import told
 
 BUDGET = (
@@ -226,7 +228,7 @@ def train_all(
         RunFailed: records cannot be written.
     """
     executor = executor or Local()
-    _check(places, announce, kinds)
+    _check(places, executor, announce, kinds)
     found: dict[Path, Result] = {}
     while waiting := {place: config for place, config in places.items() if place not in found}:
         tried = _here(waiting, progress) if executor.is_here else _elsewhere(waiting, executor, progress)
@@ -244,16 +246,29 @@ def _here(places: Mapping[Path, RunConfig], progress: bool | None) -> dict[Path,
 def _elsewhere(
     places: Mapping[Path, RunConfig], executor: Executor, progress: bool | None
 ) -> dict[Path, Result | None]:
-    """Train in other processes, and say here, once, what each of them would warn of."""
-    for config in places.values():
+    """Train in other processes what is neither finished nor taken; say here, once, what each would warn of."""
+    there = {place: _result(place) for place in places}
+    finished = {place: result for place, result in there.items() if result is not None}
+    free = {place: places[place] for place in places if place not in finished and not folder.is_taken(place)}
+    for place, config in free.items():
         _require_sendable(config)
-    work = [(place, config, versions.of_files(config)) for place, config in places.items()]
-    with shown("runs", 0, len(work), progress) as bar:
-        found = results(executor, _run_in_worker, work, bar.reach)
+        records.make_folder(place.parent)
+    work = [(place, config, versions.of_files(config)) for place, config in free.items()]
+    with shown("runs", len(finished), len(places), progress) as bar:
+        found = results(
+            executor, _run_in_worker, work, lambda done: bar.reach(len(finished) + done), _needs
+        )
+    await_records(place for place, result in zip(free, found, strict=True) if result is not None)
     told = (warning for result in found if result is not None for warning in result["warnings"])
     for warning in dict.fromkeys(told):
         warnings.warn(warning, stacklevel=4)
-    return dict(zip(places, found, strict=True))
+    return {**there, **dict(zip(free, found, strict=True))}
+
+
+def _result(place: Path) -> Result | None:
+    """How a run ended; None where it has not."""
+    file = place / records.RESULT
+    return records.read_row(file, Result) if records.exists(file) else None
 
 
 def _require_sendable(config: RunConfig) -> None:
@@ -272,8 +287,13 @@ def _require_sendable(config: RunConfig) -> None:
             ) from error
 
 
+def _needs(run: tuple[Path, RunConfig, dict[str, str]]) -> Needs:
+    return needs_of(run[1], str(run[0]))
+
+
 def _run_in_worker(run: tuple[Path, RunConfig, dict[str, str]]) -> Result | None:
     place, config, files = run
+    require_shared(place)
     versions.refuse_other_files(config, files)
     with told(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the result holds them
@@ -293,9 +313,9 @@ def _run(place: Path, config: RunConfig, progress: bool | None) -> Result | None
     except folder.Taken:
         return None
     except RunFailed:
-        if not records.exists(place / records.RESULT):
+        if (result := _result(place)) is None:
             raise
-        return records.read_row(place / records.RESULT, Result)
+        return result
 
 
 def _has_begun(place: Path) -> bool:
@@ -304,6 +324,7 @@ def _has_begun(place: Path) -> bool:
 
 def _check(
     places: Mapping[Path, RunConfig],
+    executor: Executor,
     announce: Callable[[Estimate], object] | None,
     given: Mapping[Path, str] | None,
 ) -> None:
@@ -321,7 +342,7 @@ def _check(
     }
     paces: dict[str, Pace] = {}
     for kind, config in {kinds[place]: config for place, config in waiting.items()}.items():
-        start, setup = time.perf_counter(), _tried(config)
+        start, setup = time.perf_counter(), _tried(as_tried_here(config, executor))
         if announce is not None:
             paces[kind] = pace(setup, time.perf_counter() - start)
     if announce is not None and paces:

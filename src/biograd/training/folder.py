@@ -80,6 +80,17 @@ def existing(folder: Path) -> Iterator[None]:
         yield
 
 
+def is_taken(folder: Path) -> bool:
+    """Whether a process trains in a run's folder."""
+    if not (folder / _LOCK).exists():
+        return False
+    try:
+        with _locked(folder):
+            return False
+    except Taken:
+        return True
+
+
 def require_run(folder: Path) -> None:
     """Refuse a folder that `fresh` did not make.
 
