@@ -28,7 +28,7 @@ class Cluster:
         place = ["--temp-dir", self.folder, "--include-dashboard", "false"]
         ports = ["--port", 0, "--ray-client-server-port", free_port()]
         self.nodes = [self._started("--head", *ports, *place, "--num-gpus", 1)]
-        self.address = self._within(30, lambda: (self.folder / "ray_current_cluster").read_text())
+        self.address = self._within(120, lambda: (self.folder / "ray_current_cluster").read_text())
         self.nodes.append(self._started("--address", self.address))
         self._within(
             30, lambda: self._printed().index("Ray runtime started", self._printed().index("started") + 7)

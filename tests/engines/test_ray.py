@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.engines.cluster import Cluster, free_port
+from tests.engines.cluster import Cluster
 from tests.engines.errands import beat, die_at_first, fail, look_around
 
 from biograd import executor, records
@@ -70,7 +70,7 @@ def test_work_whose_worker_was_killed_is_begun_anew_so_often(engine, tmp_path):
 
 def test_left_early_or_interrupted_it_ends_what_is_at_work(engine, tmp_path):
     def interrupt():
-        within(20, (tmp_path / "1").exists)
+        within(120, (tmp_path / "1").exists)
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
     threading.Thread(target=interrupt).start()
@@ -80,10 +80,10 @@ def test_left_early_or_interrupted_it_ends_what_is_at_work(engine, tmp_path):
     ):
         next(done)
     pids = [file.read_text() for file in tmp_path.iterdir()]
-    within(5, lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
+    within(30, lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "ray://127.0.0.1:10001", f"127.0.0.1:{free_port()}"])
+@pytest.mark.parametrize("address", ["127.0.0.1", "ray://127.0.0.1:10001", "127.0.0.1:1"])
 def test_an_address_that_is_no_clusters_is_one_line(address):
     with pytest.raises(UserMistake, match="begin one with ray start --head"):
         results(executor.create("ray", address=address), abs, [1])
@@ -105,11 +105,11 @@ def test_rows_are_those_of_local_processes_though_a_node_dies_midway(cluster, en
 
     def end_the_second_node():
         try:
-            within(60, lambda: len(at_work(notes)) == 2)
+            within(120, lambda: len(at_work(notes)) == 2)
             seen.append(cluster.status())
             (lost,) = (pid for pid, group in at_work(notes) if group == cluster.nodes[1].pid)
             cluster.kill(cluster.nodes[1])
-            within(20, lambda: not Path(f"/proc/{lost}").exists())
+            within(120, lambda: not Path(f"/proc/{lost}").exists())
         finally:
             (notes / "hold").unlink()
 

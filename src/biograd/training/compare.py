@@ -255,9 +255,7 @@ def _elsewhere(
         records.make_folder(place.parent)
     work = [(place, config, versions.of_files(config)) for place, config in free.items()]
     with shown("runs", len(finished), len(places), progress) as bar:
-        found = results(
-            executor, _run_in_worker, work, lambda done: bar.reach(len(finished) + done), _needs
-        )
+        found = results(executor, _run_in_worker, work, lambda done: bar.reach(len(finished) + done), _needs)
     await_records(place for place, result in zip(free, found, strict=True) if result is not None)
     told = (warning for result in found if result is not None for warning in result["warnings"])
     for warning in dict.fromkeys(told):
