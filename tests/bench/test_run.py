@@ -3,6 +3,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from tests.training.tape import Tape
 from torch import nn
 
 import biograd
@@ -11,6 +12,7 @@ from biograd.bench import locally_connected, step_time
 from biograd.bench import nets as bench_nets
 from biograd.bench.limits import LIMITS
 from biograd.errors import UnsupportedNet, UserMistake
+from biograd.training import graphs
 
 THIRD_PARTY = """
 import torch
@@ -216,3 +218,27 @@ def test_limits_speak_of_what_there_is():
     assert {net for _, net in LIMITS} <= set(bench.BENCH_NETS)
     assert all(limit.aim <= limit.at_most for limit in LIMITS.values())
     assert issubclass(UnsupportedNet, UserMistake)
+
+
+@pytest.mark.usefixtures("small")
+def test_steps_and_references_are_captured_before_they_are_timed(monkeypatch):
+    monkeypatch.setattr("biograd.credit.back.late.is_read_at_once", lambda device: False)
+    monkeypatch.setitem(graphs.GRAPHS, "cpu", Tape)
+    monkeypatch.setattr(Tape, "made", [])
+    taught, refused = bench.run(rules=["bp", "wm"], nets=["mlp"], repeats=3, by_graphs=True)
+    assert taught["compile"] == refused["compile"] == "graphs"
+    assert taught["ratio"] > 0
+    assert taught["of_reference"] > 0
+    assert taught["limit"] is None
+    assert (refused["ratio"], refused["kept_bytes"]) == (None, None)
+    assert "a CUDA graph cannot hold the step, which learns its feedback at rates" in refused["reason"]
+    # captured once, warmed up twice, three turns; backpropagation as the reference too
+    assert sorted(tape.replays for tape in Tape.made) == [0, 6, 6, 6]
+
+
+def test_a_device_that_is_not_there_or_captures_nothing_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(UserMistake, match="device 'cuda' is not there"):
+        bench.run(rules=["bp"], nets=["mlp"], device="cuda")
+    with pytest.raises(UserMistake, match=r"compile graphs is for cuda, where steps .* device is cpu"):
+        bench.run(rules=["bp"], nets=["mlp"], by_graphs=True)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from biograd.bench import timing
-from biograd.bench.timing import Timed, compare, quiet_process
+from biograd.bench.timing import Timed, clock_name, compare, quiet_process
 
 
 class Clock:
@@ -140,3 +140,12 @@ def _fail_when_quiet(threads):
     assert not gc.isenabled()
     torch.rand(3)
     raise KeyError
+
+
+def test_a_step_on_another_device_has_run_when_its_work_is_done(monkeypatch):
+    settled = []
+    monkeypatch.setattr(torch.cuda, "synchronize", settled.append)
+    cuda = torch.device("cuda")
+    compare({"a": Timed(list)}, list, repeats=2, seed=0, device=cuda)
+    assert settled == [cuda] * 8  # before and after each of two steps in two turns
+    assert clock_name(cuda) == "wall"

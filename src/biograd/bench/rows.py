@@ -1,5 +1,7 @@
 """The columns of a benchmark's row, the same for every benchmark."""
 
+import torch
+
 from biograd.bench.inverse_watch import Inverses
 from biograd.bench.limits import OF_REFERENCE, RESIDUAL, Limit
 from biograd.bench.memory import Memory
@@ -28,10 +30,11 @@ def row(
         inverses: how those did that a rule keeps from step to step; its times are means then.
         reason: why nothing was measured.
     """
-    hand = time and time.by_hand
+    hand, device = time and time.by_hand, torch.device(about.get("device", "cpu"))
+    of_reference = OF_REFERENCE if hand and device.type == "cpu" else None
     return {
         **about,
-        "clock": time and clock_name(),
+        "clock": time and clock_name(device),
         "limit": limit and limit.at_most,
         "aim": limit and limit.aim,
         "average": time and ("mean" if inverses else "median"),
@@ -44,8 +47,8 @@ def row(
         "of_reference": hand and hand.ratio,
         "of_reference_low": hand and hand.low,
         "of_reference_high": hand and hand.high,
-        "of_reference_limit": hand and OF_REFERENCE.at_most,
-        "of_reference_aim": hand and OF_REFERENCE.aim,
+        "of_reference_limit": of_reference and of_reference.at_most,
+        "of_reference_aim": of_reference and of_reference.aim,
         "kept_bytes": memory and memory.kept,
         "reference_kept_bytes": reference_memory and reference_memory.kept,
         "peak_bytes": memory and memory.peak,

@@ -16,17 +16,19 @@ from biograd.bench.memory import Memory, memory_of
 from biograd.bench.nets import BenchNet
 from biograd.bench.rows import row
 from biograd.bench.timing import Step, Timed, Times, compare
+from biograd.bench.where import HERE, Where
 from biograd.errors import NotFinite, UnsupportedNet
 from biograd.progress import shown
 from biograd.records import BenchRow, BenchSubject
 from biograd.rules.base import Rule
+from biograd.training.replayed import NotCaptured
 
 LEARNING_RATE = 1e-4
 """Of Adam, which moves the weights where a rule keeps inverses of them."""
 
 
 def step_times(
-    bench_net: BenchNet, names: Sequence[str], *, repeats: int | None, seed: int
+    bench_net: BenchNet, names: Sequence[str], *, repeats: int | None, seed: int, where: Where = HERE
 ) -> list[BenchRow]:
     """One row a rule; a rule that cannot teach the net has a row with the reason and no figures.
 
@@ -34,13 +36,13 @@ def step_times(
     emptied gradients and ``loss.backward()``, and the same update by hand where there is one. The optimiser's own step
     is no part of it.
     """
-    found = measured(bench_net, names, repeats=repeats, seed=seed, title=bench_net.name)
-    plain = plain_memory(*bench_net.make(seed))
+    found = measured(bench_net, names, repeats=repeats, seed=seed, title=bench_net.name, where=where)
+    plain = plain_memory(*where.placed(*bench_net.make(seed)))
     return [
         row(
-            _about(name, bench_net, one.turns),
+            _about(name, bench_net, one.turns, where),
             one.times,
-            limit=LIMITS.get((name, bench_net.name)),
+            limit=LIMITS.get((name, bench_net.name)) if where == HERE else None,
             memory=one.candidate and one.candidate.memory(),
             reference_memory=plain,
             inverses=one.candidate and one.candidate.inverses(),
@@ -68,7 +70,13 @@ class Measured:
 
 
 def measured(
-    bench_net: BenchNet, names: Sequence[str], *, repeats: int | None, seed: int, title: str
+    bench_net: BenchNet,
+    names: Sequence[str],
+    *,
+    repeats: int | None,
+    seed: int,
+    title: str,
+    where: Where = HERE,
 ) -> dict[str, Measured]:
     """Time the steps of rules on a net, all in one run.
 
@@ -78,20 +86,27 @@ def measured(
         repeats: rounds; None for the net's own number.
         seed: of net, data and order.
         title: what the progress bar is called.
+        where: it runs.
     """
     repeats = bench_net.repeats if repeats is None else repeats
-    net, x, y = bench_net.make(seed)
+    net, x, y = where.placed(*bench_net.make(seed))
     candidates: dict[str, Candidate] = {}
     refused: dict[str, str] = {}
     for name in names:
         try:
-            rule = rules.create(name, net, sample=x[:1], **bench_net.settings_of(name))
-            candidates[name] = Candidate.of(rule, net, x, y, name)
-        except (UnsupportedNet, NotFinite) as reason:
+            rule = rules.create(name, net, sample=x[:1], **bench_net.settings_of(name)).to(where.device)
+            candidates[name] = Candidate.of(rule, net, x, y, name, where)
+        except (UnsupportedNet, NotFinite, NotCaptured) as reason:
             refused[name] = str(reason)
     timed = {name: each.timed for name, each in candidates.items()}
     with shown(title, 0, repeats, None) as bar:
-        times = compare(timed, plain_step(net, x, y), repeats=repeats, seed=seed, reached=bar.reach)
+        times = compare(
+            *(timed, where.ready(plain_step(net, x, y))),
+            repeats=repeats,
+            seed=seed,
+            reached=bar.reach,
+            device=where.device,
+        )
     turns = {name: repeats * each.turns for name, each in timed.items()}
     return {
         name: Measured(candidates.get(name), times.get(name), turns.get(name, repeats), refused.get(name))
@@ -118,7 +133,9 @@ class Candidate:
     timed: Timed
 
     @classmethod
-    def of(cls, rule: Rule, net: nn.Module, x: Tensor, y: Tensor, name: str | None = None) -> "Candidate":
+    def of(
+        cls, rule: Rule, net: nn.Module, x: Tensor, y: Tensor, name: str | None = None, where: Where = HERE
+    ) -> "Candidate":
         """A rule on a net and batch, tried once.
 
         What a kept inverse costs depends on how often it is made anew, hence on how fast the weights move: then a
@@ -130,6 +147,10 @@ class Candidate:
             x: the batch.
             y: the targets.
             name: of the rule, by which its update by hand is known; None to time none.
+            where: it runs.
+
+        Raises:
+            NotCaptured: it is to be replayed, and cannot be captured.
         """
         watch = InverseWatch(rule)
         if watch.kept:
@@ -144,8 +165,8 @@ class Candidate:
         step()
         update = None if name is None else by_hand(name, rule, net, len(x))
         timed = Timed(
-            step,
-            by_hand=None if update is None else lambda: update(x, y),
+            where.ready(step),
+            by_hand=None if update is None else where.ready(lambda: update(x, y)),
             move=_move(watch, parameters) if watch.kept else None,
         )
         return cls(rule, net, step, watch, timed)
@@ -196,7 +217,7 @@ def _gradients(*modules: nn.Module) -> Callable[[], list[Tensor | None]]:
     return lambda: [parameter.grad for module in modules for parameter in module.parameters()]
 
 
-def _about(rule: str, bench_net: BenchNet, turns: int) -> BenchSubject:
+def _about(rule: str, bench_net: BenchNet, turns: int, where: Where) -> BenchSubject:
     subject: BenchSubject = {
         "benchmark": "step_time",
         "rule": rule,
@@ -207,4 +228,8 @@ def _about(rule: str, bench_net: BenchNet, turns: int) -> BenchSubject:
     }
     if inside := bench_net.settings_of(rule).get("inside"):
         subject["inside"] = inside
+    if where.device.type != "cpu":
+        subject["device"] = str(where.device)
+    if where.is_replayed:
+        subject["compile"] = "graphs"
     return subject

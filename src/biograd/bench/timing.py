@@ -1,5 +1,6 @@
 """Step times side by side: each step beside its references, in random order, on a quiet process."""
 
+import functools
 import gc
 import random
 import time
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 
 Step = Callable[[], object]
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ def compare(
     repeats: int,
     seed: int,
     reached: Callable[[int], object] = lambda rounds: None,
+    device: torch.device = CPU,
 ) -> dict[str, Times]:
     """Time every step against the reference, ``repeats`` times, interleaved.
 
@@ -87,29 +90,35 @@ def compare(
         repeats: rounds, at least 1.
         seed: of the order and of the bootstrap.
         reached: is told after each round how many are done.
+        device: where steps run; a step has run when all its work there is done.
     """
     beside = {name: [timed.step, reference, *filter(None, [timed.by_hand])] for name, timed in steps.items()}
     for warm_up in [step for together in beside.values() for step in together] * 2:
         warm_up()
-    draw, clock = random.Random(seed), _clock()
+    draw, clock, settle = random.Random(seed), _clock(device), _settle(device)
     turns = [name for name, timed in steps.items() for _ in range(timed.turns)]
     found: dict[str, list[list[int]]] = {name: [] for name in steps}
     for done in range(1, repeats + 1):
         for name in draw.sample(turns, len(turns)):
-            found[name].append(_turn(beside[name], draw, clock))
+            found[name].append(_turn(beside[name], draw, clock, settle))
             if (move := steps[name].move) is not None:
                 move()
         reached(done)
     return {name: _summary(np.array(found[name]), bool(timed.move), seed) for name, timed in steps.items()}
 
 
-def clock_name() -> str:
-    """What time is measured by: ``processor`` with one thread, else ``wall``."""
-    return "processor" if torch.get_num_threads() == 1 else "wall"
+def clock_name(device: torch.device = CPU) -> str:
+    """What time is measured by: ``processor`` on a CPU with one thread, else ``wall``."""
+    return "processor" if device.type == "cpu" and torch.get_num_threads() == 1 else "wall"
 
 
-def _clock() -> Callable[[], int]:
-    return time.process_time_ns if clock_name() == "processor" else time.perf_counter_ns
+def _clock(device: torch.device) -> Callable[[], int]:
+    return time.process_time_ns if clock_name(device) == "processor" else time.perf_counter_ns
+
+
+def _settle(device: torch.device) -> Callable[[], object]:
+    """Waits until a device has done its work; a CPU has done so when a step returns."""
+    return functools.partial(torch.cuda.synchronize, device) if device.type == "cuda" else lambda: None
 
 
 @contextmanager
@@ -128,12 +137,16 @@ def quiet_process(threads: int) -> Iterator[None]:
             gc.enable()
 
 
-def _turn(together: list[Step], draw: random.Random, clock: Callable[[], int]) -> list[int]:
+def _turn(
+    together: list[Step], draw: random.Random, clock: Callable[[], int], settle: Callable[[], object]
+) -> list[int]:
     """Nanoseconds of steps that run one behind the other, in random order."""
     nanoseconds = [0] * len(together)
     for place in draw.sample(range(len(together)), len(together)):
+        settle()
         start = clock()
         together[place]()
+        settle()
         nanoseconds[place] = clock() - start
     return nanoseconds
 

@@ -32,6 +32,9 @@ the weights between steps and ratios are those of the means of four times as man
 inverse that is made anew counts. The locally connected layer is timed beside the convolution with shared
 weights. All of it takes some minutes.
 
+On a GPU (--device cuda) a step has run when all its work there is done, and time is the wall's; rules whose
+steps --compile graphs cannot capture say why. Limits are for CPUs.
+
 `inverses` times gait-prop by each strategy for its inverses against the width of the layers, in some
 minutes more; --out writes inverse-cost.svg, inverse-cost.pdf and the rows, inverse-cost.json.
 
@@ -44,7 +47,7 @@ scaling-by-width.svg and so on, and the rows, scaling.json.
 """
 
 _FLAGS = {
-    None: ("rules", "nets", "repeats", "threads", "seed"),
+    None: ("rules", "nets", "repeats", "threads", "seed", "device", "compile"),
     "inverses": ("widths", "repeats", "threads", "seed", "out"),
     "depth": ("rules", "depths", "seed", "out"),
     "scaling": ("rules", "widths", "depths", "batches", "repeats", "threads", "seed", "out"),
@@ -102,6 +105,18 @@ def add_parser(subparsers: Any) -> None:
         "--repeats", type=whole(1), metavar="N", help="turns a rule (≥ 1; default 30, 20 or 10 by net)"
     )
     parser.add_argument("--threads", type=whole(1), metavar="N", help="threads (≥ 1; default 1)")
+    parser.add_argument(
+        "--device",
+        choices=("cpu", "cuda"),
+        metavar="DEVICE",
+        help="where steps run: cpu or cuda (default cpu)",
+    )
+    parser.add_argument(
+        "--compile",
+        choices=("graphs",),
+        metavar="graphs",
+        help="capture steps, the references too, as CUDA graphs",
+    )
     parser.add_argument("--seed", type=whole(0), metavar="N", help="of weights, batch and order (default 0)")
 
 
@@ -139,6 +154,8 @@ def _given(arguments: argparse.Namespace) -> dict[str, Any]:
             *others, last = [what or "the step times" for what, taken in _FLAGS.items() if flag in taken]
             homes = f"{', '.join(others)} and {last}" if others else last
             raise UserMistake(f"--{flag} goes with {homes} alone: see biograd bench --help")
+    if given.pop("compile", None) is not None:
+        given["by_graphs"] = True
     if arguments.what == "scaling" and any(curve in given for curve in _CURVES):
         given = {**{curve: [] for curve in _CURVES}, **given}
     return {flag: value for flag, value in given.items() if flag != "out"}

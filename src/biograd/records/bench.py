@@ -21,6 +21,10 @@ class BenchSubject(TypedDict):
     net: str
     batch: Count
     threads: Count
+    device: NotRequired[str]
+    """Where it is no CPU."""
+    compile: NotRequired[str]
+    """``graphs`` where steps, the references too, were captured as CUDA graphs."""
     repeats: Count
     """Turns: a step beside its references each."""
 

@@ -34,7 +34,7 @@ def graphs_on(device: torch.device) -> Callable[[], Graph]:
     if device.type not in GRAPHS:
         raise UserMistake(
             f"compile graphs is for {', '.join(GRAPHS)}, where steps are captured as CUDA graphs, and the device is "
-            f"{device.type}: leave compile out, or take compile true (--compile true)"
+            f"{device.type}: leave compile out"
         )
     return functools.partial(GRAPHS[device.type], device)
 

@@ -17,6 +17,10 @@ from biograd.rules.base import Credit
 Result = TypeVar("Result")
 
 
+class NotCaptured(UserMistake):
+    """A step that no graph can hold."""
+
+
 class Graph(ABC):
     """Interface: what a device has captured of one step."""
 
@@ -115,14 +119,14 @@ class Replayed(Generic[Result]):
             with host.noted(), self._graph.captured(generators):
                 return host, self._step()
         except NotReplayable as reason:
-            raise UserMistake(
+            raise NotCaptured(
                 f"a CUDA graph cannot hold the step, which {reason}: leave compile out"
             ) from None
         except (NotFinite, UserMistake):
             raise
         except RuntimeError as error:
             reason = cut_short(" ".join(str(error).split()), 160)
-            raise UserMistake(
+            raise NotCaptured(
                 f"the step could not be captured as a CUDA graph ({reason}): leave compile out (--compile false)"
             ) from error
 

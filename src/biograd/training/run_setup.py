@@ -283,18 +283,27 @@ def find_device(config: RunConfig) -> torch.device:
     Raises:
         UserMistake: it is not there, or cannot hold the configuration's precision.
     """
-    device = torch.device(config.device)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserMistake(
-            f"device {config.device!r} is not there: PyTorch sees {torch.cuda.device_count()} CUDA devices; "
-            "use --device cpu"
-        )
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise UserMistake("device 'mps' is not there; use --device cpu")
+    device = device_named(config.device)
     if device.type == "mps" and config.precision != "float32":
         raise UserMistake(
             f"device 'mps' has no {config.precision} training here; use float32 or another device"
         )
+    return device
+
+
+def device_named(name: str) -> torch.device:
+    """A device by its name, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+
+    Raises:
+        UserMistake: it is not there.
+    """
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserMistake(
+            f"device {name!r} is not there: PyTorch sees {torch.cuda.device_count()} CUDA devices; use --device cpu"
+        )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UserMistake("device 'mps' is not there; use --device cpu")
     return device
 
 
