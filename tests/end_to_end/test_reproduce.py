@@ -84,16 +84,23 @@ def test_a_study_fails_when_no_run_is_finished(biograd, folder: Path):
 
 
 def test_without_a_study_they_are_listed(biograd, folder: Path):
-    assert biograd("reproduce").out.lstrip().startswith("local-stdp")
+    assert biograd("reproduce").out.lstrip().startswith("bartunov2018")
     names = [row["name"] for row in biograd("reproduce --json").row["studies"]]
-    assert names == ["local-stdp", "low-precision", "song2021"]
+    assert names == [
+        "bartunov2018",
+        "feedback-family",
+        "gait-prop",
+        "local-stdp",
+        "low-precision",
+        "song2021",
+    ]
 
 
 @pytest.mark.parametrize(
     ("typed", "complaint"),
     [
         ("reproduce locla-stdp", "unknown study 'locla-stdp': did you mean 'local-stdp'?"),
-        ("reproduce --seeds 3", "--seeds needs a STUDY; known: local-stdp"),
+        ("reproduce --seeds 3", "--seeds needs a STUDY; known: bartunov2018, "),
         (f"{STUDY} --cell digits/fb", "no cell of alignment fits 'digits/fb'; the nearest are digits/"),
         (f"{STUDY} --budget huge", "--budget: invalid choice: 'huge'"),
         (f"{STUDY} --seeds 0", "--seeds: expected a whole number ≥ 1, got '0'"),

@@ -14,23 +14,22 @@ CELLS = {cell.name: cell for cell in STUDY.cells}
 def test_every_method_of_the_paper_is_a_cell_of_every_column():
     for column in COLUMNS:
         lacking = set(RULES) - set(column.labels)
-        assert lacking <= ({SHARED_WEIGHTS} if column.twin is None else set())
+        if column.name != "imagenet-lc":  # where four of the methods were not tried
+            assert lacking == ({SHARED_WEIGHTS} if column.twin is None else set())
         assert {f"{column.name}/{label}" for label in column.labels} <= set(CELLS)
 
 
 @pytest.mark.parametrize("column", COLUMNS, ids=[column.name for column in COLUMNS])
-def test_every_cell_is_a_configuration_with_the_printed_settings_where_nothing_is_searched(column):
+def test_the_papers_budget_has_the_settings_that_it_prints(column):
     for label in column.labels:
-        cell = CELLS[f"{column.name}/{label}"]
-        untuned = configuration(cell, "quick" if cell.quick else "full", 0, {"device": "cpu"})
-        if cell.amount("quick" if cell.quick else "full").tuning is None:
-            printed = column.printed_of(label)
-            assert untuned.optimizer.settings["lr"] == printed.lr
-            assert untuned.feedback_optimizer.settings.get("lr") == printed.inverse_lr
-            assert untuned.rule.settings.get("alpha") == printed.alpha
-            assert untuned.rule.settings.get("noise") == printed.noise
-        assert untuned.read_test == "every-epoch"
-        assert untuned.schedule.name == "none"
+        config = configuration(CELLS[f"{column.name}/{label}"], "paper", 0, {"device": "cpu"})
+        printed = column.printed_of(label)
+        assert (config.epochs, config.optimizer.settings["lr"]) == (EPOCHS, printed.lr)
+        assert config.feedback_optimizer.settings.get("lr") == printed.inverse_lr
+        assert config.optimizer.settings.get("eps") == printed.eps
+        assert config.rule.settings.get("alpha") == printed.alpha
+        assert config.rule.settings.get("noise") == printed.noise
+        assert (config.read_test, config.schedule.name) == ("every-epoch", "none")
 
 
 def test_cells_of_a_column_get_the_same_budget_and_differ_in_the_rule_alone():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from biograd.errors import UserMistake
+from biograd.errors import DataUnavailable, UserMistake
 from biograd.records import find_runs, read_json
 from biograd.robustness import AttackSettings
 from biograd.studies.quantities import AtEnd, BestEpoch
@@ -152,6 +152,23 @@ def test_so_are_attacks_on_it_and_claims_about_it_and_the_rest_is_shown(make_stu
         reproduce(make_study(**{**shown, "claims": (claim,)}), tmp_path / "new")
     (row,) = reproduce(make_study(**shown), tmp_path / "new")["rows"]
     assert (row["quantity"], row["seeds"]) == ("validation accuracy", 1)
+
+
+def test_cells_whose_data_is_not_there_are_left_out_with_a_line(make_study, make_cell, tmp_path):
+    cells = (
+        make_cell("a/bp"),
+        make_cell("b/bp", data=f"folder:{tmp_path}/none"),
+        make_cell("a/fa", rule="fa"),
+    )
+    words = r"left out are 'b/bp': .*none does not exist: name the folder"
+    with pytest.warns(UserWarning, match=words):
+        outcome = reproduce(make_study(cells=cells), tmp_path / "new")
+    assert [(row["group"], row["cells"], row["of_cells"]) for row in outcome["rows"]] == [
+        ("bp", 1, 2),
+        ("fa", 1, 1),
+    ]
+    with pytest.raises(DataUnavailable, match="none does not exist"):
+        reproduce(make_study(cells=cells), tmp_path / "other", pattern="b/bp")
 
 
 def test_its_runs_can_be_tracked(make_study, tmp_path):

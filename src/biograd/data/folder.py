@@ -9,7 +9,7 @@ from annotated_types import Gt
 
 from biograd.data.dataset import DataSet
 from biograd.data.own import CropPadding, TestFraction, made
-from biograd.errors import UserMistake, unreadable
+from biograd.errors import DataUnavailable, UserMistake, unreadable
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -70,7 +70,7 @@ def _parts(root: Path) -> list[Path]:
     """The folder of the training part and that of the test part, or the one that holds all classes."""
     if not root.is_dir():
         state = "is a file" if root.exists() else "does not exist"
-        raise UserMistake(f"{root} {state}: name the folder that holds a folder for each class")
+        raise DataUnavailable(f"{root} {state}: name the folder that holds a folder for each class")
     if not (root / "train").is_dir():
         return [root]
     return [root / "train", *[root / test for test in TESTS if (root / test).is_dir()][:1]]

@@ -14,6 +14,8 @@ REGISTRY = Registry(
     "study",
     {
         "bartunov2018": "biograd.studies.bartunov2018:bartunov2018",
+        "feedback-family": "biograd.studies.feedback_family:feedback_family",
+        "gait-prop": "biograd.studies.gait_prop:gait_prop",
         "local-stdp": "biograd.studies.local_stdp:local_stdp",
         "low-precision": "biograd.studies.low_precision:low_precision",
         "song2021": "biograd.studies.song2021:song2021",

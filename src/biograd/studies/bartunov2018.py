@@ -18,8 +18,8 @@ REFERENCE = (
 SOURCE = "Bartunov et al. 2018"
 EPOCHS = 500
 
-AUXILIARY = 512
-"""Auxiliary outputs of ``ao-sdtp``: the paper's for CIFAR-10."""
+IMAGENET = {"name": "folder:imagenet", "size": 224}
+"""The folder in which ``biograd reproduce`` is called has one of this name, with ``train`` and ``val``."""
 
 RULES: Mapping[str, Mapping[str, Any]] = {
     "bp": {"name": "bp"},
@@ -58,7 +58,7 @@ class Printed(NamedTuple):
 
 
 class Errors(NamedTuple):
-    """Published errors in percent; of ImageNet there are top-1 and top-5 test errors in place of the two."""
+    """Published errors in percent, top-1; of ImageNet there are none of the training set."""
 
     train: float | None
     test: float
@@ -75,21 +75,20 @@ class Column:
         net: of all cells but that with shared weights.
         errors: by label, the published ones.
         printed: by label, the best settings in the paper; ``ao-sdtp``, for which it has none, gets those of ``sdtp``.
-        full: the budget of results.
+            Of ImageNet those that we know: the rest are the rules' defaults.
+        full: the budget of results; None where only the paper's would give one.
         quick: of a first look; None for none.
-        paper: what the paper did.
         twin: the net with shared weights.
     """
 
     name: str
     title: str
-    data: str
+    data: str | Mapping[str, Any]
     net: str
     errors: Mapping[str, Errors]
     printed: Mapping[str, Printed]
     full: Budget | None
     quick: Budget | None
-    paper: Budget
     twin: str | None = None
 
     @property
@@ -102,7 +101,8 @@ class Column:
         return self.printed[label if label in self.printed else label.removeprefix("ao-")]
 
 
-PAPER = Budget(seeds=1, epochs=EPOCHS, tuning=Tuning(trials=60, epochs=EPOCHS))
+PAPER = Budget(seeds=1, epochs=EPOCHS)
+"""At the settings that the paper prints: its search of sixty is not done again."""
 
 COLUMNS = (
     Column(
@@ -131,8 +131,7 @@ COLUMNS = (
             "sdtp-alternating": Printed(3.01e-4, 9.572e-3, noise=0.118, eps=1e-4),
         },
         full=Budget(seeds=3, epochs=100, tuning=Tuning(trials=20, epochs=10)),
-        quick=Budget(seeds=1, epochs=3),
-        paper=PAPER,
+        quick=Budget(seeds=1, epochs=4),
     ),
     Column(
         "mnist-lc",
@@ -161,9 +160,8 @@ COLUMNS = (
             "sdtp-parallel": Printed(1.45e-4, 1.652e-3, noise=0.062),
             "sdtp-alternating": Printed(6.51e-4, 3.741e-3, noise=0.135),
         },
-        full=Budget(seeds=1, epochs=4, tuning=Tuning(trials=8, epochs=2)),
-        quick=None,
-        paper=PAPER,
+        full=Budget(seeds=3, epochs=14, tuning=Tuning(trials=8, epochs=4)),
+        quick=Budget(seeds=1, epochs=2),
         twin="bartunov-mnist-conv",
     ),
     Column(
@@ -191,9 +189,8 @@ COLUMNS = (
             "sdtp-parallel": Printed(1.29e-4, 1.1e-5, noise=0.273),
             "sdtp-alternating": Printed(4.1e-5, 1.4e-5, noise=0.126),
         },
-        full=Budget(seeds=1, epochs=4, tuning=Tuning(trials=8, epochs=2)),
-        quick=None,
-        paper=PAPER,
+        full=Budget(seeds=3, epochs=32, tuning=Tuning(trials=8, epochs=6)),
+        quick=Budget(seeds=1, epochs=2),
     ),
     Column(
         "cifar-lc",
@@ -222,19 +219,44 @@ COLUMNS = (
             "sdtp-parallel": Printed(2.0e-5, 2.61e-4, noise=0.300),
             "sdtp-alternating": Printed(1.09e-4, 1.1e-5, noise=0.024),
         },
-        full=Budget(seeds=1, epochs=2),
+        full=Budget(seeds=1, epochs=4, tuning=Tuning(trials=4, epochs=2)),
         quick=None,
-        paper=PAPER,
         twin="bartunov-cifar-conv",
     ),
+    Column(
+        "imagenet-lc",
+        "ImageNet LC",
+        IMAGENET,
+        "bartunov-imagenet-lc",
+        {
+            "bp": Errors(None, 71.43),
+            "bp-convnet": Errors(None, 63.93),
+            "fa": Errors(None, 93.08),
+            "dtp-parallel": Errors(None, 98.34),
+            "dtp-alternating": Errors(None, 99.36),
+            "sdtp-parallel": Errors(None, 99.28),
+        },
+        {
+            "bp": Printed(2.4e-5),
+            "bp-convnet": Printed(4.9e-5),
+            "fa": Printed(4.3e-5),
+            "dtp-parallel": Printed(2.17e-4),
+            "dtp-alternating": Printed(1.01e-4),
+            "sdtp-parallel": Printed(1.1e-5),
+        },
+        full=None,
+        quick=None,
+        twin="bartunov-imagenet-conv",
+    ),
 )
-"""The budgets of the last three are what four hours of two cores hold between them."""
+"""The full budgets are what four hours of two cores hold of each column, and twice as much of the first. They count
+epochs in even numbers, of which an alternating schedule gives half to the net."""
 
 TEST, TRAIN, BEST = AtEnd("test_accuracy"), AtEnd("train_accuracy"), BestEpoch("test_accuracy")
 
 
 def bartunov2018() -> Study:
-    """The methods on MNIST and CIFAR-10, fully and locally connected."""
+    """The methods on MNIST and CIFAR-10, fully and locally connected, and those on ImageNet."""
     return Study(
         name="bartunov2018",
         title="Rules beyond backpropagation, as deep nets grow",
@@ -259,7 +281,7 @@ def _cells(column: Column) -> Iterable[StudyCell]:
             full=column.full,
             quick=column.quick,
             untuned=column.printed_of(label).configuration(),
-            paper=column.paper,
+            paper=PAPER,
         )
 
 
@@ -278,7 +300,8 @@ def _accuracy(error: float) -> Published:
 
 def _claims() -> Iterable[Claim]:
     """What the paper's tables say of all methods, as far as the accuracy at the end bears it out."""
-    for column in COLUMNS:
+    judged = [column for column in COLUMNS if column.full]
+    for column in judged:
         for label in column.labels:
             if not label.startswith("bp"):
                 yield Claim(

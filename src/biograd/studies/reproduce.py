@@ -3,19 +3,20 @@
 import difflib
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from biograd import records
-from biograd.errors import UserMistake, brief
+from biograd.errors import DataUnavailable, UserMistake, brief
 from biograd.executor import Executor
 from biograd.records import CONFIG, STUDY, Run, StudyOutcome, read_study
 from biograd.studies import outcome, tuned
 from biograd.studies.attacks import attack_runs
 from biograd.studies.study import BudgetName, Study, StudyCell
-from biograd.training import RunConfig, config_layers, train_all
+from biograd.training import RunConfig, config_layers, examples, train_all
 from biograd.training.compare import is_finished
 from biograd.training.config import EVERY_EPOCH, ReadTest, given_by
 from biograd.training.estimate import Estimate
@@ -37,7 +38,8 @@ def reproduce(
     """Train what is not trained yet of a study, each run in ``directory/CELL-seedN``, and write ``study.json``.
 
     Finished runs are kept and unfinished ones resumed; runs of cells that are not chosen count in the table if
-    they are there. Where the budget has a cell tuned, its trials come first, each in a folder beside its runs,
+    they are there. Of several data sets, cells of those that are not there are left out, with a warning a set. Where
+    the budget has a cell tuned, its trials come first, each in a folder beside its runs,
     ``trials/LABEL/NUMBER``, as `biograd.tuning` has them, from a seed that no other run has.
 
     Args:
@@ -63,6 +65,7 @@ def reproduce(
     cells = chosen(study, budget, pattern)
     _refuse_another(root, study, budget)
     _refuse_unread(study, cells, budget, machine)
+    cells = cells if records.is_packed(root) else _with_data(cells, budget, machine)
     found(study, root, budget, machine)  # so that a cell that has changed is refused before hours of training
     tuned.search(root, cells, budget, machine, executor=executor, progress=progress, announce=announce)
     places = _places(root, cells, budget, seeds, machine)
@@ -92,6 +95,28 @@ def chosen(study: Study, budget: BudgetName, pattern: str) -> list[StudyCell]:
     raise UserMistake(
         f"no cell of {study.name} fits {brief(pattern)}; the nearest are {', '.join(near)} (* stands for anything)"
     )
+
+
+def _with_data(cells: list[StudyCell], budget: BudgetName, machine: Mapping[str, Any]) -> list[StudyCell]:
+    """The cells whose data is there, with a warning of each set that is not; all of them where they have one set.
+
+    Raises:
+        DataUnavailable: none of the sets is there.
+    """
+    configs = {cell.name: configuration(cell, budget, 0, machine) for cell in cells}
+    sets = {config.data.name: config for config in configs.values()}
+    missing: dict[str, DataUnavailable] = {}
+    for name, config in sets.items() if len(sets) > 1 else ():
+        try:
+            examples.load_data(config)
+        except DataUnavailable as error:
+            missing[name] = error
+    if missing and len(missing) == len(sets):
+        raise next(iter(missing.values()))
+    for name, error in missing.items():
+        without = ", ".join(cell for cell, config in configs.items() if config.data.name == name)
+        warnings.warn(f"left out are {brief(without)}: {error}", stacklevel=3)
+    return [cell for cell in cells if configs[cell.name].data.name not in missing]
 
 
 def configuration(
