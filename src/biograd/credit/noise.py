@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from biograd.credit import replays
+
 _GROUP = 16
 """PyTorch makes a CPU's normal numbers in groups of so many, and what is left over of the last such group."""
 
@@ -42,7 +44,8 @@ def generator_behind(tensors: Sequence[Tensor], generator: torch.Generator) -> t
     """
     if generator.device.type != "cpu":
         return generator
-    ahead = torch.Generator().set_state(generator.get_state())
+    ahead = torch.Generator()
+    replays.at_each_step(lambda: ahead.set_state(generator.get_state()))
     for _ in normal_like(tensors, 1.0, ahead):
         pass
     return ahead
