@@ -1,6 +1,7 @@
 """Exact, kept and learned inverses against NumPy's, and when a kept one is made anew."""
 
 import copy
+import itertools
 import math
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from biograd.credit.back.corrections import foretold
 from biograd.credit.back.inverses import (
     ExactInverse,
     KeptInverse,
@@ -209,8 +211,10 @@ def late(monkeypatch):
     monkeypatch.setattr("biograd.credit.back.late.is_read_at_once", lambda device: False)
 
 
-@pytest.mark.parametrize("rho", [0.03, 0.5, 2.0])
-@pytest.mark.parametrize("name", ["linear", "convolution", "places"])
+@pytest.mark.parametrize(
+    ("name", "rho"),
+    [*itertools.product(["convolution", "places"], [0.03, 0.5, 2.0]), ("linear", 0.5), ("linear", 2.0)],
+)
 def test_where_reading_costs_nothing_no_signal_goes_through_an_inverse_that_is_too_far_off(name, rho):
     layer, x, delta = made(name)
     inverse = KeptInverse("0", weight_matrices(layer), 1e-3)
@@ -236,14 +240,14 @@ def test_batches_of_one_class_after_another_are_sent_back_as_exactly_as_mixed_on
 
 
 @pytest.mark.usefixtures("late")
-@pytest.mark.parametrize("name", ["linear", "convolution", "places"])
-def test_it_is_made_anew_at_the_call_after_the_residual_asked_for_it(name):
+@pytest.mark.parametrize(("name", "rho"), [("linear", 0.3), ("convolution", 0.05), ("places", 0.05)])
+def test_it_is_made_anew_at_the_call_after_the_residual_asked_for_it(name, rho):
     layer, x, delta = made(name)
     inverse = KeptInverse("0", weight_matrices(layer), 1e-3)
     inverse(layer, delta, x)
-    moved_to_residual(layer, inverse, 0.05)
+    moved_to_residual(layer, inverse, rho)
     inverse(layer, delta, x)
-    assert (int(inverse.age), round(float(inverse.residual), 10)) == (1, 0.05)
+    assert (int(inverse.age), round(float(inverse.residual), 10)) == (1, rho)
     assert_close(inverse(layer, delta, x), through_pinv(layer, delta, x))
     assert int(inverse.age) == 0
     assert_close(inverse.X, np.linalg.inv(weight_matrices(layer).numpy()))
@@ -252,7 +256,7 @@ def test_it_is_made_anew_at_the_call_after_the_residual_asked_for_it(name):
 def test_it_is_made_anew_where_going_on_as_before_would_leave_more_than_half_the_tolerance():
     limit = math.sqrt(0.02 / 2)
     for age, rho, renewed in ((1, 0.45, False), (1, 0.55, True), (4, 0.75, False), (4, 0.85, True)):
-        layer, x, delta = made("linear")
+        layer, x, delta = made("convolution")
         inverse = KeptInverse("0", weight_matrices(layer), 0.02)
         for _ in range(age):
             inverse(layer, delta, x)
@@ -261,6 +265,53 @@ def test_it_is_made_anew_where_going_on_as_before_would_leave_more_than_half_the
         assert int(inverse.age) == age
         inverse(layer, delta, x)
         assert int(inverse.age) == (0 if renewed else age + 1)
+
+
+def corrected(rho):
+    """A kept inverse after the weights have moved such that every correction leaves ρ of what was missing.
+
+    There are few rows, so that nothing is cheaper than to correct them.
+    """
+    layer, x, delta = made("linear")
+    inverse, delta = KeptInverse("0", weight_matrices(layer), 1e-3), delta[:1]
+    inverse(layer, delta, x)
+    moved_to_residual(layer, inverse, rho)
+
+    def left():
+        e = inverse(layer, delta, x)
+        return float((delta - e @ layer.weight.detach().T).norm() / delta.norm())
+
+    return inverse, left
+
+
+@pytest.mark.parametrize(("rho", "corrections"), [(0.02, 1), (0.05, 2), (0.1, 3), (0.15, 4)])
+def test_a_signal_is_corrected_until_less_than_the_tolerance_is_left(rho, corrections):
+    inverse, left = corrected(rho)
+    assert left() == pytest.approx(rho ** (corrections + 1))
+    assert (int(inverse.latest), int(inverse.age)) == (corrections, 1)
+
+
+@pytest.mark.usefixtures("late")
+@pytest.mark.parametrize("rho", [0.02, 0.05, 0.09])
+def test_elsewhere_the_call_before_tells_how_often(rho):
+    inverse, left = corrected(rho)
+    assert left() == pytest.approx(rho**2)
+    assert left() == pytest.approx(rho ** (foretold(2 * rho, 5e-4) + 1))  # ρ may have doubled since
+    assert int(inverse.age) == 2
+
+
+@pytest.mark.parametrize(("rho", "renewed"), [(0.02, False), (0.05, True)])
+def test_it_is_made_anew_at_the_call_after_one_that_is_dearer_than_they_were_on_average(rho, renewed):
+    layer, x, delta = made("linear")
+    rows = math.ceil(4 * len(layer.weight) / (3 * 0.8))  # another inverse costs 0.8 corrections
+    delta = delta[:1].expand(rows, -1)
+    inverse = KeptInverse("0", weight_matrices(layer), 1e-3)
+    inverse(layer, delta, x)
+    moved_to_residual(layer, inverse, rho)
+    inverse(layer, delta, x)  # two corrections, and on average (0.8 + 1 + 2) / 2
+    assert int(inverse.age) == 1
+    inverse(layer, delta, x)
+    assert int(inverse.age) == (0 if renewed else 2)
 
 
 @pytest.mark.parametrize("reads_at_once", [True, False])

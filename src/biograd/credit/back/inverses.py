@@ -7,13 +7,14 @@ place: one matrix for a linear layer or a convolution, one a group, one a positi
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from biograd.credit import replays
 from biograd.credit.back import late
+from biograd.credit.back.corrections import FARTHEST, cost_of_another, foretold, further, is_dear
 from biograd.credit.back.late import Late
 from biograd.credit.calls import Call
 from biograd.credit.kinds import (
@@ -360,31 +361,59 @@ class ExactInverse(Inverse):
         return pseudo_inverse(W, self._name)
 
 
+class _Call(NamedTuple):
+    """What a call of a kept inverse tells the next one.
+
+    Attributes:
+        address: where the weights lay.
+        age: calls since X was made, before this one.
+        rho: ρ before the first correction.
+        corrections: how many since X was made, this call's included.
+        last: how many at this call.
+    """
+
+    address: int
+    age: int
+    rho: float | Late
+    corrections: int = 1
+    last: int = 1
+
+    def finite_rho(self) -> float:
+        """ρ, or nan."""
+        rho = self.rho.read() if isinstance(self.rho, Late) else self.rho
+        return rho if math.isfinite(rho) else math.nan
+
+
 class KeptInverse(Inverse):
-    r"""An inverse X from an earlier step, with one correction at every step, whose residual is measured.
+    r"""An inverse X from an earlier step, with corrections at every step, whose residual is measured.
 
-    For a linear layer the signal is corrected: :math:`e = \delta X`, then :math:`e \leftarrow e + (\delta - e W) X`.
-    Convolutional and locally connected layers have few and small matrices, and for these X is corrected, as it is
-    inside blocks of several weights: :math:`X \leftarrow X + X (I - W X)`. A residual :math:`\rho` before the
-    correction, relative to the signal, leaves about :math:`\rho^2` after it. X is made anew
+    For a linear layer the signal is corrected: :math:`e = \delta X`, then :math:`e \leftarrow e + (\delta - e W) X`, as
+    often as it takes until about half the tolerance is left: at the first time a residual :math:`\rho` relative to the
+    signal leaves about :math:`\rho^2`, later on what the last rate says. X is made anew
 
-    - at the next call, where :math:`\rho^2` would be more than half the tolerance by then, if it goes on growing as it
-      did since X was made;
-    - in the same call, where it is more than that already: ρ is relative to the signal, and another batch may lie where
-      X is worse. This is so on a CPU, where reading ρ costs nothing. Other devices, which are left free to run ahead,
-      are asked for ρ at the next call; until then that one signal is off, and zero where ρ ≥ 1, since the correction
-      then has no limit;
+    - at the next call, where a call took more corrections than calls did on average since X was made, with what it cost
+      to make X (`biograd.credit.back.corrections`);
+    - in the same call, where corrections lead nowhere, or take longer than another X. This is so on a CPU, where
+      reading ρ costs nothing. Other devices, which are left free to run ahead, are asked for ρ at the next call. That
+      foretells how many corrections it takes, or makes X anew where this cannot be foretold; until then one signal is
+      off, and zero where ρ ≥ 1;
     - where the weights lie elsewhere in memory than those that X was made for.
+
+    Convolutional and locally connected layers have few and small matrices, and for these X itself is corrected, once a
+    call, as it is inside blocks of several weights: :math:`X \leftarrow X + X (I - W X)`. It is made anew where
+    :math:`\rho^2` is more than half the tolerance, or would be at the next call if it went on growing as it did.
 
     Args:
         name: of the layer.
         W: square matrices ``(…, fan_in, fan_in)`` like those to come, whose dtype and device it takes.
-        tolerance: largest relative residual after the correction, in (0, 1).
+        tolerance: largest relative residual after the corrections, in (0, 1).
 
     Attributes:
         X: ``(…, fan_in, fan_in)``.
-        residual: the last ρ; 1 before the first call, and after a signal that was all zero.
+        residual: the last ρ before a correction; 1 before the first call, and after a signal that was all zero.
         age: calls since X was made, −1 before the first.
+        corrections: how many since X was made.
+        latest: how many of these at the last call.
     """
 
     def __init__(self, name: str, W: Tensor, tolerance: float) -> None:
@@ -392,12 +421,16 @@ class KeptInverse(Inverse):
         self.register_buffer("X", torch.zeros_like(W, memory_format=torch.contiguous_format))
         self.register_buffer("residual", torch.ones((), dtype=W.dtype, device=W.device))
         self.register_buffer("age", torch.tensor(-1))
+        self.register_buffer("corrections", torch.tensor(0))
+        self.register_buffer("latest", torch.tensor(0))
         self.X: Tensor
         self.residual: Tensor
         self.age: Tensor
-        self._limit = math.sqrt(tolerance / 2)  # up to 1.4 ρ² was seen to be left
-        # where the weights lay at the last call, the age and ρ; unknown after copying or loading a state
-        self._last: tuple[int, int, float | Late] | None = None
+        self.corrections: Tensor
+        self.latest: Tensor
+        self._enough = tolerance / 2  # up to 1.4 ρ² was seen to be left
+        self._limit = math.sqrt(self._enough)
+        self._last: _Call | None = None  # unknown after copying or loading a state
 
     def forward(self, layer: nn.Module, delta: Tensor, x: Tensor) -> Tensor:
         """See `Inverse.forward`."""
@@ -406,91 +439,132 @@ class KeptInverse(Inverse):
         if not matrices.multiplies_rows:
             P = self._corrected(as_matrices(layer, weight), address, delta)
             return carry(layer, delta, x, as_weight(layer, P.mT, weight))
-        W = matrices.layout.as_matrices(weight)
-        e, rho = self._corrected_signal(W, delta, address, self._age_at(W, address))
-        if self._is_off(rho, delta):
-            self._renew(W)
-            e, _ = self._corrected_signal(W, delta, address, 0)
-        return e
+        rows = delta if delta.dim() == 2 else delta.flatten(0, -2)
+        e = self._through(matrices.layout.as_matrices(weight), rows, address)
+        return e if rows is delta else e.view(delta.shape)
 
     def matrices(self, W: Tensor, weight: Tensor) -> Tensor:
         """See `Inverse.matrices`."""
         return self._corrected(W, weight.data_ptr(), W)
 
+    def _through(self, W: Tensor, rows: Tensor, address: int) -> Tensor:
+        """The rows through X, corrected."""
+        past, cost = self._past(address), cost_of_another(W, rows)
+        rho = self._finite_residual(past)
+        at_once = late.is_read_at_once(W.device)
+        growth = 1 + 1 / max(past.age, 1)  # until this call, if the weights moved on as they had
+        is_off = rho >= 1 if at_once else rho * growth > FARTHEST
+        if is_off or past.address != address or is_dear(past.last, past.corrections, past.age + 1, cost):
+            past, rho = self._renewed(W, address), 0.0
+        if not at_once:
+            return self._corrected_as_foretold(W, rows, past, foretold(rho * growth, self._enough))
+        e = self._corrected_until_enough(W, rows, past, cost)
+        if e is None:
+            e = self._corrected_until_enough(W, rows, self._renewed(W, address), cost)
+        assert e is not None
+        return e
+
+    def _corrected_until_enough(self, W: Tensor, rows: Tensor, past: _Call, most: float) -> Tensor | None:
+        """Rows through X; None where it would take more further corrections, or they lead nowhere, and X is not new."""
+        X, missing, before, first, count = self.X, None, 1.0, 1.0, 0
+        # e = δ X
+        e, scale = rows @ X, torch.linalg.vector_norm(rows).item()
+        while True:
+            # e ← e + (δ − e W) X
+            missing = torch.addmm(rows, e, W, alpha=-1, out=missing)
+            rho = torch.linalg.vector_norm(missing).item() / scale if scale else 1.0
+            e.addmm_(missing, X)
+            first, count = first if count else rho, count + 1
+            left = further(rho, rho / before, self._enough) if scale else 0.0
+            if not left:
+                break
+            if not left <= most:
+                self._note(first, past, count)
+                self._finite_residual()
+                if past.age >= 0:
+                    return None
+                break
+            before = rho
+        self._note(first, past, count)
+        return self._unless_useless(e, rho)
+
+    def _corrected_as_foretold(self, W: Tensor, rows: Tensor, past: _Call, count: int) -> Tensor:
+        """Rows through X, after so many corrections."""
+        # e = δ X
+        e, scale = rows @ self.X, torch.linalg.vector_norm(rows)
+        for place in range(count):
+            # e ← e + (δ − e W) X
+            missing = torch.addmm(rows, e, W, alpha=-1)
+            if not place:
+                self.residual.copy_(torch.linalg.vector_norm(missing) / scale).masked_fill_(scale == 0, 1)
+            e.addmm_(missing, self.X)
+        self._note(Late.of(self.residual), past, count)
+        return torch.where(self.residual >= 1, 0.0, e)
+
     def _corrected(self, W: Tensor, address: int, delta: Tensor) -> Tensor:
         """X, corrected."""
-        rho = self._correct(W, address, self._age_at(W, address))
-        if self._is_off(rho, delta):
-            self._renew(W)
-            self._correct(W, address, 0)
+        past = self._past(address)
+        growth = 1 + 1 / max(past.age, 1)
+        if self._finite_residual(past) * growth > self._limit or past.address != address:
+            past = self._renewed(W, address)
+        rho = self._correct(W, past)
+        if not isinstance(rho, Late) and rho > self._limit:
+            self._finite_residual()
+            if delta.any():
+                self._correct(W, self._renewed(W, address))
         return self.X
 
-    def _is_off(self, rho: float | Late, delta: Tensor) -> bool:
-        """Whether X is to be made anew in this call, for a signal ``delta``."""
-        if isinstance(rho, Late) or rho <= self._limit:
-            return False
-        return self._finite_residual(rho) > self._limit and bool(delta.any())
+    def _correct(self, W: Tensor, past: _Call) -> float | Late:
+        # X ← X + X (I − W X)
+        missing = torch.eye(W.shape[-1], dtype=W.dtype, device=W.device) - W @ self.X
+        self.residual.copy_(torch.linalg.vector_norm(missing) / math.sqrt(missing[..., 0].numel()))
+        corrected = self.X + self.X @ missing
+        if late.is_read_at_once(W.device):
+            rho = self.residual.item()
+            self.X = self._unless_useless(corrected, rho)
+        else:
+            rho = Late.of(self.residual)
+            self.X = torch.where(self.residual >= 1, 0.0, corrected)
+        self._note(rho, past)
+        return rho
 
-    def _age_at(self, W: Tensor, address: int) -> int:
-        """The age of X at this call, for which it is made anew where the last one asked for it."""
+    def _past(self, address: int) -> _Call:
+        """What the last call told; of one that is not known, what the state says, for weights that lie here."""
         replays.refuse("keeps inverses, and makes them anew where they are off")
-        before, age, rho = self._last or (address, int(self.age), self.residual.item())
-        growth = 1 + 1 / max(age, 1)  # until this call, if the weights moved on as they had
-        if self._finite_residual(rho) * growth > self._limit or before != address:
-            self._renew(W)
-            return 0
-        return age + 1
+        if self._last is None:
+            counts = int(self.corrections), int(self.latest)
+            return _Call(address, int(self.age), self.residual.item(), *counts)
+        return self._last
 
-    def _finite_residual(self, rho: float | Late) -> float:
-        residual = rho.read() if isinstance(rho, Late) else rho
-        if not math.isfinite(residual):
+    def _renewed(self, W: Tensor, address: int) -> _Call:
+        """Make X anew; what a call before the next one would have told."""
+        # Laid out as after loading a state, so that products have the same bits.
+        self.X = pseudo_inverse(W, self._name).contiguous()
+        return _Call(address, -1, 0.0, 0, 0)
+
+    def _finite_residual(self, past: _Call | None = None) -> float:
+        """ρ of a call, this one unless given."""
+        past = past or self._last
+        assert past is not None
+        rho = past.finite_rho()
+        if math.isnan(rho):
             self.residual.fill_(1)  # a caller who goes on all the same begins anew
             self._last = None
             raise self._not_finite() if self.X.isfinite().all() else singular(self._name)
-        return residual
-
-    def _renew(self, W: Tensor) -> None:
-        # Laid out as after loading a state, so that products have the same bits.
-        self.X = pseudo_inverse(W, self._name).contiguous()
-
-    def _corrected_signal(
-        self, W: Tensor, delta: Tensor, address: int, age: int
-    ) -> tuple[Tensor, float | Late]:
-        rows, X = delta if delta.dim() == 2 else delta.flatten(0, -2), self.X
-        # e = δ X, e ← e + (δ − e W) X
-        e = rows @ X
-        missing = torch.addmm(rows, e, W, alpha=-1)
-        norm, scale = torch.linalg.vector_norm(missing), torch.linalg.vector_norm(rows)
-        rho = self._noted(norm, scale, address, age)
-        e = self._unless_useless(e.addmm_(missing, X), rho)
-        return e if rows is delta else e.view(delta.shape), rho
-
-    def _correct(self, W: Tensor, address: int, age: int) -> float | Late:
-        # X ← X + X (I − W X)
-        missing = torch.eye(W.shape[-1], dtype=W.dtype, device=W.device) - W @ self.X
-        norm, scale = torch.linalg.vector_norm(missing), math.sqrt(missing[..., 0].numel())
-        rho = self._noted(norm, scale, address, age)
-        self.X = self._unless_useless(self.X + self.X @ missing, rho)
         return rho
 
-    def _noted(self, norm: Tensor, scale: Tensor | float, address: int, age: int) -> float | Late:
-        """ρ, as a part of a scale; and what a call has to tell the next one is kept."""
-        if late.is_read_at_once(norm.device):
-            rho = (norm / scale).item() if scale else 1.0
+    def _note(self, rho: float | Late, past: _Call, count: int = 1) -> None:
+        """Keep what this call has to tell the next one, and in the state."""
+        corrections = past.corrections + count
+        self._last = _Call(past.address, past.age + 1, rho, corrections, count)
+        if not isinstance(rho, Late):
             self.residual.fill_(rho)
-        else:
-            self.residual.copy_(norm / scale)
-            if isinstance(scale, Tensor):
-                self.residual.masked_fill_(scale == 0, 1)
-            rho = Late.of(self.residual)
-        self.age.fill_(age)
-        self._last = address, age, rho
-        return rho
+        self.age.fill_(past.age + 1)
+        self.corrections.fill_(corrections)
+        self.latest.fill_(count)
 
-    def _unless_useless(self, corrected: Tensor, rho: float | Late) -> Tensor:
-        """Zero where ρ ≥ 1, since corrections would not converge; a ρ that is not finite is not hidden."""
-        if isinstance(rho, Late):
-            return torch.where(self.residual >= 1, 0.0, corrected)
+    def _unless_useless(self, corrected: Tensor, rho: float) -> Tensor:
+        """Zero where ρ ≥ 1, since corrections would not converge."""
         return corrected.zero_() if rho >= 1 else corrected
 
     def __getstate__(self) -> dict[str, Any]:

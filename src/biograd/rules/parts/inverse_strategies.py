@@ -46,7 +46,7 @@ class Kept(InverseStrategy):
     """An inverse from an earlier call is corrected. Exact where a layer is not square or not all its outputs count.
 
     Args:
-        tolerance: largest relative residual that a correction may leave before an inverse is made anew; see
+        tolerance: largest relative residual that corrections may leave, or an inverse is made anew; see
             `biograd.credit.back.inverses.KeptInverse`.
     """
 
