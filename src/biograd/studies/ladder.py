@@ -1,0 +1,139 @@
+"""The tasks from easy to hard on which a rule is tried, and the baselines that it stands beside on each."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from biograd import rules
+from biograd.settings import describe
+from biograd.studies.study import Budget, StudyCell, Tuning
+
+BASELINES = ("bp", "shallow", "frozen")
+"""What a rule is to come near, and what it has to beat: nothing below the last block learns, and no hidden matrix."""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A data set and a net, with one budget for every rule.
+
+    Attributes:
+        name: the folder of its runs.
+        title: what tables and figures call it.
+        configuration: nested names as a configuration file has them, without a rule.
+        full: the budget of results.
+        quick: of a first look; None where a first look would take too long.
+        has_units: whether blocks of the net hold several weight layers, as residual units do. Rules that teach block by
+            block take errors through them exactly, and their rows say so.
+    """
+
+    name: str
+    title: str
+    configuration: Mapping[str, Any]
+    full: Budget
+    quick: Budget | None
+    has_units: bool = False
+
+    def layer(self, rule: str | Mapping[str, Any]) -> dict[str, Any]:
+        """The configuration of a rule on this rung.
+
+        Args:
+            rule: a name, or a table of a name and settings.
+        """
+        given = {"name": rule} if isinstance(rule, str) else dict(rule)
+        settings = {setting.name for setting in describe(rules.REGISTRY.find(given["name"]))}
+        is_cut = self.has_units and "inside" in settings and not given.get("blocks")
+        return {**self.configuration, "rule": {**({"inside": "exact"} if is_cut else {}), **given}}
+
+    def cells(self, contenders: Mapping[str, str | Mapping[str, Any]]) -> list[StudyCell]:
+        """A cell for each of several rules.
+
+        Args:
+            contenders: by label, a name or a table.
+        """
+        return [
+            StudyCell(f"{self.name}/{label}", self.layer(rule), full=self.full, quick=self.quick)
+            for label, rule in contenders.items()
+        ]
+
+
+def _searched(seeds: int, epochs: int, trials: int, trial_epochs: int) -> Budget:
+    return Budget(seeds, epochs, Tuning(trials, trial_epochs))
+
+
+LADDER = (
+    Rung(
+        "iris",
+        "Iris",
+        {
+            "data": "iris",
+            "net": {"name": "mlp", "widths": (64, 64)},
+            "batch_size": 10,
+            "validation_fraction": 0.25,
+        },
+        full=_searched(10, 60, 20, 40),
+        quick=_searched(3, 40, 8, 20),
+    ),
+    Rung(
+        "digits",
+        "Digits",
+        {"data": "digits", "net": {"name": "mlp", "widths": (128, 128)}, "batch_size": 50},
+        full=_searched(10, 20, 20, 10),
+        quick=_searched(3, 10, 8, 5),
+    ),
+    Rung(
+        "mnist-fc",
+        "MNIST FC",
+        {"data": "mnist", "net": "bartunov-mnist-fc"},
+        full=_searched(3, 60, 20, 10),
+        quick=_searched(2, 3, 4, 1),
+    ),
+    Rung(
+        "mnist-lc",
+        "MNIST LC",
+        {"data": "mnist", "net": "bartunov-mnist-lc"},
+        full=_searched(3, 14, 8, 4),
+        quick=_searched(2, 1, 2, 1),
+    ),
+    Rung(
+        "fashion-fc",
+        "Fashion-MNIST FC",
+        {"data": "fashion-mnist", "net": "bartunov-mnist-fc"},
+        full=_searched(3, 60, 20, 10),
+        quick=_searched(2, 3, 4, 1),
+    ),
+    Rung(
+        "cifar-fc",
+        "CIFAR-10 FC",
+        {"data": "cifar10", "net": "bartunov-cifar-fc"},
+        full=_searched(3, 32, 8, 6),
+        quick=_searched(2, 2, 2, 1),
+    ),
+    Rung(
+        "cifar-lc",
+        "CIFAR-10 LC",
+        {"data": "cifar10", "net": "bartunov-cifar-lc"},
+        full=_searched(3, 4, 4, 2),
+        quick=None,
+    ),
+    Rung(
+        "cifar-resnet20",
+        "CIFAR-10 ResNet-20",
+        {"data": "cifar10", "net": "resnet20", "batch_size": 128},
+        full=_searched(3, 4, 4, 2),
+        quick=None,
+        has_units=True,
+    ),
+    Rung(
+        "imagenet-resnet18",
+        "ImageNet ResNet-18",
+        {
+            "data": {"name": "folder:imagenet", "size": 224, "flip": True},
+            "net": "resnet18",
+            "batch_size": 256,
+        },
+        full=_searched(1, 10, 4, 1),
+        quick=None,
+        has_units=True,
+    ),
+)
+"""From the bottom up. The last wants a folder ``imagenet``, with ``train`` and ``val``, where one is."""
