@@ -1,16 +1,17 @@
 """Training a study: where runs go, what is kept, and what is refused before anything is trained."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 
 from biograd.errors import DataUnavailable, UserMistake
-from biograd.records import find_runs, read_json
+from biograd.records import find_runs, find_trials, read_json
 from biograd.robustness import AttackSettings
 from biograd.studies.quantities import AtEnd, BestEpoch
 from biograd.studies.reproduce import reproduce
-from biograd.studies.study import Claim, Group, RobustnessPlan, Shown
+from biograd.studies.study import Budget, Claim, Group, RobustnessPlan, Shown, Tuning
 
 
 def folders(root: Path) -> list[str]:
@@ -47,6 +48,23 @@ def test_what_is_left_to_train_is_announced_before_it_is(make_study, tmp_path):
     reproduce(make_study(), tmp_path, budget="full", pattern="a/*", seeds=1, announce=hear)
     reproduce(make_study(), tmp_path, budget="full", pattern="a/*", announce=hear)
     assert said == [(2, 4, []), (2, 4, ["a/bp-seed0", "a/fa-seed0"])]
+
+
+def test_of_tuned_cells_trials_and_results_are_announced_together_and_once(make_study, make_cell, tmp_path):
+    tuning = Budget(seeds=2, epochs=3, tuning=Tuning(trials=4, epochs=1))
+    cells = (
+        dataclasses.replace(make_cell("a/bp", validation_fraction=0.2), full=tuning),
+        make_cell("a/fa", rule="fa"),
+    )
+    study, said = make_study(cells=cells), []
+    for seeds in (1, None):
+        reproduce(study, tmp_path, budget="full", seeds=seeds, announce=said.append)
+    assert [(one.runs, one.epochs) for one in said] == [(4 + 1 + 1, 4 + 3 + 2), (2, 5)]
+    chosen = {run.seed: run.config["optimizer"] for run in find_runs(tmp_path) if run.rule == "bp"}
+    (trials,) = find_trials(tmp_path)
+    assert chosen[0] == chosen[1]
+    assert chosen[0]["settings"]["lr"] == trials.best["settings"]["optimizer.lr"]
+    assert {row["seed"] for row in trials.rows} == {1000}
 
 
 def test_what_is_there_is_kept_and_counted_and_more_is_added(make_study, tmp_path):

@@ -3,6 +3,7 @@
 import difflib
 import os
 import re
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -11,15 +12,16 @@ from typing import Any
 
 from biograd import records
 from biograd.errors import DataUnavailable, UserMistake, brief
-from biograd.executor import Executor
-from biograd.records import CONFIG, STUDY, Run, StudyOutcome, read_study
+from biograd.executor import Executor, Local
+from biograd.records import CONFIG, RESULT, STUDY, Run, StudyOutcome, read_study
 from biograd.studies import outcome, tuned
 from biograd.studies.attacks import attack_runs
 from biograd.studies.study import BudgetName, Study, StudyCell
 from biograd.training import RunConfig, config_layers, examples, train_all
-from biograd.training.compare import is_finished
+from biograd.training.compare import is_finished, tried
 from biograd.training.config import EVERY_EPOCH, ReadTest, given_by
-from biograd.training.estimate import Estimate
+from biograd.training.estimate import Estimate, Pace, estimate, pace
+from biograd.training.needs import as_tried_here
 from biograd.tuning import Point
 
 
@@ -52,7 +54,8 @@ def reproduce(
         executor: who trains and attacks the runs; None for this process, one after another.
         machine: keys of a configuration that no number depends on, ``{"data_dir": …, "device": …, "track": …}``.
         progress: as for `biograd.training.train`.
-        announce: as for `biograd.training.train_all`; attacks are not counted.
+        announce: is called before the first run with what there is to train, trials and results together, where
+            anything is; a few steps of each cell are timed for it. Attacks are not counted.
 
     Returns:
         What ``study.json`` holds: ``study title reference budget rows claims``, for which see `outcome`.
@@ -67,9 +70,12 @@ def reproduce(
     _refuse_unread(study, cells, budget, machine)
     cells = cells if records.is_packed(root) else _with_data(cells, budget, machine)
     found(study, root, budget, machine)  # so that a cell that has changed is refused before hours of training
-    tuned.search(root, cells, budget, machine, executor=executor, progress=progress, announce=announce)
+    if announce is not None:
+        parts = [_all_of(cell, root, budget, seeds, machine) for cell in cells]
+        _announce(announce, parts, executor or Local())
+    tuned.search(root, cells, budget, machine, executor=executor, progress=progress)
     places = _places(root, cells, budget, seeds, machine)
-    train_all(places, executor=executor, progress=progress, announce=announce)
+    train_all(places, executor=executor, progress=progress)
     picked = {cell.name for cell in cells}
     runs = {name: of_cell for name, of_cell in found(study, root, budget, machine).items() if name in picked}
     place = {key: machine[key] for key in ("data_dir", "device") if key in machine}
@@ -181,6 +187,30 @@ def _places(
         for cell in cells
         if seed < amounts[cell.name]
     }
+
+
+def _all_of(
+    cell: StudyCell, root: Path, budget: BudgetName, seeds: int | None, machine: Mapping[str, Any]
+) -> dict[Path, RunConfig]:
+    """What is trained of a cell, its trials first; until these are done, results have other settings than they will."""
+    return tuned.trials(cell, budget, root, machine) | _places(root, [cell], budget, seeds, machine)
+
+
+def _announce(
+    announce: Callable[[Estimate], object], cells: Sequence[Mapping[Path, RunConfig]], executor: Executor
+) -> None:
+    """Say how long all that is not finished of some cells will take, by steps of one run of each."""
+    waiting: dict[Path, RunConfig] = {}
+    paces: dict[Path, Pace] = {}
+    for cell in cells:
+        left = {place: config for place, config in cell.items() if not records.exists(place / RESULT)}
+        if left:
+            start, config = time.perf_counter(), next(iter(left.values()))
+            setup = tried(as_tried_here(config, executor))
+            waiting |= left
+            paces |= dict.fromkeys(left, pace(setup, time.perf_counter() - start))
+    if waiting:
+        announce(estimate(waiting, paces))
 
 
 def _write(root: Path, study: Study, budget: BudgetName, machine: Mapping[str, Any]) -> StudyOutcome:

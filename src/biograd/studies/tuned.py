@@ -7,8 +7,9 @@ from typing import Any
 from biograd import records
 from biograd.executor import Executor
 from biograd.studies.study import BudgetName, StudyCell, Tuning
+from biograd.training import RunConfig
 from biograd.tuning import Budget, Contender, Point, best_of, choose
-from biograd.tuning.search import TRIALS, Announce
+from biograd.tuning.search import TRIALS, trial_places
 
 SEARCHED_FROM = 1000
 """The seed of all trials, which no run of a result has."""
@@ -33,7 +34,6 @@ def search(
     *,
     executor: Executor | None,
     progress: bool | None,
-    announce: Announce | None,
 ) -> None:
     """Do the trials of the cells that a budget has tuned; the arguments are those of `biograd.studies.reproduce`.
 
@@ -44,7 +44,17 @@ def search(
         if tuning := cell.amount(budget).tuning:
             together.setdefault(((root / cell.name).parent, tuning), []).append(contender(cell, machine))
     for (folder, tuning), members in together.items():
-        choose(members, _budget(tuning), folder, executor=executor, progress=progress, announce=announce)
+        choose(members, _budget(tuning), folder, executor=executor, progress=progress)
+
+
+def trials(
+    cell: StudyCell, budget: BudgetName, root: Path, machine: Mapping[str, Any]
+) -> dict[Path, RunConfig]:
+    """The trials of a cell, by their folders; none where the budget has it not tuned."""
+    tuning = cell.amount(budget).tuning
+    if tuning is None:
+        return {}
+    return trial_places([contender(cell, machine)], _budget(tuning), (root / cell.name).parent)
 
 
 def found(cell: StudyCell, budget: BudgetName, root: Path) -> Point | None:

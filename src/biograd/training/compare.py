@@ -340,14 +340,15 @@ def _check(
     }
     paces: dict[str, Pace] = {}
     for kind, config in {kinds[place]: config for place, config in waiting.items()}.items():
-        start, setup = time.perf_counter(), _tried(as_tried_here(config, executor))
+        start, setup = time.perf_counter(), tried(as_tried_here(config, executor))
         if announce is not None:
             paces[kind] = pace(setup, time.perf_counter() - start)
     if announce is not None and paces:
         announce(estimate(waiting, {place: paces[kind] for place, kind in kinds.items()}))
 
 
-def _tried(config: RunConfig) -> RunSetup:
+def tried(config: RunConfig) -> RunSetup:
+    """What a run trains with; of a net that its rule cannot teach, the line says which rule it is."""
     try:
         return build(config)
     except UnsupportedNet as error:
