@@ -89,6 +89,14 @@ def test_an_address_that_is_no_clusters_is_one_line(address):
         results(executor.create("ray", address=address), abs, [1])
 
 
+def test_a_numbered_gpu_is_refused_and_one_that_is_not_here_is_tried_on_the_cpu(tmp_path):
+    flags = {"data": {"name": "iris"}, "net": {"name": "mlp", "widths": "8"}, "epochs": 1}
+    away = executor.create("ray", address="127.0.0.1:1")
+    for device, reason in {"cuda:1": "use --device cuda", "cuda": "no Ray cluster has its head"}.items():
+        with pytest.raises(UserMistake, match=reason):
+            compare(grid(["fa"], [0], {**flags, "device": device}), tmp_path / device, executor=away)
+
+
 def test_rows_are_those_of_local_processes_though_a_node_dies_midway(cluster, engine, tmp_path):
     notes = tmp_path / "notes"
     notes.mkdir()

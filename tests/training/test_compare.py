@@ -1,4 +1,6 @@
+import contextlib
 import importlib
+import shutil
 from pathlib import Path
 
 import pytest
@@ -6,7 +8,7 @@ import pytest
 from biograd import records
 from biograd.errors import RunFailed, UnsupportedNet, UserMistake
 from biograd.executor import Local
-from biograd.training import RunConfig, build, compare, grid, resume, train, train_all
+from biograd.training import RunConfig, build, compare, folder, grid, resume, shared_folder, train, train_all
 
 OBSERVERS = Path(__file__).with_name("small_observers.py")
 
@@ -92,6 +94,58 @@ def test_several_at_once_get_the_same_bits_and_their_warnings_are_said_here(shar
         compare(configs, tmp_path / "one")
     for name in ("bp-seed0", "kp-seed0"):
         assert bits(tmp_path / "two" / name) == bits(tmp_path / "one" / name)
+
+
+class Sent:
+    """An executor that works here and keeps what was sent to it, time after time."""
+
+    is_here = False
+    is_on_this_machine = True
+
+    def __init__(self):
+        self.times = []
+
+    def map(self, work, items, needs):
+        self.times.append([needs(item).title for item in items])
+        yield from ((place, work(item)) for place, item in enumerate(items))
+
+
+def test_what_is_finished_is_not_sent_to_others_nor_what_is_taken_before_it_is_free(
+    shared, tmp_path, stop_after, monkeypatch
+):
+    configs, sent = grid(["bp", "fa"], [0], {**shared, "epochs": 2}), Sent()
+    compare(configs[:1], tmp_path)
+    stop_after(7)
+    with pytest.raises(KeyboardInterrupt):
+        compare(configs[1:], tmp_path)
+    stop_after(None)
+    with contextlib.ExitStack() as held:
+        held.enter_context(folder.existing(tmp_path / "fa-seed0"))
+        monkeypatch.setattr(comparing.time, "sleep", lambda _: held.close())
+        assert [row["rule"] for row in compare(configs, tmp_path, executor=sent)] == ["bp", "fa"]
+    assert sent.times == [[], [f"{tmp_path}/fa-seed0"]]
+
+
+def test_records_that_do_not_come_from_another_machine_are_missed(shared, tmp_path, monkeypatch):
+    class Lost(Sent):
+        def map(self, work, items, needs):
+            for place, result in super().map(work, items, needs):
+                shutil.rmtree(items[place][0])
+                yield place, result
+
+    monkeypatch.setattr(shared_folder, "PATIENCE", 0.0)
+    with pytest.raises(RunFailed, match="was trained on another machine, and its records do not come here"):
+        compare(grid(["bp"], [0], shared), tmp_path / "all", executor=Lost())
+
+
+def test_a_machine_without_the_folder_of_the_runs_is_named(shared, tmp_path):
+    class Elsewhere(Sent):
+        def map(self, work, items, needs):
+            (tmp_path / "all").rmdir()
+            yield from super().map(work, items, needs)
+
+    with pytest.raises(UserMistake, match=r"has no folder .*/all, where the runs lie: give one that all"):
+        compare(grid(["bp"], [0], shared), tmp_path / "all", executor=Elsewhere())
 
 
 def test_a_rule_that_cannot_teach_the_net_is_found_before_anything_is_trained(shared, net_file, tmp_path):

@@ -54,3 +54,8 @@ def executor_of(arguments: argparse.Namespace) -> "Executor":
     flags = {name: getattr(arguments, name) for name in _SHORT}
     given = {name: value for name, value in flags.items() if value is not None}
     return executor.create(arguments.engine, **{**arguments.settings.get(SECTION, {}), **given})
+
+
+def jobs_of(arguments: argparse.Namespace) -> int:
+    """How many pieces of work are done at once, as far as the flags that `executor_of` has checked say it; else 1."""
+    return round(float(arguments.jobs or arguments.settings.get(SECTION, {}).get("jobs", 1)))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from biograd.cli import runs
-from biograd.cli.executor_flags import DEFAULTS, SECTION, add_executor, executor_of
+from biograd.cli.executor_flags import DEFAULTS, SECTION, add_executor, executor_of, jobs_of
 from biograd.cli.exits import DONE, FAILED
 from biograd.cli.output import columns, note, print_columns, print_json
 from biograd.cli.parsing import add_command
@@ -128,7 +128,7 @@ def _reproduced(study: "Study", folder: Path, arguments: argparse.Namespace) -> 
             seeds=arguments.seeds,
             executor=executor_of(arguments),
             machine={key: value for key, value in machine.items() if value is not None},
-            announce=lambda estimate: note(_spelled(estimate, study, arguments.jobs or 1)),
+            announce=lambda estimate: note(_spelled(estimate, study, jobs_of(arguments))),
         )
         return outcome, write_report(folder)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from biograd.cli import runs
 from biograd.cli.compare import rules_of, settings_by_rule
-from biograd.cli.executor_flags import SECTION, add_executor, executor_of
+from biograd.cli.executor_flags import SECTION, add_executor, executor_of, jobs_of
 from biograd.cli.exits import DONE, FAILED
 from biograd.cli.output import note, print_columns, print_json, print_table
 from biograd.cli.parsing import add_command
@@ -133,7 +133,7 @@ def _tuned(members: "Sequence[Contender]", folder: Path, arguments: argparse.Nam
             budget,
             folder,
             executor=executor_of(arguments),
-            announce=lambda estimate: note(_spelled(estimate, arguments.jobs or 1)),
+            announce=lambda estimate: note(_spelled(estimate, jobs_of(arguments))),
         )
         page = write_report(folder) if results else None
     searches = records.find_trials(folder)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from annotated_types import Ge, Gt, Le
 
 from biograd.engines.away import Home, Order, carried_out, opened, require
-from biograd.errors import RunFailed, UserMistake
+from biograd.errors import RunFailed, UserMistake, brief
 from biograd.executor import LOOK_EVERY, Needs, one_thread
 
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ class Ray:
         retries: Annotated[int, Ge(0)] = 10,
     ) -> None:
         require("ray", "ray", "cluster")
+        if address is not None:
+            _as_host_and_port(address)
         self.address, self.jobs, self.gpus, self.retries = address, jobs, gpus, retries
 
     def map(
@@ -181,17 +183,27 @@ def _require_listener(address: str) -> None:
     """Refuse an address at which nobody listens, which Ray would try for minutes.
 
     Raises:
-        UserMistake: it is of no machine's head, or of no machine.
+        UserMistake: it is of no cluster's head.
     """
     if address == "auto":
         return
-    host, _, port = address.rpartition(":")
-    if "://" in address or not host or not port.isdecimal():
-        raise UserMistake(f"address {address!r} is not HOST:PORT of the head of a Ray cluster: {_MEND}")
+    place = _as_host_and_port(address)
     try:
-        socket.create_connection((host, int(port)), timeout=10).close()
+        socket.create_connection(place, timeout=10).close()
     except (OSError, OverflowError) as error:
         raise UserMistake(f"no Ray cluster has its head at {address} ({error}): {_MEND}") from error
+
+
+def _as_host_and_port(address: str) -> tuple[str, int]:
+    """The two parts of HOST:PORT.
+
+    Raises:
+        UserMistake: it is not written so.
+    """
+    host, _, port = address.rpartition(":")
+    if "://" in address or not host or not port.isdecimal():
+        raise UserMistake(f"address {brief(address)} is not HOST:PORT of the head of a Ray cluster: {_MEND}")
+    return host, int(port)
 
 
 def _refuse_too_much(asked: Sequence[dict[str, Any]]) -> None:

@@ -23,7 +23,7 @@ _TIMES_OUT = 10_000
 """How often a job may run out of time; a run gets further each time."""
 
 _UNTIL_ENDED = 10.0
-"""Seconds in which jobs that are cancelled should be gone."""
+"""Seconds in which processes that are cancelled should be gone."""
 
 
 class Slurm:
@@ -142,7 +142,15 @@ class Slurm:
                 if not ended:
                     time.sleep(LOOK_EVERY)
         finally:
-            _cancel(list(at_work.values()))
+            self._cancel(list(at_work.values()))
+
+    def _cancel(self, jobs: "Sequence[Job[bytes]]") -> None:
+        """End jobs; where they are processes of this machine, wait until they are gone, for a while."""
+        for job in jobs:
+            job.cancel(check=False)
+        until = time.monotonic() + _UNTIL_ENDED
+        while self.is_on_this_machine and any(not job.done() for job in jobs) and time.monotonic() < until:
+            time.sleep(0.1)
 
 
 class Errand:
@@ -216,15 +224,6 @@ def _got(job: "Job[bytes]", *, is_last: bool) -> bytes | None:
     ):
         path.unlink(missing_ok=True)
     return done
-
-
-def _cancel(jobs: "Sequence[Job[bytes]]") -> None:
-    """End jobs, and wait until they are gone, for a while."""
-    for job in jobs:
-        job.cancel(check=False)
-    until = time.monotonic() + _UNTIL_ENDED
-    while any(not job.done(force_check=True) for job in jobs) and time.monotonic() < until:
-        time.sleep(0.1)
 
 
 def _last_line(error: object) -> str:
