@@ -291,6 +291,20 @@ def test_a_signal_is_corrected_until_less_than_the_tolerance_is_left(rho, correc
     assert (int(inverse.latest), int(inverse.age)) == (corrections, 1)
 
 
+def test_a_correction_that_went_well_is_not_taken_for_the_last_one():
+    """The first one leaves 0.13, the second a twentieth of that, and the third a fifth of it alone."""
+    layer, delta = nn.Linear(3, 3, dtype=torch.float64), torch.tensor([[1.0, 0, 0]], dtype=torch.float64)
+    eye = torch.eye(3, dtype=torch.float64)
+    layer.weight.data.copy_(eye)
+    inverse = KeptInverse("0", eye, 1e-3)
+    inverse(layer, delta, delta)
+    missing = torch.tensor([[0, 0.13, 0], [0, 0.05, 0.03], [0, 0, 0.3]], dtype=torch.float64)
+    layer.weight.data.copy_((eye - missing).T)
+    e = inverse(layer, delta, delta)
+    assert (int(inverse.age), int(inverse.latest)) == (1, 3)
+    assert (delta - e @ layer.weight.T).norm() < 1e-3
+
+
 @pytest.mark.usefixtures("late")
 @pytest.mark.parametrize("rho", [0.02, 0.05, 0.09])
 def test_elsewhere_the_call_before_tells_how_often(rho):

@@ -43,7 +43,7 @@ class KeptInverse:
 
     def _send(self, delta: Tensor, below: Tensor) -> bool:
         """Whether corrections led to enough, or X is new."""
-        self._last, before = 0, 1.0
+        self._last, before, rate = 0, 1.0, 0.0
         # e = δ X
         torch.mm(delta, self._X, out=below)
         scale = torch.linalg.vector_norm(delta).item()
@@ -54,7 +54,8 @@ class KeptInverse:
             below.addmm_(self._missing, self._X)
             self._residual = self._residual if self._last else rho
             self._last += 1
-            left = further(rho, rho / before, self._enough) if scale else 0.0
+            rate = max(rate, rho / before)
+            left = further(rho, rate, self._enough) if scale else 0.0
             if left > self._cost and self._calls:
                 return False
             if not 0 < left <= self._cost:

@@ -13,7 +13,7 @@ FARTHEST = 0.2
 
 
 def share(rho: float, rate: float) -> float:
-    """What a correction leaves of a signal of which ρ was missing before, as far as the last rate tells."""
+    """What a correction leaves of a signal of which ρ was missing before, at some rate."""
     return rho * rate
 
 
@@ -22,7 +22,7 @@ def further(rho: float, rate: float, enough: float) -> float:
 
     Args:
         rho: what was missing before that one.
-        rate: what it makes less by.
+        rate: by what it makes that less; the worst so far, as rates rise once what is easily corrected is gone.
         enough: what may be left.
     """
     if share(rho, rate) <= enough:

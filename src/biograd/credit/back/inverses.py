@@ -389,7 +389,7 @@ class KeptInverse(Inverse):
 
     For a linear layer the signal is corrected: :math:`e = \delta X`, then :math:`e \leftarrow e + (\delta - e W) X`, as
     often as it takes until about half the tolerance is left: at the first time a residual :math:`\rho` relative to the
-    signal leaves about :math:`\rho^2`, later on what the last rate says. X is made anew
+    signal leaves about :math:`\rho^2`, later on what the worst rate so far says. X is made anew
 
     - at the next call, where a call took more corrections than calls did on average since X was made, with what it cost
       to make X (`biograd.credit.back.corrections`);
@@ -466,7 +466,7 @@ class KeptInverse(Inverse):
 
     def _corrected_until_enough(self, W: Tensor, rows: Tensor, past: _Call, most: float) -> Tensor | None:
         """Rows through X; None where it would take more further corrections, or they lead nowhere, and X is not new."""
-        X, missing, before, first, count = self.X, None, 1.0, 1.0, 0
+        X, missing, before, first, rate, count = self.X, None, 1.0, 1.0, 0.0, 0
         # e = δ X
         e, scale = rows @ X, torch.linalg.vector_norm(rows).item()
         while True:
@@ -474,8 +474,8 @@ class KeptInverse(Inverse):
             missing = torch.addmm(rows, e, W, alpha=-1, out=missing)
             rho = torch.linalg.vector_norm(missing).item() / scale if scale else 1.0
             e.addmm_(missing, X)
-            first, count = first if count else rho, count + 1
-            left = further(rho, rho / before, self._enough) if scale else 0.0
+            first, count, rate = first if count else rho, count + 1, max(rate, rho / before)
+            left = further(rho, rate, self._enough) if scale else 0.0
             if not left:
                 break
             if not left <= most:
