@@ -60,7 +60,7 @@ def test_left_early_it_ends_what_is_at_work(engine, tmp_path):
     assert not (tmp_path / "2").exists()
 
 
-def test_a_run_that_is_preempted_goes_on_from_its_checkpoint_with_the_same_rows(engine, tmp_path):
+def test_a_run_whose_job_is_out_of_time_goes_on_from_its_checkpoint_with_the_same_rows(engine, tmp_path):
     notes = tmp_path / "notes"
     notes.mkdir()
     (notes / "hold").touch()
@@ -73,7 +73,7 @@ def test_a_run_that_is_preempted_goes_on_from_its_checkpoint_with_the_same_rows(
     }
     configs, noted = grid(["fa"], [0], flags), notes / "fa-0"
 
-    def preempt():
+    def stop():
         try:
             within(120, lambda: noted.exists() and len(noted.read_text().splitlines()) == 2)
             os.kill(int(noted.read_text().split()[0]), signal.SIGUSR2)
@@ -83,10 +83,12 @@ def test_a_run_that_is_preempted_goes_on_from_its_checkpoint_with_the_same_rows(
         finally:
             (notes / "hold").unlink()
 
-    preempting = threading.Thread(target=preempt)
-    preempting.start()
-    rows = compare(configs, tmp_path / "cluster", executor=engine(), progress=False)
-    preempting.join()
+    stopping = threading.Thread(target=stop)
+    stopping.start()
+    rows = compare(
+        configs, tmp_path / "cluster", executor=engine(time=10), progress=False
+    )  # minutes: so few that any stop counts as their end
+    stopping.join()
     pids, epochs = zip(
         *((line.split()[0], line.split()[2]) for line in noted.read_text().splitlines()), strict=True
     )

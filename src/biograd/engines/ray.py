@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from annotated_types import Ge, Gt, Le
 
 from biograd.engines.away import Home, Order, carried_out, opened, require
-from biograd.errors import RunFailed, UserMistake, brief
+from biograd.errors import RunFailed, UserMistake, brief, cut_short
 from biograd.executor import LOOK_EVERY, Needs, one_thread
 
 if TYPE_CHECKING:
@@ -226,4 +226,4 @@ def _refuse_too_much(asked: Sequence[dict[str, Any]]) -> None:
 
 
 def _first_line(error: object) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return cut_short(next(iter(str(error).strip().splitlines()), type(error).__name__))

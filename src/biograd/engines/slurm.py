@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from annotated_types import Ge, Gt
 
 from biograd.engines.away import Home, Order, carried_out, opened, require
-from biograd.errors import RunFailed, UserMistake
+from biograd.errors import RunFailed, UserMistake, cut_short
 from biograd.executor import LOOK_EVERY, Needs, one_thread
 
 if TYPE_CHECKING:
@@ -228,4 +228,4 @@ def _got(job: "Job[bytes]", *, is_last: bool) -> bytes | None:
 
 def _last_line(error: object) -> str:
     lines = [line for line in str(error).strip().splitlines() if line.strip("- ")]
-    return lines[-1].strip() if lines else type(error).__name__
+    return cut_short(lines[-1].strip() if lines else type(error).__name__)
