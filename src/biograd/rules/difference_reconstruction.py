@@ -133,7 +133,7 @@ class DifferenceReconstruction(BlockRule):
         each = made_each(g, one, [h, t], lesson.hidden[place])
         clean, back = each.outputs
         # by g(t), and minus that by g(h)
-        apart = (back if wanted is None else back - wanted) - clean
+        apart = back - clean if wanted is None else (back - wanted).sub_(clean)
         apart.mul_(2 * weight / (self._noise**2 * len(apart)))
         return each.roots([-apart, apart])
 

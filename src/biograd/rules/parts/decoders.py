@@ -112,7 +112,7 @@ class Decoders(nn.ModuleList):
         """The target of the block at ``place``, for that of the block above."""
         h, below = lesson.outputs[place + 1].detach(), lesson.outputs[place].detach()
         back, aim = self._both(place, h, target, below)
-        return below + aim - back
+        return (below + aim).sub_(back)
 
     def _difference(self, place: int, h: Tensor, target: Tensor, below: Tensor) -> Tensor:
         r""":math:`g(h) - g(\hat h)`: how far the block below, which gave ``below``, is from its target."""
