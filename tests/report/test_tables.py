@@ -13,6 +13,8 @@ from biograd.report.differences import configuration
 from biograd.report.table import Table
 from biograd.report.tables import csv, markdown, rich_table, summary_columns
 
+EPOCH = {"step": 1, "train_loss": 0.1, "seconds": 1.0}
+
 
 @pytest.fixture
 def table(make_run, tmp_path):
@@ -49,6 +51,19 @@ def test_accuracy_is_mean_and_sample_sd_in_percent(table):
         "91.00 (1 seed)",
         "—",
     ]
+
+
+def test_the_best_epoch_on_the_test_set_is_a_column_of_its_own_where_runs_have_one(make_run, tmp_path):
+    for seed, values in enumerate(((0.5, 0.9, 0.8), (0.7, 0.6, 0.6))):
+        folder = make_run(tmp_path / f"bp{seed}", "bp", seed, final=0.8, read_test="every-epoch")
+        for epoch, value in enumerate(values):
+            append_line(folder / "metrics.jsonl", {**EPOCH, "epoch": 6 + epoch, "test_accuracy": value})
+    make_run(tmp_path / "fa", "fa", 0, final=0.9)
+    table = Table.below(tmp_path)
+    best = "test accuracy %, best epoch"
+    assert [entry.text for entry in column(table, best).entries] == ["80.00 ± 14.14", "—"]
+    assert column(table, "test accuracy %").entries[0].value == pytest.approx(0.8)
+    assert best not in [one.title for one in summary_columns(Table.below(tmp_path / "fa"))]
 
 
 def test_a_column_without_any_value_is_left_out(table):
