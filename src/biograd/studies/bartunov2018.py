@@ -65,7 +65,7 @@ class Errors(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Column:
+class MethodColumn:
     """A column of the paper's table: a data set and a kind of net.
 
     Attributes:
@@ -105,7 +105,7 @@ PAPER = Budget(seeds=1, epochs=EPOCHS)
 """At the settings that the paper prints: its search of sixty is not done again."""
 
 COLUMNS = (
-    Column(
+    MethodColumn(
         "mnist-fc",
         "MNIST FC",
         "mnist",
@@ -133,7 +133,7 @@ COLUMNS = (
         full=Budget(seeds=3, epochs=100, tuning=Tuning(trials=20, epochs=10)),
         quick=Budget(seeds=1, epochs=4),
     ),
-    Column(
+    MethodColumn(
         "mnist-lc",
         "MNIST LC",
         "mnist",
@@ -164,7 +164,7 @@ COLUMNS = (
         quick=Budget(seeds=1, epochs=2),
         twin="bartunov-mnist-conv",
     ),
-    Column(
+    MethodColumn(
         "cifar-fc",
         "CIFAR-10 FC",
         "cifar10",
@@ -192,7 +192,7 @@ COLUMNS = (
         full=Budget(seeds=3, epochs=32, tuning=Tuning(trials=8, epochs=6)),
         quick=Budget(seeds=1, epochs=2),
     ),
-    Column(
+    MethodColumn(
         "cifar-lc",
         "CIFAR-10 LC",
         "cifar10",
@@ -223,7 +223,7 @@ COLUMNS = (
         quick=None,
         twin="bartunov-cifar-conv",
     ),
-    Column(
+    MethodColumn(
         "imagenet-lc",
         "ImageNet LC",
         IMAGENET,
@@ -267,7 +267,7 @@ def bartunov2018() -> Study:
     )
 
 
-def _cells(column: Column) -> Iterable[StudyCell]:
+def _cells(column: MethodColumn) -> Iterable[StudyCell]:
     for label in column.labels:
         yield StudyCell(
             f"{column.name}/{label}",
@@ -285,7 +285,7 @@ def _cells(column: Column) -> Iterable[StudyCell]:
         )
 
 
-def _groups(column: Column) -> Iterable[Group]:
+def _groups(column: MethodColumn) -> Iterable[Group]:
     """Of each method the accuracy at the end, and, beside what was published, that of the best epoch."""
     for label, errors in column.errors.items():
         shown = [Shown(TEST), Shown(BEST, _accuracy(errors.test))]
@@ -327,5 +327,5 @@ def _claims() -> Iterable[Claim]:
             )
 
 
-def _name(column: Column, label: str) -> str:
+def _name(column: MethodColumn, label: str) -> str:
     return f"{column.title}, {label}"

@@ -30,7 +30,7 @@ SIGN_CONCORDANT = ("usf", "brsf", "frsf")
 
 
 @dataclass(frozen=True)
-class Column:
+class RuleColumn:
     """A column of the table.
 
     Attributes:
@@ -70,13 +70,13 @@ def _sgd(lr: float) -> dict[str, Any]:
 
 def _lenet(
     name: str, title: str, data: str, optimizer: Mapping[str, Any], errors: tuple[float, ...]
-) -> Column:
-    return Column(name, title, data, "lenet", optimizer, errors, 100, QUICK)
+) -> RuleColumn:
+    return RuleColumn(name, title, data, "lenet", optimizer, errors, 100, QUICK)
 
 
-def _resnet(depth: int, how: str, optimizer: Mapping[str, Any], errors: tuple[float, ...]) -> Column:
+def _resnet(depth: int, how: str, optimizer: Mapping[str, Any], errors: tuple[float, ...]) -> RuleColumn:
     name, title = f"cifar-resnet{depth}-{how}", f"CIFAR-10 ResNet-{depth}, {how}"
-    return Column(name, title, "cifar10", f"resnet{depth}", optimizer, errors, 250, is_long=True)
+    return RuleColumn(name, title, "cifar10", f"resnet{depth}", optimizer, errors, 250, is_long=True)
 
 
 COLUMNS = (
@@ -106,7 +106,7 @@ COLUMNS = (
     _resnet(20, "adam", ADAM, (10.01, 29.59, 32.16, 10.59, 11.08, 11.22)),
     _resnet(56, "sgd", _sgd(0.1), (8.30, 34.88, 38.01, 8.20, 8.69, 9.49)),
     _resnet(56, "adam", ADAM, (7.83, 29.23, 32.02, 9.19, 10.13, 10.02)),
-    Column(
+    RuleColumn(
         "imagenet-resnet18",
         "ImageNet ResNet-18",
         {"name": "folder:imagenet", "size": 224, "flip": True},
@@ -133,7 +133,7 @@ def feedback_family() -> Study:
     )
 
 
-def _cells(column: Column) -> Iterable[StudyCell]:
+def _cells(column: RuleColumn) -> Iterable[StudyCell]:
     whole = Budget(seeds=1, epochs=column.epochs)
     for label in RULES:
         yield StudyCell(
@@ -145,7 +145,7 @@ def _cells(column: Column) -> Iterable[StudyCell]:
         )
 
 
-def _configuration(column: Column, label: str) -> dict[str, Any]:
+def _configuration(column: RuleColumn, label: str) -> dict[str, Any]:
     """Of a cell; direct feedback reaches a residual unit as a whole, and errors pass exactly inside it."""
     inside = {"inside": "exact"} if label == "dfa" and column.is_long else {}
     is_imagenet = column.name.startswith("imagenet")
@@ -159,13 +159,13 @@ def _configuration(column: Column, label: str) -> dict[str, Any]:
     }
 
 
-def _groups(column: Column) -> Iterable[Group]:
+def _groups(column: RuleColumn) -> Iterable[Group]:
     for label, error in column.published().items():
         published = Published(round(1 - error / 100, 4), SOURCE)
         yield Group(_name(column, label), f"{column.name}/{label}", (Shown(ACCURACY, published),))
 
 
-def _claims(column: Column) -> Iterable[Claim]:
+def _claims(column: RuleColumn) -> Iterable[Claim]:
     """What the table says: signs are enough, and fixed feedback is not."""
     for label in SIGN_CONCORDANT:
         yield Claim(
@@ -184,5 +184,5 @@ def _claims(column: Column) -> Iterable[Claim]:
     )
 
 
-def _name(column: Column, label: str) -> str:
+def _name(column: RuleColumn, label: str) -> str:
     return f"{column.title}, {label}"
