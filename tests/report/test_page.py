@@ -112,7 +112,7 @@ def test_links_lead_to_sections_or_to_the_figures_beside_the_page(page, runs_fol
     files = {link for link in links if not link.startswith("#")}
     assert {link[1:] for link in links if link.startswith("#")} <= ids
     written = {f"figures/{path.name}" for path in (runs_folder / "figures").iterdir()}
-    assert files == written
+    assert files == written | {"results.csv"}
     assert len([name for name in written if name.endswith(".pdf")]) == len(page.all("figure")) == 6
 
 
@@ -279,9 +279,10 @@ def test_tasks_whose_names_differ_only_in_signs_keep_their_figures_apart(make_ru
 
 def test_the_same_records_give_the_same_bytes(runs_folder, tmp_path):
     first, second = runs_folder, tmp_path / runs_folder.name
-    shutil.copytree(first, second, ignore=shutil.ignore_patterns("figures", "report.html"))
+    shutil.copytree(first, second, ignore=shutil.ignore_patterns("figures", "report.html", "*.csv"))
     write_report(second)
-    assert (first / "report.html").read_bytes() == (second / "report.html").read_bytes()
+    for file in ("report.html", "results.csv"):
+        assert (first / file).read_bytes() == (second / file).read_bytes()
     for figure in (first / "figures").iterdir():
         assert figure.read_bytes() == (second / "figures" / figure.name).read_bytes(), figure.name
 

@@ -18,7 +18,7 @@ SCRIPT = Path(__file__).with_name("small_search.py")
 def outcome(folder):
     """All that a search came to but how long it took, and where."""
     trials = [
-        {key: value for key, value in row.items() if key != "seconds"}
+        {key: value for key, value in row.items() if key not in ("seconds", "data")}
         for search in records.find_trials(folder)
         for row in search.rows
     ]

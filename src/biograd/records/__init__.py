@@ -12,9 +12,11 @@ from biograd.records.file_names import (
     ENVIRONMENT,
     METRICS,
     RESULT,
+    RESULTS_TABLE,
     ROBUSTNESS,
     SEARCH,
     STUDY,
+    TRIALS_TABLE,
 )
 from biograd.records.files import (
     append_line,
@@ -28,6 +30,7 @@ from biograd.records.files import (
     truncate_lines,
     write_json,
 )
+from biograd.records.flat_rows import as_csv, frame, result_rows, trial_rows
 from biograd.records.growth import GROWN
 from biograd.records.packing import Packed, pack, unpack
 from biograd.records.places import exists, folders, is_packed, read_bytes, refuse_packed, unpacked
@@ -50,9 +53,11 @@ __all__ = [
     "OWN",
     "REFERENCE",
     "RESULT",
+    "RESULTS_TABLE",
     "ROBUSTNESS",
     "SEARCH",
     "STUDY",
+    "TRIALS_TABLE",
     "BenchRow",
     "BenchSubject",
     "Benchmark",
@@ -80,6 +85,7 @@ __all__ = [
     "Trials",
     "add_measurement",
     "append_line",
+    "as_csv",
     "atomic_write",
     "environment",
     "exists",
@@ -87,6 +93,7 @@ __all__ = [
     "find_trials",
     "flatten",
     "folders",
+    "frame",
     "is_packed",
     "make_folder",
     "number",
@@ -102,9 +109,11 @@ __all__ = [
     "read_trials",
     "refuse_packed",
     "remove_leftovers",
+    "result_rows",
     "replacing",
     "search",
     "summarize",
+    "trial_rows",
     "truncate_lines",
     "unpack",
     "unpacked",

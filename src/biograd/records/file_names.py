@@ -20,3 +20,6 @@ STUDY = "study.json"
 
 SEARCH = "search.json"
 """What is searched for a rule, beside the runs that are its trials."""
+
+RESULTS_TABLE, TRIALS_TABLE = "results.csv", "trials.csv"
+"""The runs, and the trials of searches, for a spreadsheet; beside the report's page."""

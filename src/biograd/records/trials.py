@@ -42,6 +42,9 @@ class TrialRow(TypedDict):
     """One point of a search, and what training there came to."""
 
     rule: str
+    data: str
+    """The data set's name; of a binary task, with the class that is told from the rest."""
+    net: str
     trial: Count
     """From 0, in the order of the points."""
     seed: Count
@@ -120,6 +123,8 @@ def _row(search: Search, trial: int, run: Run) -> TrialRow:
     settings, metric = flatten(run.config), f"validation_{METRICS[run.kind][0].name}"
     return {
         "rule": search["rule"],
+        "data": run.task,
+        "net": run.net,
         "trial": trial,
         "seed": run.seed,
         "settings": {name: settings.get(name) for name in search["space"]},

@@ -13,7 +13,19 @@ from markupsafe import Markup
 
 from biograd.errors import UserMistake
 from biograd.handed import label_of
-from biograd.records import Cell, Run, StudyOutcome, atomic_write, make_folder, read_study, search, unpacked
+from biograd.records import (
+    RESULTS_TABLE,
+    Cell,
+    Run,
+    StudyOutcome,
+    as_csv,
+    atomic_write,
+    make_folder,
+    read_study,
+    result_rows,
+    search,
+    unpacked,
+)
 from biograd.report import figures, study, tables
 from biograd.report.activity import activity
 from biograd.report.alignment import alignment
@@ -32,8 +44,8 @@ def write_report(directory: str | os.PathLike[str], title: str | None = None) ->
     """Read every run at or below ``directory`` and write ``report.html`` there, or beside a packed file.
 
     The page is self-contained: no network, no other file. Each figure is also written as SVG and PDF to
-    ``figures/``. The same records give the same bytes. What ``biograd reproduce`` found stands at the head. A damaged
-    record is left out with a warning, and the page says so.
+    ``figures/``, and a line for each run to ``results.csv``. The same records give the same bytes. What
+    ``biograd reproduce`` found stands at the head. A damaged record is left out with a warning, and the page says so.
 
     Args:
         directory: a folder that holds runs, finished or not, at any depth, or a packed file. The page of a packed file
@@ -93,6 +105,7 @@ def _written(place: Path, directory: Path, title: str, table: Table, found: Stud
     page = place / "report.html"
     html = _render(directory, title, table, sections, found)
     atomic_write(page, html.encode("utf-8", "replace"))
+    atomic_write(place / RESULTS_TABLE, as_csv(result_rows(table.runs, directory)).encode("utf-8", "replace"))
     return page
 
 
