@@ -27,6 +27,7 @@ FOUNDATION = {
     "settings",
     "executor",
     "progress",
+    "statistics",
 }
 ARROWS = {
     "printable": set(),
@@ -41,6 +42,7 @@ ARROWS = {
     "executor": {"registry", "settings"},
     "engines": {"executor"},
     "progress": set(),
+    "statistics": set(),
     "layers": FOUNDATION,
     "nets": {"layers"},
     "data": FOUNDATION,

@@ -11,6 +11,7 @@ from typing import Any
 from biograd.records.growth import growth
 from biograd.records.run import OWN, REFERENCE, Run
 from biograd.records.schema import number
+from biograd.statistics import Spread, spread
 from biograd.tasks import Kind
 
 NOT_PART_OF_A_CELL = ("seed", "label", "data_dir", "track", "checkpoint_every", "checkpoint_seconds")
@@ -29,21 +30,6 @@ BEFORE_THEY_WERE_RECORDED = {
     "observe": [],
 }
 """What settings were in runs older than the setting, so that those share a cell with later ones."""
-
-
-@dataclass(frozen=True)
-class Spread:
-    """A quantity over seeds.
-
-    Attributes:
-        mean: None when no run has the value.
-        sd: the sample standard deviation (n − 1), None below two seeds.
-        n: number of seeds.
-    """
-
-    mean: float | None
-    sd: float | None
-    n: int
 
 
 @dataclass(frozen=True)
@@ -167,23 +153,6 @@ def summarize(runs: Iterable[Run]) -> list[Cell]:
     for run in runs:
         groups[run.task, run.net, run.label].append(run)
     return [cell for key in sorted(groups) for cell in _cells(groups[key])]
-
-
-def spread(values: Iterable[float]) -> Spread:
-    """Mean and sample standard deviation.
-
-    Example:
-        >>> spread([1.0, 3.0, 5.0])
-        Spread(mean=3.0, sd=2.0, n=3)
-        >>> spread([0.5])
-        Spread(mean=0.5, sd=None, n=1)
-    """
-    values = list(values)
-    if not values:
-        return Spread(None, None, 0)
-    return Spread(
-        statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values)
-    )
 
 
 def flatten(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -5,11 +5,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from biograd.records import Cell, Measurement, Run, Spread, number
+from biograd.records import Cell, Measurement, Run, number
 from biograd.records.robustness import AttackRow, AttackSettingsRow
-from biograd.records.summary import spread
 from biograd.report.curves import Band
 from biograd.report.table import Style, Table
+from biograd.statistics import Spread, spread
 
 QUANTITIES = ("accuracy", "balanced_accuracy")
 

@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from biograd.records import number
-from biograd.records.summary import spread
+from biograd.statistics import spread
 
 Curve = dict[float, float]
 """x to y, of one run."""

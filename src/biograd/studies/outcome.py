@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from biograd.records import ClaimRow, Run, StudyRow
 from biograd.records.study import Caveat, Epochs
-from biograd.records.summary import spread
+from biograd.statistics import spread
 from biograd.studies.quantities import Quantity
 from biograd.studies.study import BudgetName, Claim, Group, Published, Shown, Study, StudyCell
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from biograd.errors import UserMistake
-from biograd.records.summary import Spread, spread
 from biograd.records.theory import ConvergenceRow, Prediction, SimulationRecord, TrialOutcome
+from biograd.statistics import Spread, spread
 from biograd.theory.kernels import Kernels, first_error, kernels, linearised, predicted_slope
 from biograd.theory.problem import draw
 from biograd.theory.settings import SimulationSettings

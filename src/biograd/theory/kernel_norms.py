@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from biograd.errors import UserMistake
-from biograd.records.summary import spread
 from biograd.records.theory import KernelMeasurement, KernelRow
+from biograd.statistics import spread
 from biograd.theory.kernels import kernels
 from biograd.theory.problem import draw
 from biograd.theory.settings import SimulationSettings

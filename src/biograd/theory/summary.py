@@ -4,8 +4,8 @@ import dataclasses
 import statistics
 from collections.abc import Sequence
 
-from biograd.records.summary import spread
 from biograd.records.theory import AlignmentRow, SimulationRecord, TrialOutcome
+from biograd.statistics import spread
 from biograd.theory import published
 from biograd.theory.settings import SimulationSettings
 
