@@ -76,9 +76,16 @@ def test_columns_without_content_are_left_out():
 def test_a_claim_stands_beside_its_bound():
     bound = {**CLAIM, "beside": None, "at_least": 0.96, "mean": 0.9712, "sd": 0.001, "met": True}
     shown = texts(claim_columns([CLAIM, bound]))
+    assert "95 % interval" not in shown
     assert shown["measured"] == ["−0.88", "97.12 ± 0.10"]
     assert shown["at least"] == ["−0.30", "96.00"]
     assert shown["verdict"] == ["not met", "met"]
+
+
+def test_a_claim_shows_the_interval_of_its_mean():
+    level = {**CLAIM, "beside": None, "low": 0.9612, "high": 0.98}
+    shown = texts(claim_columns([{**CLAIM, "low": -0.0123, "high": 0.002}, level, CLAIM]))
+    assert shown["95 % interval"] == ["−1.23 to +0.20", "96.12 to 98.00", "—"]
 
 
 @pytest.fixture

@@ -105,6 +105,7 @@ def test_a_claim_is_about_the_difference_seed_by_seed(make_study, make_run, firs
     of_seeds = [(first[0] + 0.8) / 2 - 0.9, (first[1] + 0.8) / 2 - 0.8]
     assert claim["mean"] == pytest.approx(statistics.fmean(of_seeds))
     assert claim["sd"] == pytest.approx(statistics.stdev(of_seeds))
+    assert (claim["low"], claim["high"]) == pytest.approx((min(of_seeds), max(of_seeds)))
     assert (claim["met"], claim["open"], claim["seeds"]) == (met, None, 2)
 
 

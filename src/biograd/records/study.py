@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -72,6 +72,9 @@ class ClaimRow(TypedDict):
     mean: Number | None
     """Of the group, or of its difference from the other."""
     sd: Number | None
+    low: NotRequired[Number | None]
+    """The lower end of the mean's 95 % interval; of several seeds."""
+    high: NotRequired[Number | None]
     seeds: Count
     met: bool | None
     """None until all that the full budget asks for is there."""

@@ -76,15 +76,17 @@ def measured_columns(rows: Sequence[StudyRow]) -> list[Column]:
 
 
 def claim_columns(claims: Sequence[ClaimRow]) -> list[Column]:
-    """Each claim with what was measured, the bound and the verdict."""
-    return [
+    """Each claim with what was measured, the bound and the verdict; columns without content are left out."""
+    columns = [
         Column("claim", False, tuple(_text(claim["claim"]) for claim in claims)),
         Column("quantity", False, tuple(_text(_named(claim)) for claim in claims)),
         Column("measured", True, tuple(_claimed(claim) for claim in claims)),
+        Column("95 % interval", True, tuple(_interval(claim) for claim in claims)),
         Column("at least", True, tuple(_bound(claim) for claim in claims)),
         Column("seeds", True, tuple(Entry(str(claim["seeds"]), claim["seeds"]) for claim in claims)),
         Column("verdict", False, tuple(_text(verdict(claim)) for claim in claims)),
     ]
+    return _with_content(columns)
 
 
 def verdict(claim: ClaimRow) -> str:
@@ -150,6 +152,15 @@ def _trained(row: StudyRow) -> str:
 def _claimed(claim: ClaimRow) -> Entry:
     """The mean, with its sign where it is a difference."""
     return _spread(claim["unit"], claim["mean"], claim["sd"], "+" if claim["beside"] else "")
+
+
+def _interval(claim: ClaimRow) -> Entry:
+    """Of the mean over seeds; of one seed there is none."""
+    low, high = claim.get("low"), claim.get("high")
+    if low is None or high is None:
+        return Entry(MISSING, None)
+    sign = "+" if claim["beside"] else ""
+    return Entry(f"{_spell(claim['unit'], low, sign)} to {_spell(claim['unit'], high, sign)}", low)
 
 
 def _bound(claim: ClaimRow) -> Entry:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from biograd.records import ClaimRow, Run, StudyRow
 from biograd.records.study import Caveat, Epochs
-from biograd.statistics import spread
+from biograd.statistics import differences, mean_interval, spread
 from biograd.studies.quantities import Quantity
 from biograd.studies.study import BudgetName, Claim, Group, Published, Shown, Study, StudyCell
 
@@ -124,7 +124,8 @@ def _verdict(study: Study, claim: Claim, runs: Runs, budget: BudgetName) -> Clai
     groups = _compared(study, claim)
     ours, *theirs = (by_seed(_present(study, group, runs), claim.quantity, runs) for group in groups)
     beside = theirs[0] if theirs else dict.fromkeys(ours, 0.0)
-    measured = spread(value - beside[seed] for seed, value in ours.items() if seed in beside)
+    pairs = differences(ours, beside).values()
+    measured, interval = spread(pairs), mean_interval(pairs)
     reason = _open(study, groups, runs, budget, measured.n)
     return {
         "claim": claim.statement,
@@ -135,6 +136,8 @@ def _verdict(study: Study, claim: Claim, runs: Runs, budget: BudgetName) -> Clai
         "at_least": claim.at_least,
         "mean": measured.mean,
         "sd": measured.sd,
+        "low": interval.low,
+        "high": interval.high,
         "seeds": measured.n,
         "met": None if reason or measured.mean is None else measured.mean >= claim.at_least,
         "open": reason,
