@@ -174,12 +174,13 @@ def test_autocast_leaves_float64_alone():
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # PyTorch's compiler uses what PyTorch deprecates
-@pytest.mark.parametrize("dynamic", [False, True])
-def test_compilation_takes_the_layer_whole(dynamic):
-    layer = LocallyConnected2d(4, 6, 3, (7, 7), stride=2, padding=1)
+@pytest.mark.parametrize(("dynamic", "size"), [(False, (7, 6)), (True, (7,)), (True, (4, 3, 5))])
+def test_compilation_takes_the_layer_whole(dynamic, size):
+    kind = getattr(layers, f"LocallyConnected{len(size)}d")
+    layer = kind(4, 6, 3, size, stride=2, padding=1)
     compiled = torch.compile(layer, fullgraph=True, dynamic=dynamic, backend="aot_eager")
     for batch in (3, 5):
-        x, twin = (torch.randn(batch, 4, 7, 7).requires_grad_() for _ in range(2))
+        x, twin = (torch.randn(batch, 4, *size).requires_grad_() for _ in range(2))
         twin.data.copy_(x.data)
         y = compiled(x)
         torch.testing.assert_close(y, layer(twin), rtol=0, atol=0)
@@ -191,15 +192,19 @@ def test_compilation_takes_the_layer_whole(dynamic):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.parametrize("dimensions", [1, 2, 3])
-def test_an_exported_net_gives_what_the_net_gives_with_gradients_on(dimensions):
+def test_an_exported_net_gives_and_learns_what_the_net_does(dimensions):
     size, kinds = (6, 5, 4)[:dimensions], [getattr(layers, f"{kind}{dimensions}d") for kind in KINDS]
     net = torch.nn.Sequential(
         kinds[0](2, 3, 3, size, padding=1), kinds[1](3, 2, 2, tuple(n + 1 for n in size))
     )
     x = torch.randn(4, 2, *size)
-    exported = torch.export.export(net, (x,))
+    exported = torch.export.export(net, (x,)).module()
     assert torch.is_grad_enabled()
-    assert torch.equal(exported.module()(x), net(x))
+    assert torch.equal(exported(x), net(x))
+    found, expected = (
+        torch.autograd.grad(made(x).square().sum(), list(made.parameters())) for made in (exported, net)
+    )
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("is_batch_last", [False, True])

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from biograd.credit.operations import Following, Gradients, Lent, Operation, Signed, signed
+from biograd.layers.local.products import is_transforming
 
 
 def taught_product(
@@ -37,12 +38,12 @@ def taught_product(
         B, magnitude = feedback.matrix, None
     else:
         B, magnitude = feedback, None
-    if _is_transforming():
+    if is_transforming():
         B, magnitude = signed(B, magnitude), None
     dtype = _autocast_dtype(x)
     if dtype is not None:
         x, B, magnitude = x.to(dtype), B.to(dtype), None if magnitude is None else magnitude.to(dtype)
-    function = _TransformableProduct if _is_transforming() else _Product
+    function = _TransformableProduct if is_transforming() else _Product
     return function.apply(x, weight, bias, B, operation, magnitude)  # pyright: ignore[reportReturnType]
 
 
@@ -140,11 +141,6 @@ def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     of_weight = found[1]
     # ΔB = ΔW: a copy, as clipping or scaling gradients would act on one tensor twice
     return *found, of_weight.clone() if for_feedback and of_weight is not None else None
-
-
-def _is_transforming() -> bool:
-    """Whether a transform of `torch.func` is at work."""
-    return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
 
 
 def _as_autocast(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """The arithmetic of a locally connected layer as three operators of PyTorch.
 
-``torch.compile`` and ``torch.export`` take each as one step instead of unrolling its loop over positions. They have no
-derivatives of their own: `products` has them. They run by some positions at once (`together`), or position by position
+``torch.compile`` and ``torch.export`` take each as one step instead of unrolling its loop over positions. Their
+derivatives are in `products`. They run by some positions at once (`together`), or position by position
 where that is faster (`by_position`).
 """
 

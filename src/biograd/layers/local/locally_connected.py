@@ -89,7 +89,7 @@ class LocallyConnected2d(LocallyConnected):
 
     The output's memory has the batch last, so that a chain of such layers copies nothing: ``flatten`` and
     ``reshape`` take it, ``view`` may not. ``torch.compile`` takes the layer as one step, without fusing into it; so
-    does ``torch.export``, whose programs compute with it and do not train it.
+    does ``torch.export``, whose programs can be trained.
 
     Raises:
         UserMistake: sizes that do not fit together, at construction or when the input is of another size.

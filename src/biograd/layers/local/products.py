@@ -7,10 +7,12 @@ form that is linear in each, ``T(g, x, w) = Σ g · product(x, w)``:
     input_gradient(g, w)   by x
     weight_gradient(g, x)  by w
 
-so that the derivatives of each are the other two, to any order.
+so that the derivatives of each are the other two, to any order. They are derivatives of the operators in `kernels`, so
+that compiled and exported programs have them too. Transforms of `torch.func` take autograd functions alone, which cost
+more: PyTorch takes their arguments apart at every call.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
@@ -24,7 +26,8 @@ from biograd.layers.local.memory import is_batch_last
 
 def product(x: Tensor, w: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
     """The output ``(batch, out_channels, *positions)``; the bias is one example of it, without the batch."""
-    return cast(Tensor, _Product.apply(x, w, bias, geometry))
+    run = _Product.apply if is_transforming() else OPERATORS.locally_connected_product
+    return cast(Tensor, run(x, w, bias, geometry.pack()))
 
 
 def input_gradient(
@@ -34,22 +37,30 @@ def input_gradient(
 
     Its memory has the batch last or is contiguous: what suits the input.
     """
-    return cast(Tensor, _InputGradient.apply(g, w, geometry, size, batch_last))
+    run = _InputGradient.apply if is_transforming() else OPERATORS.locally_connected_input_gradient
+    return cast(Tensor, run(g, w, geometry.pack(), size, batch_last))
 
 
 def weight_gradient(g: Tensor, x: Tensor, geometry: Geometry) -> Tensor:
     """The derivative by the filters, for ``g`` of the output's shape and the input ``x``."""
-    return cast(Tensor, _WeightGradient.apply(g, x, geometry))
+    run = _WeightGradient.apply if is_transforming() else OPERATORS.locally_connected_weight_gradient
+    return cast(Tensor, run(g, x, geometry.pack()))
+
+
+def is_transforming() -> bool:
+    """Whether a transform of `torch.func` is at work."""
+    return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
 
 
 class _Product(Function):
     @staticmethod
-    def forward(x: Tensor, w: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
-        return OPERATORS.locally_connected_product(x, w, bias, geometry.pack())
+    def forward(x: Tensor, w: Tensor, bias: Tensor | None, geometry: Sequence[int]) -> Tensor:
+        return OPERATORS.locally_connected_product(x, w, bias, geometry)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        x, w, _, ctx.geometry = inputs
+        x, w, _, geometry = inputs
+        ctx.geometry = Geometry.unpack(geometry)
         ctx.save_for_backward(x, w)
 
     @staticmethod
@@ -63,17 +74,20 @@ class _Product(Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *inputs: Any) -> tuple[Tensor, int]:
-        return _map(product, info.batch_size, in_dims, inputs, is_by_example=True)
+        return _map(_Product.apply, info.batch_size, in_dims, inputs, is_by_example=True)
 
 
 class _InputGradient(Function):
     @staticmethod
-    def forward(g: Tensor, w: Tensor, geometry: Geometry, size: tuple[int, ...], batch_last: bool) -> Tensor:
-        return OPERATORS.locally_connected_input_gradient(g, w, geometry.pack(), size, batch_last)
+    def forward(
+        g: Tensor, w: Tensor, geometry: Sequence[int], size: tuple[int, ...], batch_last: bool
+    ) -> Tensor:
+        return OPERATORS.locally_connected_input_gradient(g, w, geometry, size, batch_last)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        g, w, ctx.geometry, *_ = inputs
+        g, w, geometry, *_ = inputs
+        ctx.geometry = Geometry.unpack(geometry)
         ctx.save_for_backward(g, w)
 
     @staticmethod
@@ -85,17 +99,18 @@ class _InputGradient(Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *inputs: Any) -> tuple[Tensor, int]:
-        return _map(input_gradient, info.batch_size, in_dims, inputs, is_by_example=True)
+        return _map(_InputGradient.apply, info.batch_size, in_dims, inputs, is_by_example=True)
 
 
 class _WeightGradient(Function):
     @staticmethod
-    def forward(g: Tensor, x: Tensor, geometry: Geometry) -> Tensor:
-        return OPERATORS.locally_connected_weight_gradient(g, x, geometry.pack())
+    def forward(g: Tensor, x: Tensor, geometry: Sequence[int]) -> Tensor:
+        return OPERATORS.locally_connected_weight_gradient(g, x, geometry)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        g, x, ctx.geometry = inputs
+        g, x, geometry = inputs
+        ctx.geometry = Geometry.unpack(geometry)
         ctx.save_for_backward(g, x)
 
     @staticmethod
@@ -108,7 +123,7 @@ class _WeightGradient(Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *inputs: Any) -> tuple[Tensor, int]:
-        return _map(weight_gradient, info.batch_size, in_dims, inputs, is_by_example=False)
+        return _map(_WeightGradient.apply, info.batch_size, in_dims, inputs, is_by_example=False)
 
 
 def _map(
@@ -127,3 +142,13 @@ def _map(
         [value] * count if dim is None else value.unbind(dim) for value, dim in zip(inputs, dims, strict=True)
     ]
     return torch.stack([function(*row) for row in zip(*columns, strict=True)]), 0
+
+
+for _name, _function in (
+    ("product", _Product),
+    ("input_gradient", _InputGradient),
+    ("weight_gradient", _WeightGradient),
+):
+    torch.library.register_autograd(
+        f"biograd::locally_connected_{_name}", _function.backward, setup_context=_function.setup_context
+    )
