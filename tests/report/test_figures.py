@@ -259,6 +259,7 @@ def test_every_figure_is_a_valid_svg_and_a_pdf(runs_folder):
         "gradient-angle-mnist-mlp",
         "feedback-angle-mnist-mlp",
         "norm-ratio-mnist-mlp",
+        "by-cost-mnist-mlp",
         "cost-mnist-mlp",
     ]
     for name in names:

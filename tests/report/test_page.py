@@ -113,12 +113,12 @@ def test_links_lead_to_sections_or_to_the_figures_beside_the_page(page, runs_fol
     assert {link[1:] for link in links if link.startswith("#")} <= ids
     written = {f"figures/{path.name}" for path in (runs_folder / "figures").iterdir()}
     assert files == written | {"results.csv"}
-    assert len([name for name in written if name.endswith(".pdf")]) == len(page.all("figure")) == 6
+    assert len([name for name in written if name.endswith(".pdf")]) == len(page.all("figure")) == 7
 
 
 def test_ids_are_unique_across_the_inlined_drawings_and_every_reference_resolves(page):
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
-    assert len(page.all("svg")) == 6
+    assert len(page.all("svg")) == 7
     assert len(ids) == len(set(ids))
     used = [attributes["xlink:href"][1:] for attributes in page.all("use")]
     clipped = [
@@ -145,7 +145,7 @@ def test_letters_of_drawings_stay_readable_on_a_narrow_screen(page):
         points = float(drawing["viewbox"].split()[2])
         pixels = int(re.search(r"min-width: (\d+)px", drawing["style"])[1])
         assert 8.5 * pixels / points >= 10
-    assert [one["tabindex"] for one in page.all("div") if one.get("class") == "drawing"] == ["0"] * 6
+    assert [one["tabindex"] for one in page.all("div") if one.get("class") == "drawing"] == ["0"] * 7
 
 
 def test_the_summary_can_be_sorted_by_every_column_from_the_keyboard(page):

@@ -50,7 +50,7 @@ def _learning_curves(task: Task, quantities: list[str]) -> Drawing:
         for axes, quantity in zip(panels, quantities, strict=True):
             for cell, style in task.drawn():
                 _plot_cell(axes, cell, style, quantity)
-            axes.set_title(_titled(quantity))
+            axes.set_title(titled(quantity))
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         legend(figure, task.cells, task.styles)
@@ -66,7 +66,7 @@ def _learning_curves(task: Task, quantities: list[str]) -> Drawing:
 
 
 def _plot_cell(axes: Axes, cell: Cell, style: Style, quantity: str) -> None:
-    scale = _scale(quantity)
+    scale = scale_of(quantity)
     curves = {id(run): curve(run.metrics, "epoch", quantity, scale) for run in cell.runs}
     done = [curves[id(run)] for run in cell.with_status("done") if curves[id(run)]]
     if done:
@@ -86,13 +86,13 @@ def _plot_stopped(axes: Axes, run: Run, points: Curve, color: str) -> None:
     axes.plot(x[-1:], [points[x[-1]]], marker, color=color, markersize=4.5, markerfacecolor="none")
 
 
-def _scale(quantity: str) -> float:
+def scale_of(quantity: str) -> float:
     """Shares are drawn in percent."""
     metric = metric_of(quantity)
     return 100.0 if metric and metric.is_share else 1.0
 
 
-def _titled(quantity: str) -> str:
+def titled(quantity: str) -> str:
     """What a figure calls an entry of a record: ``test accuracy (%)``."""
     metric = metric_of(quantity)
     if metric is None:
@@ -102,7 +102,7 @@ def _titled(quantity: str) -> str:
 
 
 def _metric(task: Task, quantity: str) -> Drawing:
-    scale = _scale(quantity)
+    scale = scale_of(quantity)
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
@@ -112,7 +112,7 @@ def _metric(task: Task, quantity: str) -> Drawing:
             _plot_mean(axes, row, spread, style, scale)
             _annotate(axes, row, measured(spread, task.metric) + (f" ({state})" if state else ""))
         axes.set_xlim(right=min(1.005 * scale * task.metric.most, axes.get_xlim()[1]))
-        _list_cells(axes, task.cells, _titled(quantity))
+        _list_cells(axes, task.cells, titled(quantity))
 
     caption = (
         "Large: mean over the seeds that finished, with ± one sample standard deviation; small: each seed."

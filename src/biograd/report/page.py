@@ -5,9 +5,9 @@ import dataclasses
 import hashlib
 import os
 import warnings as python_warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from markupsafe import Markup
 
@@ -15,42 +15,70 @@ from biograd.errors import UserMistake
 from biograd.handed import label_of
 from biograd.records import (
     RESULTS_TABLE,
+    TRIALS_TABLE,
     Cell,
     Run,
     StudyOutcome,
+    Trials,
     as_csv,
     atomic_write,
+    find_trials,
     make_folder,
     read_study,
     result_rows,
     search,
+    trial_rows,
     unpacked,
 )
-from biograd.report import figures, study, tables
+from biograd.report import figures, study, tables, trials
+from biograd.report.accuracy_by_cost import accuracy_by_cost
 from biograd.report.activity import activity
 from biograd.report.alignment import alignment
 from biograd.report.cells import name_of
 from biograd.report.differences import configuration, environments, warnings
 from biograd.report.drawing import Drawing
+from biograd.report.ladder import Step, ladder
 from biograd.report.layer_panels import measuring_cost
+from biograd.report.published import published
 from biograd.report.rendering import templates
 from biograd.report.reproduce import script
 from biograd.report.robustness import robustness, robustness_tables
+from biograd.report.searches import search_figures
 from biograd.report.table import Table
 from biograd.report.targets import targets
 
+_Read = TypeVar("_Read")
 
-def write_report(directory: str | os.PathLike[str], title: str | None = None) -> Path:
+
+class Beside(NamedTuple):
+    """What there is beside runs.
+
+    Attributes:
+        study: what one found, None where there was none.
+        searches: of settings.
+        steps: the rungs of a ladder, from the bottom up; empty where the runs are of none.
+    """
+
+    study: StudyOutcome | None = None
+    searches: Sequence[Trials] = ()
+    steps: Sequence[Step] = ()
+
+
+def write_report(
+    directory: str | os.PathLike[str], title: str | None = None, steps: Sequence[Step] = ()
+) -> Path:
     """Read every run at or below ``directory`` and write ``report.html`` there, or beside a packed file.
 
     The page is self-contained: no network, no other file. Each figure is also written as SVG and PDF to
-    ``figures/``, and a line for each run to ``results.csv``. The same records give the same bytes. What
-    ``biograd reproduce`` found stands at the head. A damaged record is left out with a warning, and the page says so.
+    ``figures/``, a line for each run to ``results.csv``, and one for each trial of a search to ``trials.csv``. The same
+    records give the same bytes. What ``biograd reproduce`` found stands at the head. A damaged record is left out with
+    a warning, and the page says so.
 
     Args:
         directory: a folder that holds runs, finished or not, at any depth, or a packed file. The page of a packed file
             lies in the folder that it would be unpacked to.
         title: of the page; by default the study's, or the folder's name.
+        steps: the rungs of a ladder that the runs are of, from the bottom up.
 
     Returns:
         The path of the page.
@@ -59,10 +87,12 @@ def write_report(directory: str | os.PathLike[str], title: str | None = None) ->
         UserMistake: there is no run, or none that can be read.
         RunFailed: a file cannot be written.
     """
-    return write_and_return(directory, title)[0]
+    return write_and_return(directory, title, steps)[0]
 
 
-def write_and_return(directory: str | os.PathLike[str], title: str | None = None) -> tuple[Path, Table]:
+def write_and_return(
+    directory: str | os.PathLike[str], title: str | None = None, steps: Sequence[Step] = ()
+) -> tuple[Path, Table]:
     """As `write_report`; also the table that the page shows, so that nobody need read the runs again.
 
     Raises:
@@ -75,10 +105,11 @@ def write_and_return(directory: str | os.PathLike[str], title: str | None = None
         raise UserMistake(
             f"there is no run in {directory}: train some first, or give the folder that holds them"
         )
-    found, mistakes = _study_in(directory)
-    table, place = Table.of(runs, [*left_out, *mistakes]), unpacked(directory)
+    found, mistakes = _read(read_study, directory, None)
+    searches, more = _read(find_trials, directory, [])
+    table, place = Table.of(runs, [*left_out, *mistakes, *more]), unpacked(directory)
     title = title or (study.heading(found) if found else place.resolve().name) or "runs"
-    return _written(place, directory, title, table, found), table
+    return _written(place, directory, title, table, Beside(found, searches, steps)), table
 
 
 def write_report_of(runs: Iterable[Run], place: Path, title: str) -> Path:
@@ -95,51 +126,59 @@ def write_report_of(runs: Iterable[Run], place: Path, title: str) -> Path:
     Raises:
         RunFailed: a file cannot be written.
     """
-    return _written(place, place, title, Table.of(runs), None)
+    return _written(place, place, title, Table.of(runs), Beside())
 
 
-def _written(place: Path, directory: Path, title: str, table: Table, found: StudyOutcome | None) -> Path:
-    """Write page and figures; folders of runs are named as they are seen from the directory."""
-    sections = _sections(table, table) if found is None else _sections_of_study(table)
+def _written(place: Path, directory: Path, title: str, table: Table, beside: Beside) -> Path:
+    """Write page, figures and tables; folders of runs are named as they are seen from the directory."""
+    sections = _sections(table, table, beside) if beside.study is None else _sections_of_study(table, beside)
     _write_figures(place / "figures", [drawing for section in sections for drawing in section["drawings"]])
     page = place / "report.html"
-    html = _render(directory, title, table, sections, found)
+    html = _render(directory, title, table, sections, beside)
     atomic_write(page, html.encode("utf-8", "replace"))
     atomic_write(place / RESULTS_TABLE, as_csv(result_rows(table.runs, directory)).encode("utf-8", "replace"))
+    if beside.searches:
+        text = as_csv(trial_rows(beside.searches))
+        atomic_write(place / TRIALS_TABLE, text.encode("utf-8", "replace"))
     return page
 
 
-def _study_in(directory: Path) -> tuple[StudyOutcome | None, list[str]]:
-    """What a study found, or why that is left out."""
+def _read(read: Callable[[Path], _Read], directory: Path, otherwise: _Read) -> tuple[_Read, list[str]]:
+    """What is read beside the runs, or why that is left out."""
     try:
-        return read_study(directory), []
+        return read(directory), []
     except UserMistake as mistake:
         python_warnings.warn(f"left out: {mistake}", stacklevel=2)
-        return None, [str(mistake)]
+        return otherwise, [str(mistake)]
 
 
-def _sections_of_study(table: Table) -> list[dict[str, Any]]:
+def _sections_of_study(table: Table, beside: Beside) -> list[dict[str, Any]]:
     """Figures that compare what the study does; classes one by one are drawn together or not at all."""
     cells = study.compared(table.cells)
     apart = set(map(id, study.one_by_one(cells)))
-    return _sections(table.regrouped(cell for cell in cells if id(cell) not in apart), table.regrouped(cells))
+    drawn = table.regrouped(cell for cell in cells if id(cell) not in apart)
+    return _sections(drawn, table.regrouped(cells), beside)
 
 
-def _sections(table: Table, attacked: Table) -> list[dict[str, Any]]:
+def _sections(table: Table, attacked: Table, beside: Beside) -> list[dict[str, Any]]:
     """Every group of figures, with names that are unique in the page.
 
     Args:
         table: what is drawn.
         attacked: what is drawn under attack, which may be more.
+        beside: what there is beside runs.
     """
     groups = [
+        ("published", "Measured and published", published(beside.study["rows"]) if beside.study else []),
+        ("ladder", "All tasks", ladder(table, beside.steps)),
         ("accuracy", "Accuracy" if table.kinds == ["classes"] else "Metrics", figures.metric_by_rule(table)),
         ("curves", "Learning curves", figures.learning_curves(table)),
         ("alignment", "Alignment with backpropagation", alignment(table)),
         ("activity", "Activity of blocks", activity(table)),
         ("targets", "Targets, decoders and inverses", targets(table)),
         ("robustness", "Robustness", robustness(attacked)),
-        ("cost", "Cost", figures.cost_by_rule(table)),
+        ("cost", "Cost", [*accuracy_by_cost(table), *figures.cost_by_rule(table)]),
+        ("search", "Search of settings", search_figures(beside.searches, table.look)),
     ]
     taken: set[str] = set()
     return [
@@ -170,9 +209,9 @@ def _render(
     title: str,
     table: Table,
     sections: list[dict[str, Any]],
-    found: StudyOutcome | None,
+    beside: Beside,
 ) -> str:
-    pages = templates()
+    pages, found, searches = templates(), beside.study, beside.searches
     behaviour = pages.get_template("report.js").render()
     runs = table.runs
     return pages.get_template("report.html").render(
@@ -184,6 +223,8 @@ def _render(
         caption=tables.caption(),
         study=found and _study(found, table),
         sections=sections,
+        searched=trials.state_columns(searches) if searches else [],
+        searched_how=f"{trials.heading(searches)}; {trials.CAPTION}" if searches else "",
         attacked=robustness_tables(table.regrouped(study.compared(table.cells)) if found else table),
         without_part=_listed(directory, table, lambda run: run.status != "done"),
         stopped_early=_listed(directory, table, lambda run: run.status == "done" and run.stopped is not None),

@@ -13,7 +13,7 @@ from biograd.report.tables import MISSING, Column, Entry
 
 CAPTION = "of each seed the mean over the group's cells; then mean ± sample standard deviation over seeds"
 
-_SCALES = {"fraction": (100, 2, "%"), "degrees": (1, 1, "°"), "seconds": (1, 1, "s"), "number": (1, 4, "")}
+SCALES = {"fraction": (100, 2, "%"), "degrees": (1, 1, "°"), "seconds": (1, 1, "s"), "number": (1, 4, "")}
 """Unit to factor, decimals and sign."""
 
 
@@ -60,7 +60,7 @@ def measured_columns(rows: Sequence[StudyRow]) -> list[Column]:
             Column(
                 "measured", True, tuple(_spread(row["unit"], row["mean"], row["sd"]) for row in rows), shares
             ),
-            Column("trained", False, tuple(_text(_trained(row)) for row in rows)),
+            Column("trained", False, tuple(_text(trained(row)) for row in rows)),
             Column("published", True, tuple(_published(row) for row in rows), shares),
             Column(
                 "difference",
@@ -107,7 +107,7 @@ def verdict(claim: ClaimRow) -> str:
 
 
 def _with_unit(row: Caveat) -> str:
-    return f"{_spell(row['unit'], row['mean'])} {_SCALES[row['unit']][2]}".rstrip()
+    return f"{_spell(row['unit'], row['mean'])} {SCALES[row['unit']][2]}".rstrip()
 
 
 def _with_content(columns: list[Column]) -> list[Column]:
@@ -120,11 +120,11 @@ def _text(text: str) -> Entry:
 
 def _named(row: StudyRow | ClaimRow) -> str:
     """The quantity with its unit: ``test accuracy %``."""
-    return f"{row['quantity']} {_SCALES[row['unit']][2]}".rstrip()
+    return f"{row['quantity']} {SCALES[row['unit']][2]}".rstrip()
 
 
 def _spell(unit: Unit, value: float, sign: str = "") -> str:
-    factor, decimals, _ = _SCALES[unit]
+    factor, decimals, _ = SCALES[unit]
     return f"{factor * value:{sign}.{decimals}f}".replace("-", "−")
 
 
@@ -139,11 +139,11 @@ def _published(row: StudyRow) -> Entry:
     return _spread(row["unit"], row["published"], row["published_sd"])
 
 
-def _trained(row: StudyRow) -> str:
+def trained(row: StudyRow) -> str:
     """What stands beside a number that fewer epochs gave than the full budget has, or than were published.
 
     Example:
-        >>> _trained({"epochs": 3, "of_epochs": 31})
+        >>> trained({"epochs": 3, "of_epochs": 31})
         '3 of 31 epochs'
     """
     return f"{row['epochs']} of {row['of_epochs']} epochs" if "epochs" in row and "of_epochs" in row else ""

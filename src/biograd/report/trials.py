@@ -15,7 +15,9 @@ def state_columns(searches: Sequence[Trials]) -> list[Column]:
         Column("rule", False, tuple(Entry(one.search["rule"], one.search["rule"]) for one in searches)),
         Column("trials", True, tuple(Entry(_done(one), len(one.done)) for one in searches)),
         Column("diverged", True, tuple(_count(len(one.done) - len(_valued(one))) for one in searches)),
-        Column(f"best {_metrics(searches)}", True, tuple(_best(one.best) for one in searches)),
+        Column(
+            f"best {_metrics(searches)}", True, tuple(_best(one.best) for one in searches), _is_gain(searches)
+        ),
         Column("in trial", True, tuple(_trial(one.best) for one in searches)),
         Column("settings", False, tuple(_settings(one.best) for one in searches)),
     ]
@@ -69,3 +71,9 @@ def _settings(row: TrialRow | None) -> Entry:
         return Entry(MISSING, None)
     told = ", ".join(f"{name} {value}" for name, value in row["settings"].items())
     return Entry(told, told)
+
+
+def _is_gain(searches: Sequence[Trials]) -> bool:
+    """Whether more is better of every metric that is chosen by."""
+    metrics = [metric_of(row["metric"]) for one in searches for row in one.rows]
+    return not any(metric is not None and metric.smaller_is_better for metric in metrics)
