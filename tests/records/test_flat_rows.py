@@ -40,6 +40,12 @@ def test_a_row_a_run_with_its_result_configuration_and_environment(folder):
     assert (begun["status"], begun["epochs"], begun["config.rule.scale"]) == ("unfinished", 1, 0.5)
 
 
+def test_a_run_that_leaves_the_test_set_unread_has_no_entry_of_it(tmp_path):
+    write_run(tmp_path / "a", result=RESULT, config={**CONFIG, "read_test": False})
+    (row,) = result_rows(find_runs(tmp_path), tmp_path)
+    assert [name for name in row if name.startswith("test")] == ["test_reads"]
+
+
 def test_a_spreadsheet_has_every_column_of_any_row_and_gaps_where_a_row_has_none(folder):
     rows = list(csv.DictReader(io.StringIO(as_csv(result_rows(find_runs(folder), folder)))))
     assert list(rows[0])[:3] == ["run", "rule", "label"]

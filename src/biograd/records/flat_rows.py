@@ -54,6 +54,8 @@ def frame(directory: str | os.PathLike[str], what: What = "results") -> "pandas.
 def result_rows(runs: Iterable[Run], directory: str | os.PathLike[str]) -> list[Flat]:
     """A row a run, finished or not: how it ended, then ``config.…`` and ``environment.…``.
 
+    Runs that were to leave the test set unread have no entries of it.
+
     Args:
         runs: of which.
         directory: from where their folders are named.
@@ -109,10 +111,20 @@ def _result(run: Run, directory: str | os.PathLike[str]) -> Flat:
     return {
         **own,
         "epochs": run.epochs_done,
-        **_scalars(run.result or {}),
+        **_scalars(_read(run)),
         **own,  # a folder that was moved is where it is now
         **_scalars(flatten(run.config), "config."),
         **_scalars(run.environment, "environment."),
+    }
+
+
+def _read(run: Run) -> dict[str, Any]:
+    """The result; of a run that was to leave the test set unread without the names of what was not measured."""
+    result = dict(run.result or {})
+    if run.config.get("read_test", True) is not False:
+        return result
+    return {
+        name: value for name, value in result.items() if not name.startswith("test") or name == "test_reads"
     }
 
 
