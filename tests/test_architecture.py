@@ -16,6 +16,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 DOCS = SOURCE.parents[1] / "docs"
 
 FOUNDATION = {
+    "checks",
     "printable",
     "errors",
     "tasks",
@@ -30,6 +31,7 @@ FOUNDATION = {
     "statistics",
 }
 ARROWS = {
+    "checks": set(),
     "printable": set(),
     "errors": {"printable"},
     "tasks": set(),

@@ -234,7 +234,10 @@ def test_every_rule_has_the_rows_that_it_offers_and_no_others(name):
         known = {f"{block.name}.weight" if quantity in of_weights else block.name for block in blocks(net)}
         assert set(layers) == set(shown or ()) <= known
         assert len(layers) == len(set(layers))
-    assert all(row["value"] >= 0 for row in rows if row["quantity"] != "error_cosine")
+    cosines = ("error_cosine", "batch_stability", "step_stability")
+    assert all(row["value"] >= -(row["quantity"] in cosines) for row in rows)
+    told = [row["layer"] for row in rows if row["quantity"] == "batch_stability"]
+    assert told == [block.name for block in blocks(net) if block.name in told]
 
 
 def test_in_an_orthogonal_net_the_targets_of_gait_prop_are_half_a_gradient_away():

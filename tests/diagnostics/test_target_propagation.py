@@ -300,7 +300,7 @@ def test_a_rule_that_offers_nothing_of_all_this_has_none_of_the_rows():
     assert feedback_angles(net, rule) == error_cosines(net, rule, x, y, F.cross_entropy) == {}
     quantities = {row["quantity"] for row in measure(net, rule, x, y, F.cross_entropy)}
     of_updates = {"gradient_angle", "norm_ratio", "update_norm", "reference_norm"}
-    assert quantities == {*of_updates, "activity", "seconds"}
+    assert quantities == {*of_updates, "activity", "signal_growth", "batch_stability", "seconds"}
 
 
 def test_measure_puts_what_each_function_gives_into_rows():

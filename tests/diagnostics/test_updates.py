@@ -312,6 +312,7 @@ def test_rows_name_quantity_layer_and_value_and_end_with_the_cost():
         ("feedback_angle", "2.weight"),
         ("activity", "0"),
         ("activity", "2"),
+        ("signal_growth", "2"),
         ("seconds", None),
     ]
     assert rows[2]["value"] == pytest.approx(2.0)

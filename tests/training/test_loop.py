@@ -413,7 +413,8 @@ def test_diagnostics_are_measured_every_so_many_steps_and_change_nothing(make_co
     assert {"gradient_angle", "feedback_angle", "norm_ratio", "seconds"} <= {row["quantity"] for row in rows}
     assert {row["layer"] for row in rows} == {"1.weight", "5.weight", "1", "5", None}
     assert not (tmp_path / "plain" / "diagnostics.jsonl").exists()
-    assert bits(tmp_path / "plain")[1] == bits(tmp_path / "measured")[1]
+    kept = bits(tmp_path / "measured")[1]  # and beside it the signals that the next measurement is compared with
+    assert bits(tmp_path / "plain")[1].items() <= kept.items()
 
 
 def test_what_a_rule_says_of_the_optimizer_reaches_the_user_and_the_record(make_config, tmp_path):

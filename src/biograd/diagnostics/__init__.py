@@ -9,7 +9,14 @@ from biograd.diagnostics.measure import measure
 from biograd.diagnostics.norm_ratio import norm_ratios, norms
 from biograd.diagnostics.orthogonality import orthogonalities, orthogonality
 from biograd.diagnostics.reconstruction_loss import reconstruction_losses
+from biograd.diagnostics.signal_growth import signal_growths
 from biograd.diagnostics.target_distance import target_distances
+from biograd.diagnostics.teaching_signal import (
+    mean_signals,
+    stability_over_batches,
+    stability_over_steps,
+    teaching_signals,
+)
 from biograd.diagnostics.updates import Updates, updates
 
 __all__ = [
@@ -19,12 +26,17 @@ __all__ = [
     "error_cosines",
     "feedback_angles",
     "gradient_angles",
+    "mean_signals",
     "measure",
     "norm_ratios",
     "norms",
     "orthogonalities",
     "orthogonality",
     "reconstruction_losses",
+    "signal_growths",
+    "stability_over_batches",
+    "stability_over_steps",
     "target_distances",
+    "teaching_signals",
     "updates",
 ]

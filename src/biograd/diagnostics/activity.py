@@ -42,12 +42,12 @@ def activities(net: nn.Module, x: Any) -> dict[str, float]:
         2.0
     """
     net = unwrap(net)
-    with isolated(net, devices_of=x), torch.no_grad(), _listening(_ends(net)) as heard:
+    with isolated(net, devices_of=x), torch.no_grad(), _listening(ends_of_blocks(net)) as heard:
         called(net, copied(x))
     return heard
 
 
-def _ends(net: nn.Module) -> dict[str, nn.Module]:
+def ends_of_blocks(net: nn.Module) -> dict[str, nn.Module]:
     """The module behind which each block ends, by the block's name."""
     try:
         return {block.name: block.layers[-1] for block in blocks(net)}

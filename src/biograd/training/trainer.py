@@ -31,6 +31,7 @@ from biograd.training.observers.base import (
     RunLeft,
     StepTaken,
 )
+from biograd.training.observers.diagnostics import Diagnostics
 from biograd.training.observers.named import Participant, Tracker
 from biograd.training.replayed import ReplayedTeaching
 from biograd.training.run_setup import RunSetup
@@ -183,7 +184,7 @@ class Trainer:
         self._tally.restore(sums[self.ranks.rank])
         saved = dict(state.get("observers", {}))  # none in a run that was begun before observers had a state
         for one in self.observers:
-            if isinstance(one, Participant | Tracker) and one.name in saved:
+            if isinstance(one, Participant | Tracker | Diagnostics) and one.name in saved:
                 one.restore(saved.pop(one.name))
         if self.ranks.first:  # others may have no observers at all
             self.warnings += [
@@ -210,7 +211,7 @@ class Trainer:
 
     def _observed(self) -> dict[str, Any]:
         """The states of observers that have one, by name."""
-        named = [one for one in self.observers if isinstance(one, Participant | Tracker)]
+        named = [one for one in self.observers if isinstance(one, Participant | Tracker | Diagnostics)]
         return {one.name: state for one in named if (state := one.state(self))}
 
     def _is_over(self) -> bool:

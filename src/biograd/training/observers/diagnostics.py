@@ -1,6 +1,9 @@
 """Measurements of the rule beside backpropagation, every so many steps."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
 
 from biograd.diagnostics import measure
 from biograd.training.observers.base import BatchDrawn, Measured, Moment, Observer
@@ -16,8 +19,20 @@ class Diagnostics(Observer):
         every: steps between two measurements.
     """
 
+    name = "--diagnostics-every"
+    """What a checkpoint calls its state; no observer of a user's has such a name."""
+
     def __init__(self, *, every: int) -> None:
         self.every = every
+        self._signals: dict[str, Tensor] = {}
+
+    def state(self, run: "Trainer") -> Mapping[str, Any]:
+        """The mean teaching signals of the last measurement, which the next one is compared with."""
+        return dict(self._signals)
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Put them back."""
+        self._signals = dict(state)
 
     def notice(self, moment: Moment, run: "Trainer") -> None:
         """Measure when it is time to."""
@@ -31,7 +46,7 @@ class Diagnostics(Observer):
         setup, position = run.setup, run.position
         x, y = (moment.x, moment.y) if run.ranks.size == 1 else self._whole_batch(run)
         with setup.autocast():
-            rows = measure(setup.net, setup.rule, x, y, setup.loss_fn)
+            rows = measure(setup.net, setup.rule, x, y, setup.loss_fn, remembered=self._signals)
         run.tell(
             Measured(
                 [
