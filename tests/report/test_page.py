@@ -71,6 +71,7 @@ def test_the_page_is_well_formed_and_has_every_section(page):
     sections = [attributes["id"] for attributes in page.all("section")]
     assert sections == [
         "summary",
+        "checks",
         "accuracy",
         "curves",
         "alignment",
@@ -150,16 +151,16 @@ def test_letters_of_drawings_stay_readable_on_a_narrow_screen(page):
 
 def test_the_summary_can_be_sorted_by_every_column_from_the_keyboard(page):
     columns = [one for one in page.all("th") if "aria-sort" in one]
-    assert len(columns) == len(page.all("button")) == 9
+    assert len(columns) == len(page.all("button")) == 9 + 3  # of the summary and of the checks
     assert {one["aria-sort"] for one in columns} == {"none"}
     values = [
         one["data-value"]
         for one in page.all("td")
         if "data-value" in one and "number" in one.get("class", "")
     ]
-    assert len(values) == 4 * 6
+    assert len(values) == 4 * (6 + 1)
     assert [float(value) for value in values if value]
-    assert values.count("") == 2  # backpropagation beside itself
+    assert values.count("") == 2 + 1  # backpropagation and shallow beside themselves
 
 
 def test_the_summary_shows_mean_spread_and_seeds(page):

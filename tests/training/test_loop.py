@@ -413,7 +413,9 @@ def test_diagnostics_are_measured_every_so_many_steps_and_change_nothing(make_co
     assert {"gradient_angle", "feedback_angle", "norm_ratio", "seconds"} <= {row["quantity"] for row in rows}
     assert {row["layer"] for row in rows} == {"1.weight", "5.weight", "1", "5", None}
     assert not (tmp_path / "plain" / "diagnostics.jsonl").exists()
-    kept = bits(tmp_path / "measured")[1]  # and beside it the signals that the next measurement is compared with
+    kept = bits(tmp_path / "measured")[
+        1
+    ]  # and beside it the signals that the next measurement is compared with
     assert bits(tmp_path / "plain")[1].items() <= kept.items()
 
 

@@ -67,12 +67,19 @@ class Cell:
         """The same of the best that any epoch of each run has of a metric; see `Run.best_of_epochs`."""
         return self._spread(lambda run: run.best_of_epochs(entry))
 
+    def by_seed(self, quantity: str) -> dict[int, float]:
+        """An entry of ``result.json`` of the finished runs, by seed; runs that repeat one are averaged."""
+        return self._by_seed(lambda run: number(run.result or {}, quantity))
+
     def _spread(self, of: Callable[[Run], float | None]) -> Spread:
-        by_seed: dict[int, list[float]] = defaultdict(list)
+        return spread(self._by_seed(of).values())
+
+    def _by_seed(self, of: Callable[[Run], float | None]) -> dict[int, float]:
+        values: dict[int, list[float]] = defaultdict(list)
         for run in self.with_status("done"):
             if (value := of(run)) is not None:
-                by_seed[run.seed].append(value)
-        return spread(statistics.fmean(values) for values in by_seed.values())
+                values[run.seed].append(value)
+        return {seed: statistics.fmean(of_seed) for seed, of_seed in values.items()}
 
     @property
     def family(self) -> str:

@@ -30,7 +30,7 @@ from biograd.records import (
     trial_rows,
     unpacked,
 )
-from biograd.report import figures, study, tables, trials
+from biograd.report import checks, figures, study, tables, trials
 from biograd.report.accuracy_by_cost import accuracy_by_cost
 from biograd.report.activity import activity
 from biograd.report.alignment import alignment
@@ -221,6 +221,8 @@ def _render(
         counts={status: sum(run.status == status for run in runs) for status in ("done", "unfinished")},
         columns=tables.summary_columns(table),
         caption=tables.caption(),
+        checks=checks.check_columns(table),
+        checks_how=checks.CAPTION,
         study=found and _study(found, table),
         sections=sections,
         searched=trials.state_columns(searches) if searches else [],

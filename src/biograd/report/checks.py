@@ -1,0 +1,113 @@
+"""Four checks beside accuracy and angle, a row a cell, each with a flag where it fails: see `biograd.checks`."""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable
+
+from biograd.checks import CONSTANT, EXPLODING, UNTAUGHT, VANISHED
+from biograd.handed import label_of
+from biograd.records import Cell, Run, number
+from biograd.report.cells import name_of
+from biograd.report.table import Table, Task
+from biograd.report.tables import MISSING, Column, Entry
+from biograd.statistics import paired_difference
+from biograd.tasks import Metric
+
+CAPTION = (
+    f"growth: the most that a block's activity is above that of the block below, flagged above {EXPLODING:g} ×. "
+    f"Reference: the smallest norm of backpropagation's own gradient of a weight; below {VANISHED:g} angles to it are "
+    f"undefined. Stability: the cosine between teaching signals of two batches, or two moments, mean over the run, of "
+    f"the hidden block where it is largest; from {CONSTANT:g} on it is a constant drift. Depth utility: the lead over "
+    "rules that do not teach hidden layers, over shared seeds, with its 95 % interval"
+)
+
+
+def check_columns(table: Table) -> list[Column]:
+    """The checks, a row for each cell; empty where nothing of them was measured in any."""
+    placed = [(task, cell) for task in table.tasks for cell in task.cells]
+    checks = [
+        Column("growth", True, tuple(_growth(cell) for _, cell in placed)),
+        Column("reference", True, tuple(_reference(cell) for _, cell in placed)),
+        Column(
+            "stability over batches", True, tuple(_stability(cell, "batch_stability") for _, cell in placed)
+        ),
+        Column("stability over steps", True, tuple(_stability(cell, "step_stability") for _, cell in placed)),
+        *(Column(f"lead over {name}", True, tuple(_lead(*one, name) for one in placed)) for name in UNTAUGHT),
+    ]
+    found = [column for column in checks if any(entry.value is not None for entry in column.entries)]
+    if not found:
+        return []
+    names = tuple(Entry(name_of(cell), name_of(cell)) for _, cell in placed)
+    tasks = tuple(
+        Entry(f"{label_of(task.cells[0].data)} · {label_of(cell.net)}", task.name) for task, cell in placed
+    )
+    return [Column("rule", False, names), Column("task", False, tasks), *found]
+
+
+def _growth(cell: Cell) -> Entry:
+    points = [
+        (value, layer) for run in cell.runs for layer, of in _measured(run, "signal_growth") for value in of
+    ]
+    if not points:
+        return Entry(MISSING, None)
+    most, layer = max(points)
+    return Entry(_flagged(f"{most:,.3g} × in {layer}", "explodes", most > EXPLODING), most)
+
+
+def _reference(cell: Cell) -> Entry:
+    points = [
+        (value, layer) for run in cell.runs for layer, of in _measured(run, "reference_norm") for value in of
+    ]
+    if not points:
+        return Entry(MISSING, None)
+    least, layer = min(points)
+    return Entry(_flagged(f"{least:.1e} of {layer}", "angles undefined", least < VANISHED), least)
+
+
+def _stability(cell: Cell, quantity: str) -> Entry:
+    """Of the hidden blocks: the last one is told the error itself by every rule."""
+    by_layer: dict[str, list[float]] = defaultdict(list)
+    for run in cell.runs:
+        for layer, values in _measured(run, quantity)[:-1]:
+            by_layer[layer] += values
+    if not by_layer:
+        return Entry(MISSING, None)
+    largest, layer = max((statistics.fmean(values), layer) for layer, values in by_layer.items())
+    cosine = f"{largest:.2f}".replace("-", "−")
+    return Entry(_flagged(f"{cosine} in {layer}", "constant", largest >= CONSTANT), largest)
+
+
+def _measured(run: Run, quantity: str) -> list[tuple[str, list[float]]]:
+    """The values of a quantity by layer, in the order of layers; those that are undefined are left out."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for row in run.diagnostics:
+        if row["quantity"] == quantity and (value := number(row, "value")) is not None:
+            found[str(row.get("layer"))].append(value)
+    return list(found.items())
+
+
+def _lead(task: Task, cell: Cell, untaught: str) -> Entry:
+    """How much better than the one cell of a rule that teaches no hidden layers; nothing for such a rule itself."""
+    baselines = [one for one in task.cells if _is_of(one, [untaught])]
+    if len(baselines) != 1 or _is_of(cell, UNTAUGHT):
+        return Entry(MISSING, None)
+    lead = paired_difference(cell.by_seed(task.entry_shown), baselines[0].by_seed(task.entry_shown))
+    if lead.value is None:
+        return Entry(MISSING, None)
+    better = -lead.value if task.metric.smaller_is_better else lead.value
+    text = _spell(lead.value, task.metric)
+    if lead.low is not None and lead.high is not None:
+        text += f" ({_spell(lead.low, task.metric)} to {_spell(lead.high, task.metric)})"
+    return Entry(_flagged(text, "no use of depth", better <= 0), lead.value)
+
+
+def _is_of(cell: Cell, rules: Iterable[str]) -> bool:
+    return all(run.rule in rules for run in cell.runs)
+
+
+def _spell(value: float, metric: Metric) -> str:
+    return (f"{100 * value:+.2f}" if metric.is_share else f"{value:+.3f}").replace("-", "−")
+
+
+def _flagged(text: str, flag: str, is_flagged: bool) -> str:
+    return f"{text}: {flag}" if is_flagged else text
