@@ -34,7 +34,7 @@ def test_show_tells_the_state_and_trains_nothing(searched, biograd):
         "trials": row["trials"],
     }
     told = biograd(f"tune --show --out {folder}").out
-    assert "2 trials of 1 epochs each" in told
+    assert "2 trials of 1 epoch each, sobol" in told
     assert "2 of 2" in told
     assert sorted(folder.rglob("*")) == before
 

@@ -1,12 +1,12 @@
-"""A small search in a process of its own: ``python small_search.py FOLDER [steps until it is killed]``."""
+"""A small search in a process of its own: ``python small_search.py FOLDER [--die-after STEPS] [--storage URL]``."""
 
+import argparse
 import os
 import signal
-import sys
 from pathlib import Path
 
 from biograd.training.trainer import Trainer
-from biograd.tuning import Budget, contenders, tune
+from biograd.tuning import Budget, Tpe, contenders, tune
 
 NETS = Path(__file__).parents[1] / "training" / "small_nets.py"
 BUDGET = Budget(trials=5, epochs=2, seeds=2)
@@ -37,6 +37,12 @@ def die_after(steps):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 2:
-        die_after(int(sys.argv[2]))
-    tune(members(), BUDGET, sys.argv[1])
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder")
+    parser.add_argument("--die-after", type=int)
+    parser.add_argument("--storage")
+    given = parser.parse_args()
+    if given.die_after:
+        die_after(given.die_after)
+    by_tpe = Budget(trials=5, epochs=2, seeds=1, sampler=Tpe(storage=given.storage))
+    tune(members(), by_tpe if given.storage else BUDGET, given.folder)

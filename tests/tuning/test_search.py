@@ -65,7 +65,7 @@ def test_a_search_by_several_processes_is_the_same(whole, tmp_path, jobs):
 
 def test_four_workers_on_one_folder_of_which_one_is_killed_do_the_same_search(whole, tmp_path):
     command = [sys.executable, str(SCRIPT), str(tmp_path)]
-    mortal = subprocess.Popen([*command, "8"])
+    mortal = subprocess.Popen([*command, "--die-after", "8"])
     workers = [subprocess.Popen(command) for _ in range(3)]
     assert mortal.wait(timeout=120) == -9
     assert [worker.wait(timeout=120) for worker in workers] == [0, 0, 0]

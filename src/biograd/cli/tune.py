@@ -19,7 +19,7 @@ from biograd.errors import UserMistake
 if TYPE_CHECKING:
     from biograd.records import Trials
     from biograd.training.estimate import Estimate
-    from biograd.tuning import Contender
+    from biograd.tuning import Contender, Sobol, Tpe
 
 _EPILOG = f"""\
 examples:
@@ -32,6 +32,10 @@ What is searched, and over which range, each rule, net and optimizer says itself
 show it. A setting that is given, by a flag or in FILE, is fixed and not searched. Every rule gets the same number
 of trials, each of --epochs epochs. The points are scrambled Sobol points, a function of --seed and the number of
 the trial, so that several processes on one folder, on any machines, stopped and started at will, do one search.
+
+With --sampler tpe, trials learn from those before them and bad ones are ended early (optuna, extra `tune`). Its
+trials are kept in SQLite in the folder, or for many machines in --storage postgresql://USER@HOST/NAME. Which
+points are tried then depends on who is done first: tables say that it is no ranked search.
 
 The best setting of each rule by validation data is trained again from fresh seeds; these runs alone read the test
 set. Trials lie in DIR/trials/RULE/NUMBER, the others in DIR/RULE-seedN, beside report.html. Calling it again goes
@@ -51,7 +55,7 @@ def add_parser(subparsers: Any) -> None:
         run,
         "search each rule's settings with one budget, then train the best from fresh seeds",
         _EPILOG,
-        (*SECTIONS, *SEVERAL, SECTION),
+        (*SECTIONS, *SEVERAL, SECTION, "sampler"),
     )
     parser.add_argument(
         "--rules",
@@ -81,6 +85,13 @@ def add_parser(subparsers: Any) -> None:
         metavar="N",
         help="of the points and all trials; the fresh ones are N + 1, N + 2, … (≥ 0; default FILE's, else 0)",
     )
+    parser.add_argument(
+        "--sampler",
+        choices=["sobol", "tpe"],
+        default="sobol",
+        help="what makes the points: sobol, the ranked track, or tpe (default sobol)",
+    )
+    parser.add_argument("--storage", metavar="URL", help="the same as --sampler.storage")
     parser.add_argument("--show", action="store_true", help="tell how the search stands, and train nothing")
     add_executor(parser)
     parser.add_argument(
@@ -114,6 +125,22 @@ def _contenders(arguments: argparse.Namespace) -> "list[Contender]":
     ]
 
 
+def _sampler(arguments: argparse.Namespace) -> "Sobol | Tpe":
+    """What makes the points.
+
+    Raises:
+        UserMistake: a setting that the sampler does not have, or a wrong value.
+    """
+    from biograd.settings import validate
+    from biograd.tuning import Sobol, Tpe
+
+    kinds = {"sobol": Sobol, "tpe": Tpe}
+    storage = {} if arguments.storage is None else {"storage": arguments.storage}
+    given = {**arguments.settings.get("sampler", {}), **storage}
+    kind = kinds[arguments.sampler]
+    return kind(**validate(kind, given, f"sampler {arguments.sampler!r}"))
+
+
 def _default(members: "Sequence[Contender]") -> Path:
     return runs.default_search(members[0].config({}))
 
@@ -125,7 +152,11 @@ def _tuned(members: "Sequence[Contender]", folder: Path, arguments: argparse.Nam
 
     seed = members[0].config({}).seed if arguments.seed is None else arguments.seed
     budget = tuning.Budget(
-        trials=arguments.trials, seed=seed, seeds=arguments.seeds, final_epochs=arguments.final_epochs
+        trials=arguments.trials,
+        seed=seed,
+        seeds=arguments.seeds,
+        final_epochs=arguments.final_epochs,
+        sampler=_sampler(arguments),
     )
     with runs.advice_when_stopped("the same command goes on where it stopped"):
         results = tuning.tune(

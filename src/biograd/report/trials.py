@@ -26,10 +26,24 @@ def state_columns(searches: Sequence[Trials]) -> list[Column]:
 def heading(searches: Sequence[Trials]) -> str:
     """What was searched how, in a line."""
     budgets = {(one.search["trials"], one.search["epochs"], one.search["sampler"]) for one in searches}
-    told = [
-        f"{trials} trials of {epochs} epochs each, {sampler}" for trials, epochs, sampler in sorted(budgets)
-    ]
-    return f"Search: {'; '.join(told)}"
+    return f"Search: {'; '.join(_budget(*budget) for budget in sorted(budgets))}"
+
+
+def is_ranked(searches: Sequence[Trials]) -> bool:
+    """Whether all points were made before any trial was done, so that every rule had the same search."""
+    return all(one.search["sampler"] == "sobol" for one in searches)
+
+
+def _budget(trials: int, epochs: int, sampler: str) -> str:
+    """A budget in words.
+
+    Example:
+        >>> _budget(20, 1, "sobol"), _budget(2, 3, "tpe")
+        ('20 trials of 1 epoch each, sobol', '2 trials of 3 epochs each, tpe: not for ranking')
+    """
+    epoch = "1 epoch" if epochs == 1 else f"{epochs} epochs"
+    note = "" if sampler == "sobol" else ": not for ranking"
+    return f"{trials} trials of {epoch} each, {sampler}{note}"
 
 
 def _valued(search: Trials) -> list[TrialRow]:

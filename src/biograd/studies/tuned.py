@@ -9,7 +9,8 @@ from biograd.executor import Executor
 from biograd.studies.study import BudgetName, StudyCell, Tuning
 from biograd.training import RunConfig
 from biograd.tuning import Budget, Contender, Point, best_of, choose
-from biograd.tuning.search import TRIALS, trial_places
+from biograd.tuning.contender import TRIALS
+from biograd.tuning.search import trial_places
 
 SEARCHED_FROM = 1000
 """The seed of all trials, which no run of a result has."""

@@ -1,6 +1,7 @@
 """Searches of settings: the same budget for every rule, the same points on every machine, chosen on validation data."""
 
-from biograd.tuning.search import Budget, Chosen, Contender, best_of, choose, contenders, tune
+from biograd.tuning.contender import Budget, Contender, Sobol, Tpe
+from biograd.tuning.search import Chosen, best_of, choose, contenders, tune
 from biograd.tuning.space import Point, point, space_of
 
 __all__ = [
@@ -8,6 +9,8 @@ __all__ = [
     "Chosen",
     "Contender",
     "Point",
+    "Sobol",
+    "Tpe",
     "best_of",
     "choose",
     "contenders",

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,77 +14,11 @@ from biograd.training import RunConfig, config_layers, train_all
 from biograd.training.compare import flags_by_rule
 from biograd.training.config import given_by
 from biograd.training.estimate import Estimate
-from biograd.tuning.space import Point, Space, point, required, space_of
+from biograd.tuning import tpe
+from biograd.tuning.contender import TRIALS, Budget, Contender, Sobol, trial_folder
+from biograd.tuning.space import Point, point, required
 
 Announce = Callable[[Estimate], object]
-
-TRIALS = "trials"
-"""The folder of all searches, beside the runs of what was chosen."""
-
-
-@dataclass(frozen=True)
-class Contender:
-    """What is searched: a rule under the settings that are fixed for it.
-
-    Attributes:
-        label: what tables and folders call it.
-        layer: what is given of it, over all defaults.
-        space: what trials vary.
-    """
-
-    label: str
-    layer: Mapping[str, Any]
-    space: Space
-
-    @classmethod
-    def of(cls, layer: Mapping[str, Any], label: str | None = None) -> "Contender":
-        """The contender of what is given.
-
-        Args:
-            layer: nested names to values, as of a configuration file.
-            label: what to call it; None for the title of its configuration.
-
-        Raises:
-            UserMistake: a key or value is wrong, nothing is left to search, or nothing is held out to choose by.
-        """
-        layer = given_by(layer)
-        config = RunConfig.from_sources(config_layers.merged(required(layer), layer))
-        label = label or config.title
-        space = space_of(config, layer)
-        if not space:
-            raise UserMistake(f"{label}: nothing is left to search, every setting that could be is given")
-        if config.validation_fraction == 0:
-            raise UserMistake(
-                f"{label}: a search chooses on validation data, and validation_fraction is 0: give it a part, 0.1"
-            )
-        return cls(label, layer, space)
-
-    def config(self, at: Point, **own: Any) -> RunConfig:
-        """Its configuration at a point of its space, with other keys in place of its own."""
-        given: dict[str, Any] = {}
-        for name, value in at.items():
-            section, dot, setting = name.partition(".")
-            given[section] = {**given.get(section, {}), setting: value} if dot else value
-        return RunConfig.from_sources(config_layers.merged(dict(self.layer), {**given, **own}))
-
-
-@dataclass(frozen=True)
-class Budget:
-    """What every contender gets.
-
-    Attributes:
-        trials: points that are tried, ≥ 1.
-        epochs: of a trial; None for those of its configuration.
-        seed: of the points, and of every trial.
-        seeds: from how many fresh ones the chosen setting is trained, ≥ 0; they begin behind ``seed``.
-        final_epochs: of the chosen setting; None for those of a trial.
-    """
-
-    trials: int
-    epochs: int | None = None
-    seed: int = 0
-    seeds: int = 3
-    final_epochs: int | None = None
 
 
 class Chosen(NamedTuple):
@@ -93,13 +26,16 @@ class Chosen(NamedTuple):
 
     Attributes:
         contender: what was searched.
-        trial: the best by validation.
-        point: its settings.
+        trial: the best by validation, with its settings.
     """
 
     contender: Contender
     trial: TrialRow
-    point: Point
+
+    @property
+    def point(self) -> Point:
+        """The settings that were chosen."""
+        return self.trial["settings"]
 
 
 def contenders(
@@ -181,11 +117,16 @@ def choose(
         raise UserMistake(
             f"a search needs a rule or more, each with a label of its own; got {', '.join(labels)}"
         )
-    places = trial_places(searched, budget, root)
+    if not isinstance(budget.sampler, Sobol):
+        tpe.require_optuna()
     for one in searched:
         _describe(one, budget, root / TRIALS / one.label)
-    kinds = {place: place.parent.name for place in places}
-    train_all(places, executor=executor, progress=progress, announce=announce, kinds=kinds)
+    if isinstance(budget.sampler, Sobol):
+        places = trial_places(searched, budget, root)
+        kinds = {place: place.parent.name for place in places}
+        train_all(places, executor=executor, progress=progress, announce=announce, kinds=kinds)
+    else:
+        tpe.do_trials(searched, budget, budget.sampler, root, executor=executor, progress=progress)
     return [best_of(one, budget, root) for one in searched]
 
 
@@ -202,23 +143,16 @@ def best_of(contender: Contender, budget: Budget, root: Path) -> Chosen:
             f"{contender.label}: none of {len(trials.done)} trials ended with a value to choose by; their records are "
             f"in {root / TRIALS / contender.label}"
         )
-    return Chosen(contender, best, point(contender.space, budget.seed, best["trial"]))
+    return Chosen(contender, best)
 
 
 def trial_places(searched: Sequence[Contender], budget: Budget, root: Path) -> dict[Path, RunConfig]:
     """What is trained where; trial by trial, so that an early stop leaves all contenders with equally many."""
     return {
-        root / TRIALS / one.label / f"{index:03d}": trial_config(one, budget, index)
+        trial_folder(one, root, index): one.trial(point(one.space, budget.seed, index), budget)
         for index in range(budget.trials)
         for one in searched
     }
-
-
-def trial_config(contender: Contender, budget: Budget, index: int) -> RunConfig:
-    """What a trial trains: a point, the test set unread."""
-    at = point(contender.space, budget.seed, index)
-    epochs = {} if budget.epochs is None else {"epochs": budget.epochs}
-    return contender.config(at, seed=budget.seed, read_test=False, **epochs)
 
 
 def final_config(chosen: Chosen, budget: Budget, seed: int) -> RunConfig:
@@ -256,9 +190,9 @@ def _describe(contender: Contender, budget: Budget, folder: Path) -> None:
 def _search(contender: Contender, budget: Budget) -> Search:
     return {
         "rule": contender.label,
-        "sampler": "sobol",
+        "sampler": budget.sampler.name,
         "trials": budget.trials,
-        "epochs": trial_config(contender, budget, 0).epochs,
+        "epochs": contender.trial(point(contender.space, budget.seed, 0), budget).epochs,
         "seed": budget.seed,
         "space": {name: str(over) for name, over in contender.space.items()},
     }
