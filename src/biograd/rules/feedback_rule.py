@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from biograd.credit.by_hand.feedback import CarriedByHand, Units, weights_of
+from biograd.credit.by_hand.losses import cross_entropy
 from biograd.credit.chain.blocks import Block
+from biograd.credit.chain.ledger import Ledger
 from biograd.credit.eager import eagerly
 from biograd.credit.feedback.computed_weights import ComputedWeight, computed_weights
 from biograd.credit.feedback.data_parallel import average_beside
@@ -149,14 +151,17 @@ class FeedbackRule(Rule):
         weights = {name: weight for name, weight in weights_of(units) if name in self._shapes}
         with nullcontext() if self.alongside is None else self.alongside(weights) as on_call:
             with torch.no_grad():
-                feedback = self.feedback(_detached(weights))
-            output = CarriedByHand(units, x, feedback, on_call).output()
+                run = CarriedByHand(units, x, self.feedback(_detached(weights)), on_call)
+                output = run.ran()
             self.entry.look(self, output, y, loss_fn)
-            loss, roots, derivatives = loss_roots(output, y, loss_fn, weighting)
-            credit = Credit(loss.detach(), output.detach())
-            torch.autograd.backward(roots, derivatives)
+            known = cross_entropy(output, y, loss_fn) if weighting.is_one else None
+            if known is None:
+                loss = _carry_by_autograd(run, output, y, loss_fn, weighting)
+            else:
+                loss, error = known
+                _carry(run, error)
         self._has_taught_units = True
-        return credit
+        return Credit(loss, output.detach())
 
     def carry_to_input(self, net: nn.Module, x: Any, y: Any, loss_fn: Loss) -> Any:
         """See `Rule.input_gradient`: through the feedback weights of all layers, the first one's too."""
@@ -204,6 +209,23 @@ class FeedbackRule(Rule):
     def _computed(self, net: nn.Module) -> dict[str, ComputedWeight]:
         """The weights that the net computes; a net that began to since has other parameters, and is refused."""
         return computed_weights(unwrap(net)) if self._has_computed else {}
+
+
+@torch.no_grad()
+def _carry(run: CarriedByHand, error: Tensor) -> None:
+    """Teach a net from the derivative of the loss by its output."""
+    ledger = Ledger()
+    ledger.add_gradients(run.taught, run.gradients(error))
+    ledger.settle()
+
+
+def _carry_by_autograd(
+    run: CarriedByHand, output: Tensor, y: Any, loss_fn: Loss, weighting: Weighting
+) -> Tensor:
+    """Teach a net from a loss whose derivative autograd knows; the loss."""
+    loss, roots, derivatives = loss_roots(run.with_graph(output), y, loss_fn, weighting)
+    torch.autograd.backward(roots, derivatives)
+    return loss.detach()
 
 
 def _detached(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -75,6 +75,9 @@ class CarriedByHand:
         x: the batch.
         feedback: by the names of weights; errors pass others exactly.
         on_call: see `biograd.credit.feedback.taught_call.TaughtCall`.
+
+    Attributes:
+        taught: the parameters of the units, and feedback that follows weights.
     """
 
     def __init__(
@@ -97,14 +100,18 @@ class CarriedByHand:
         self._traces: list[Trace] = []
         self._version = 0  # of the output, which the net's last nonlinearity may be told by
 
-    def output(self) -> Tensor:
-        """The net's output; its backward brings all layers their gradients in one step of autograd's."""
-        parameters = [parameter for unit in self._units for parameter in unit.parameters]
         followers = [B.matrix for B in self._feedback if isinstance(B, Following)]
-        return _Net.apply(self, *parameters, *followers)  # pyright: ignore[reportReturnType]
+        self.taught = [*(parameter for unit in self._units for parameter in unit.parameters), *followers]
+
+    def with_graph(self, output: Tensor) -> Tensor:
+        """The net's output as it `ran`, whose backward brings all layers their gradients in one step of autograd's."""
+        return _Net.apply(self, [output], *self.taught)  # pyright: ignore[reportReturnType]
 
     def ran(self) -> Tensor:
-        """The output, without a graph. Another tensor is kept of it: it will have a graph that leads here."""
+        """The output, without a graph; to be called without recording gradients.
+
+        Another tensor is kept of it: it may get a graph that leads here.
+        """
         x = self._x
         for place, (unit, name) in enumerate(zip(self._units, self._taught, strict=True)):
             trace = unit.run(x)
@@ -119,7 +126,7 @@ class CarriedByHand:
         return x
 
     def gradients(self, error: Tensor) -> list[Tensor | None]:
-        r"""Gradients of all parameters, and of feedback that follows weights, from the derivative at the output.
+        r"""Gradients of all that is `taught`, from the derivative at the output; to be called once.
 
         .. math:: \delta_l = (B_{l+1} \delta_{l+1}) \circ \varphi'(a_l)
         """
@@ -148,15 +155,15 @@ class _Net(torch.autograd.Function):
     """A whole net as one function of its parameters."""
 
     @staticmethod
-    def forward(ctx: Any, run: CarriedByHand, *parameters: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def forward(ctx: Any, run: CarriedByHand, output: list[Tensor], *taught: Tensor) -> Tensor:  # pyright: ignore
         ctx.run = run
-        return run.ran()
+        return output.pop()  # in a list, as what is given itself would come back as a view
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, error: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         run, ctx.run = ctx.run, None
-        return None, *run.gradients(error)
+        return None, None, *run.gradients(error)
 
 
 def weights_of(chain: Sequence[Block]) -> list[tuple[str, nn.Parameter]]:
