@@ -39,6 +39,10 @@ class Hoarding(Backpropagation):
     def assign_credit(self, net, x, y, loss_fn):
         self.hoard = [net(x) for _ in range(3)]
         return super().assign_credit(net, x, y, loss_fn)
+
+class Wobbling(Backpropagation):
+    def assign_credit(self, net, x, y, loss_fn):
+        return super().assign_credit(net, x * torch.get_num_threads(), y, loss_fn)
 """
 
 
@@ -63,7 +67,7 @@ def small(monkeypatch):
 def rules(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(THIRD_PARTY)
-    return {name: f"{file}:{name}" for name in ("Same", "Refusing", "Hoarding")}
+    return {name: f"{file}:{name}" for name in ("Same", "Refusing", "Hoarding", "Wobbling")}
 
 
 @pytest.mark.usefixtures("small")
@@ -242,3 +246,11 @@ def test_a_device_that_is_not_there_or_captures_nothing_is_refused(monkeypatch):
         bench.run(rules=["bp"], nets=["mlp"], device="cuda")
     with pytest.raises(UserMistake, match=r"compile graphs is for cuda, where steps .* device is cpu"):
         bench.run(rules=["bp"], nets=["mlp"], by_graphs=True)
+
+
+@pytest.mark.usefixtures("small")
+def test_a_row_says_what_has_other_bits_with_several_threads(rules):
+    same, other = bench.run(rules=["bp", rules["Wobbling"]], nets=["mlp"], repeats=1, threads=2)
+    assert (same["differing"], same["compared"]) == (0, 6)  # loss, output, four gradients
+    assert (other["differing"], other["compared"]) == (6, 6)
+    assert bench.run(rules=["bp"], nets=["mlp"], repeats=1)[0]["compared"] is None

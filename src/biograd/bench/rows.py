@@ -5,6 +5,7 @@ import torch
 from biograd.bench.inverse_watch import Inverses
 from biograd.bench.limits import OF_REFERENCE, RESIDUAL, Limit
 from biograd.bench.memory import Memory
+from biograd.bench.thread_bits import ThreadBits
 from biograd.bench.timing import Times, clock_name
 from biograd.records import BenchRow, BenchSubject
 
@@ -17,6 +18,7 @@ def row(
     memory: Memory | None = None,
     reference_memory: Memory | None = None,
     inverses: Inverses | None = None,
+    bits: ThreadBits | None = None,
     reason: str | None = None,
 ) -> BenchRow:
     """A row that JSON takes; what was not measured is None.
@@ -28,6 +30,7 @@ def row(
         memory: of the step.
         reference_memory: of its reference.
         inverses: how those did that a rule keeps from step to step; its times are means then.
+        bits: what has other bits than with one thread.
         reason: why nothing was measured.
     """
     hand, device = time and time.by_hand, torch.device(about.get("device", "cpu"))
@@ -56,5 +59,7 @@ def row(
         "refreshes": inverses and inverses.refreshes,
         "residual": inverses and inverses.residual,
         "residual_limit": inverses and RESIDUAL,
+        "differing": bits and bits.differing,
+        "compared": bits and bits.compared,
         "reason": reason,
     }

@@ -15,6 +15,7 @@ from biograd.bench.limits import LIMITS
 from biograd.bench.memory import Memory, memory_of
 from biograd.bench.nets import BenchNet
 from biograd.bench.rows import row
+from biograd.bench.thread_bits import ThreadBits, thread_bits
 from biograd.bench.timing import Step, Timed, Times, compare
 from biograd.bench.where import HERE, Where
 from biograd.errors import NotFinite, UnsupportedNet
@@ -46,10 +47,23 @@ def step_times(
             memory=one.candidate and one.candidate.memory(),
             reference_memory=plain,
             inverses=one.candidate and one.candidate.inverses(),
+            bits=_bits(bench_net, name, seed) if one.candidate and where == HERE else None,
             reason=one.reason,
         )
         for name, one in found.items()
     ]
+
+
+def _bits(bench_net: BenchNet, name: str, seed: int) -> ThreadBits | None:
+    """What of a rule's first step, loss, output and each gradient, has other bits than with one thread."""
+
+    def step() -> list[Tensor]:
+        net, x, y = bench_net.make(seed)
+        rule = rules.create(name, net, sample=x[:1], **bench_net.settings_of(name))
+        credit = rule.assign_credit(net, x, y, F.cross_entropy)
+        return [*credit, *(gradient for gradient in _gradients(net, rule)() if gradient is not None)]
+
+    return thread_bits(step)
 
 
 @dataclass(frozen=True)

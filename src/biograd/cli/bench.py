@@ -228,7 +228,10 @@ def _line(row: Mapping[str, Any], what: str) -> tuple[str, ...]:
         *(_ratio(row.get("of_reference_limit")), _ratio(row.get("of_reference_aim"))),
         _ratio(row["kept_bytes"] and row["kept_bytes"] / row["reference_kept_bytes"]),
         "; ".join(
-            filter(None, (_verdict(row, "ratio", row["limit"]), _by_hand_verdict(row), _inverses(row)))
+            filter(
+                None,
+                (_verdict(row, "ratio", row["limit"]), _by_hand_verdict(row), _inverses(row), _bits(row)),
+            )
         ),
     )
 
@@ -267,6 +270,14 @@ def _inverses(row: Mapping[str, Any]) -> str:
         return ""
     over = ", over the limit" if row["residual"] > row["residual_limit"] else ""
     return f"{row['refreshes']} inverses anew in {row['repeats']} steps, residual {row['residual']:.0e}{over}"
+
+
+def _bits(row: Mapping[str, Any]) -> str:
+    """Whether several threads give the bits of one."""
+    """What differs from the same step with one thread."""
+    if row.get("compared") is None:
+        return ""
+    return f"{row['differing']} of {row['compared']} tensors with other bits than with one thread"
 
 
 def _ratio(value: float | None) -> str:

@@ -66,6 +66,10 @@ class BenchRow(BenchSubject):
     """Kept inverses that were made anew."""
     residual: NotRequired[Number | None]
     residual_limit: NotRequired[Number | None]
+    differing: NotRequired[Count | None]
+    """How many of loss, output and gradients have other bits than with one thread, where there are several."""
+    compared: NotRequired[Count | None]
+    """Of how many."""
     reason: str | None
     """Why nothing was measured."""
 
