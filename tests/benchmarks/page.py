@@ -13,10 +13,13 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "benchmarks.md"
 BENCH = read_json(ROOT / "results" / "bench.json")
 SCALING = read_json(ROOT / "results" / "scaling" / "scaling.json")
+THREADS = read_json(ROOT / "results" / "bench-threads.json")
 
 CHAINS = ("bartunov-mnist-fc", "mlp")
 """The nets that there are updates by hand of, with every rule."""
 NETS = (*CHAINS, "convnet", "resnet20")
+THREADED = (*CHAINS, "convnet")
+"""The nets that were measured with several threads."""
 
 Row = Mapping[str, Any]
 
@@ -104,6 +107,25 @@ def sizes() -> str:
     return _said_of(SCALING) + "\n".join(said)
 
 
+def threads() -> str:
+    """The ratio to backpropagation with several threads, and how much of a step has other bits than with one."""
+    found: dict[str, dict[str, Row]] = {}
+    for row in THREADS["rows"]:
+        if _has(row, "ratio"):
+            found.setdefault(row["rule"], {})[row["net"]] = row
+    head = ("rule", *(cell for net in THREADED for cell in (f"`{net}`, × bp", "other bits")))
+    lines = [
+        (f"`{name}`", *(cell for net in THREADED for cell in _threaded(found[name].get(net))))
+        for name in _names()
+        if name in found
+    ]
+    return _said_of(THREADS) + _table(head, lines)
+
+
+def _threaded(row: Row | None) -> tuple[str, str]:
+    return ("–", "") if row is None else (_ratio(row, "ratio"), f"{row['differing']} of {row['compared']}")
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "by hand": rules_by_hand,
     "every rule": every_rule,
@@ -111,6 +133,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "targets": targets,
     "locally connected": locally_connected,
     "sizes": sizes,
+    "threads": threads,
 }
 """What stands in the page between ``<!-- name -->`` and ``<!-- end -->``."""
 

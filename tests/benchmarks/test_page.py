@@ -5,7 +5,7 @@ import pytest
 from biograd import rules
 from biograd.bench.limits import LIMITS, OF_REFERENCE
 from tests.benchmarks.figures import drawings
-from tests.benchmarks.page import BENCH, PAGE, PARTS, SCALING, written
+from tests.benchmarks.page import BENCH, PAGE, PARTS, SCALING, THREADS, written
 
 AGAIN = "the page is not current: python -m tests.benchmarks"
 
@@ -16,7 +16,7 @@ def test_the_page_says_what_the_recorded_rows_say():
 
 @pytest.mark.parametrize("name", PARTS)
 def test_a_part_changes_with_its_rows(name, monkeypatch):
-    measured = SCALING if name == "sizes" else BENCH
+    measured = {"sizes": SCALING, "threads": THREADS}.get(name, BENCH)
     before = PARTS[name]()
     numbers = ("ratio", "kept_bytes")
     moved = [
