@@ -5,7 +5,7 @@ import pytest
 from biograd.studies import tuned
 from biograd.studies.bartunov2018 import COLUMNS, EPOCHS, RULES, SHARED_WEIGHTS, bartunov2018
 from biograd.studies.reproduce import configuration
-from biograd.tuning.search import Budget, trial_config
+from biograd.tuning import Budget
 
 STUDY = bartunov2018()
 CELLS = {cell.name: cell for cell in STUDY.cells}
@@ -47,7 +47,7 @@ def test_what_the_paper_searched_is_searched_and_no_trial_reads_the_test_set():
     of_target_propagation = tuned.contender(CELLS["mnist-fc/dtp-alternating"])
     searched = {"rule.alpha", "rule.noise", "optimizer.lr", "optimizer.eps", "feedback_optimizer.lr"}
     assert set(of_target_propagation.space) == searched
-    assert trial_config(of_target_propagation, Budget(trials=1, epochs=10), 0).read_test is False
+    assert of_target_propagation.trial({}, Budget(trials=1, epochs=10)).read_test is False
     assert of_target_propagation.config({}).rule.settings["schedule"] == "alternating"
 
 

@@ -204,6 +204,8 @@ def _announce(
     paces: dict[Path, Pace] = {}
     for cell in cells:
         left = {place: config for place, config in cell.items() if not records.exists(place / RESULT)}
+        for place in left:
+            records.refuse_packed(place)
         if left:
             start, config = time.perf_counter(), next(iter(left.values()))
             setup = tried(as_tried_here(config, executor))
