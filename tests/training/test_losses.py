@@ -72,7 +72,7 @@ def test_it_is_what_the_rule_descends_and_what_is_measured_by(make_config, net_f
     )
     config = config.model_copy(update={"epochs": 1, "diagnostics_every": 1})
     measured = []
-    monkeypatch.setattr(diagnostics, "measure", lambda *given: measured.append(given[-1]) or [])
+    monkeypatch.setattr(diagnostics, "measure", lambda *given, **_: measured.append(given[-1]) or [])
     train(config, tmp_path)
     setup = build(config)
     ((x, y),) = setup.training.epoch(0)
