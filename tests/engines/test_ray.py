@@ -68,7 +68,7 @@ def test_work_whose_worker_was_killed_is_begun_anew_so_often(engine, tmp_path):
         results(engine(retries=0), die_at_first, [tmp_path / "again"])
 
 
-def test_left_early_or_interrupted_it_ends_what_is_at_work(engine, tmp_path):
+def test_left_early_or_interrupted_it_ends_what_is_at_work(interruptible, engine, tmp_path):
     def interrupt():
         within(120, (tmp_path / "1").exists)
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)

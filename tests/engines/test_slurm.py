@@ -44,7 +44,7 @@ def test_a_job_that_was_killed_is_submitted_anew_so_often(engine, tmp_path):
         results(engine(retries=0), die_at_first, [tmp_path / "again"])
 
 
-def test_left_early_it_ends_what_is_at_work(engine, tmp_path):
+def test_left_early_it_ends_what_is_at_work(interruptible, engine, tmp_path):
     def leave():
         within(120, (tmp_path / "1").exists)
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
