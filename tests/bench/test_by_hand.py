@@ -8,7 +8,7 @@ from torch import nn
 import biograd
 from biograd import nets
 from biograd.bench.by_hand import UPDATES, by_hand, inverses
-from biograd.credit.back.inverses import pseudo_inverse
+from biograd.credit.back.pseudo_inverse import pseudo_inverse
 from biograd.layers import FirstUnits
 
 BATCH, CLASSES = 7, 4

@@ -12,17 +12,15 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from biograd.credit.back.corrections import foretold
-from biograd.credit.back.inverses import (
-    ExactInverse,
-    KeptInverse,
-    LearnedInverse,
+from biograd.credit.back.inverses import ExactInverse, KeptInverse, LearnedInverse
+from biograd.credit.back.late import Late
+from biograd.credit.back.pseudo_inverse import pseudo_inverse
+from biograd.credit.back.weight_matrices import (
     as_matrices,
     as_weight,
-    pseudo_inverse,
     require_invertible_kind,
     weight_matrices,
 )
-from biograd.credit.back.late import Late
 from biograd.errors import NotFinite, UnsupportedNet
 from biograd.layers import (
     InvertibleConv2d,

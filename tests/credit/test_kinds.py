@@ -13,16 +13,15 @@ from torch.overrides import handle_torch_function, has_torch_function
 import biograd
 from biograd.credit import blocks, feedback_path, kinds, taught_weights
 from biograd.credit.back.decoders import make_decoders, sites
-from biograd.credit.back.inverses import (
-    ExactInverse,
-    KeptInverse,
+from biograd.credit.back.inverses import ExactInverse, KeptInverse
+from biograd.credit.back.invertible_blocks import InvertibleBlock, bijection
+from biograd.credit.back.mirror import own_nonlinearity
+from biograd.credit.back.weight_matrices import (
     as_matrices,
     as_weight,
     require_invertible_kind,
     weight_matrices,
 )
-from biograd.credit.back.invertible_blocks import InvertibleBlock, bijection
-from biograd.credit.back.mirror import own_nonlinearity
 from biograd.credit.calls import Call
 from biograd.credit.chain.shapes import output_shapes
 from biograd.credit.kinds import (

@@ -12,7 +12,8 @@ from biograd.bench.nets import BENCH_NETS
 from biograd.bench.rows import row
 from biograd.bench.step_time import Candidate, plain_step
 from biograd.bench.timing import compare, quiet_process
-from biograd.credit.back.inverses import Inverse, weight_matrices
+from biograd.credit.back.inverses import Inverse
+from biograd.credit.back.weight_matrices import weight_matrices
 from biograd.errors import UserMistake
 from biograd.progress import shown
 from biograd.records import BenchSubject, InverseRow

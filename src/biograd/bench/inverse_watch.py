@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from biograd.credit.back.inverses import KeptInverse, multiplies_rows, weight_matrices
+from biograd.credit.back.inverses import KeptInverse
+from biograd.credit.back.weight_matrices import multiplies_rows, weight_matrices
 
 
 @dataclass

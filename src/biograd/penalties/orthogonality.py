@@ -6,7 +6,8 @@ import torch
 from annotated_types import Gt
 from torch import Tensor, nn
 
-from biograd.credit.back.inverses import (
+from biograd.credit.back.used_units import used_units
+from biograd.credit.back.weight_matrices import (
     as_matrices,
     as_weight,
     has_matrices,
@@ -14,7 +15,6 @@ from biograd.credit.back.inverses import (
     narrowed,
     weight_matrices,
 )
-from biograd.credit.back.used_units import used_units
 from biograd.credit.chain.blocks import blocks
 from biograd.credit.wrappers import unwrap
 from biograd.errors import UnsupportedNet, UserMistake

@@ -9,7 +9,7 @@ from biograd.bench.by_hand.chain import Chain, Layer
 from biograd.bench.by_hand.defaults import defaults
 from biograd.bench.by_hand.feedback import Layerwise
 from biograd.credit.back.corrections import cost_of_another, further, is_dear
-from biograd.credit.back.inverses import pseudo_inverse
+from biograd.credit.back.pseudo_inverse import pseudo_inverse
 
 
 class KeptInverse:

@@ -1,12 +1,7 @@
-"""What stands for the inverse of a layer's weights when errors or targets travel back through it.
-
-A layer's weights are read as matrices W, ``(…, fan_in, out)``, that take a patch of its input to its outputs at one
-place: one matrix for a linear layer or a convolution, one a group, one a position where it is locally connected.
-"""
+"""What stands for the inverse of a layer's weights when errors or targets travel back through it."""
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -16,270 +11,16 @@ from biograd.credit import replays
 from biograd.credit.back import late
 from biograd.credit.back.corrections import FARTHEST, cost_of_another, foretold, further, is_dear
 from biograd.credit.back.late import Late
-from biograd.credit.calls import Call
-from biograd.credit.kinds import (
-    KINDS,
-    Matrices,
-    how_weight_is_computed,
-    kind_of,
-    nearest_weight,
-    stacked,
+from biograd.credit.back.pseudo_inverse import pseudo_inverse, singular, through_pseudo_inverse
+from biograd.credit.back.weight_matrices import (
+    as_matrices,
+    as_weight,
+    carry,
+    matrices_of,
+    multiplies_rows,
+    narrowed,
 )
-from biograd.errors import NotFinite, UnsupportedNet, UserMistake
-from biograd.layers.weight_layout import OUTPUTS_FIRST, WeightLayout
-
-
-def require_invertible_kind(layer: nn.Module, name: str) -> None:
-    """Refuse a layer whose weights cannot be read as matrices.
-
-    Raises:
-        UnsupportedNet: its kind has none, as linear, convolutional and locally connected layers do, it pads in a way
-            of its own, or its weight is computed: to read it would compute it anew.
-    """
-    reason = why_not_invertible(layer, name)
-    if reason is not None:
-        raise UnsupportedNet(reason)
-
-
-def why_not_invertible(layer: nn.Module, name: str) -> str | None:
-    """Why a layer cannot be inverted through its weight as it is, in a line that names it; None where it can."""
-    if not has_matrices(layer):
-        return _unknown_inverse(layer, name)
-    reason = _matrices(layer).why_not(layer)
-    if reason is not None:
-        return f"{name!r} {reason}"
-    computed = how_weight_is_computed(layer)
-    if computed is not None:
-        return (
-            f"the weight of {name!r} is computed from other parameters ({computed}), and the rule inverts weights that "
-            "learn themselves: remove that (torch.nn.utils has a function for each)"
-        )
-    return None
-
-
-def _unknown_inverse(layer: nn.Module, name: str) -> str:
-    known = [kind.types[0].__name__ for kind in KINDS if kind.weight and kind.weight.matrices]
-    return f"{name!r} is a {type(layer).__name__}, whose inverse is not known: expected {', '.join(known)}"
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How a weight is read as matrices, whether a layer of a known kind has it or not.
-
-    Attributes:
-        layout: which axis is what.
-        groups: how many matrices lie one above another.
-    """
-
-    layout: WeightLayout
-    groups: int
-
-    @classmethod
-    def of(cls, owner: nn.Module, name: str, weight: Tensor) -> "Reading":
-        """How a weight of a module is read.
-
-        A parameter of two dimensions in no layer of a known kind is one matrix, and its :math:`W^+` the same whichever
-        way it is multiplied; one of more is a matrix for each place along the axes in front.
-
-        Args:
-            owner: the module that has it.
-            name: of the weight, its name there last.
-            weight: the weight.
-
-        Raises:
-            UnsupportedNet: the layer's outputs are no product of a patch of its input with a matrix.
-        """
-        layer, _, attribute = name.rpartition(".")
-        kind = nearest_weight(owner) if attribute == "weight" else None
-        if kind is None:
-            is_stack = weight.dim() > 2
-            layout = WeightLayout(weight.dim() - 2, -1) if is_stack else OUTPUTS_FIRST
-            return cls(layout, 1 if is_stack else stacked(owner, attribute))
-        groups = getattr(owner, "groups", 1)
-        if kind.matrices is None or (kind.matrices.layout.positions and groups > 1):
-            raise UnsupportedNet(_unknown_inverse(owner, layer))
-        return cls(kind.matrices.layout, groups)
-
-    def matrices(self, weight: Tensor) -> Tensor:
-        """A weight as matrices ``(…, fan_in, out)``, detached."""
-        return self.layout.as_matrices(weight.detach(), self.groups)
-
-    def weight(self, matrices: Tensor, like: Tensor) -> Tensor:
-        """Matrices ``(…, fan_in, out)`` in the layout of a weight."""
-        return self.layout.as_weight(matrices, like)
-
-
-def require_batch(layer: nn.Module, drive: Tensor) -> None:
-    """Refuse what a layer makes of one example without its batch dimension.
-
-    Raises:
-        UserMistake: it is that.
-    """
-    if drive.dim() < 2 + len(vars(layer).get("kernel_size", ())):
-        raise UserMistake(
-            f"expected a batch (batch, …), but a {type(layer).__name__} gave {tuple(drive.shape)}: give the one "
-            "example a batch dimension, x[None]"
-        )
-
-
-def has_matrices(layer: nn.Module) -> bool:
-    """Whether the layer's weight can be read as matrices, and its forward pass is that of its kind."""
-    kind = kind_of(layer)
-    return kind is not None and kind.weight is not None and kind.weight.matrices is not None
-
-
-def weight_matrices(layer: nn.Module, used: int | None = None) -> Tensor:
-    """W of a layer as ``(…, fan_in, out)``, detached; the leading dimension counts groups or positions.
-
-    Args:
-        layer: see `require_invertible_kind`.
-        used: how many of the outputs (the first ones) count; None for all.
-    """
-    return as_matrices(layer, narrowed(layer, used))
-
-
-def narrowed(layer: nn.Module, used: int | None) -> Tensor:
-    """The part of a layer's weight that leads to its first ``used`` outputs, in the weight's own layout."""
-    return narrow(layer, _weight(layer).detach(), used)
-
-
-def narrow(layer: nn.Module, weight: Tensor, used: int | None) -> Tensor:
-    """The part for the first ``used`` outputs of a tensor in the layout of a layer's weight; a view."""
-    return weight if used is None else _matrices(layer).layout.narrow(weight, used)
-
-
-def as_matrices(layer: nn.Module, weight: Tensor) -> Tensor:
-    """A tensor in the layout of a layer's weight as matrices ``(…, fan_in, out)``."""
-    return _matrices(layer).layout.as_matrices(weight, getattr(layer, "groups", 1))
-
-
-def as_weight(layer: nn.Module, matrices: Tensor, like: Tensor) -> Tensor:
-    """Matrices ``(…, fan_in, out)`` in the layout of a layer's weight, that of ``like``; undoes `as_matrices`."""
-    return _matrices(layer).layout.as_weight(matrices, like)
-
-
-def _weight(layer: Any) -> Tensor:
-    return layer.weight  # no parameter where it is computed from others
-
-
-def multiplies_rows(layer: nn.Module) -> bool:
-    """Whether the layer is a product with its one matrix along the last axis of its input."""
-    return _matrices(layer).multiplies_rows
-
-
-def _matrices(layer: nn.Module) -> Matrices:
-    weight = nearest_weight(layer)
-    assert weight is not None
-    assert weight.matrices is not None
-    return weight.matrices
-
-
-def carry(layer: nn.Module, delta: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-    """Send a signal at a layer's outputs back to its input as the layer's derivative would, through another weight.
-
-    Args:
-        layer: which operation.
-        delta: the signal, ``(batch, outputs, …)``.
-        x: the layer's input, for its shape.
-        weight: what it travels through, in the layout of the layer's weight.
-    """
-    call = _call(layer, x, weight)
-    carried = call.operation.backward(delta, call.x, weight, (True, False, False))[0]
-    assert carried is not None
-    return carried
-
-
-def apply(layer: nn.Module, x: Tensor, weight: Tensor) -> Tensor:
-    """The layer's operation on ``x`` with another weight, in the layout of its own, and without bias."""
-    call = _call(layer, x, weight)
-    return call.operation.forward(call.x, weight, None)
-
-
-def _call(layer: nn.Module, x: Tensor, weight: Tensor) -> Call:
-    kind = nearest_weight(layer)
-    assert kind is not None
-    return kind.parse(x, weight, None, *_matrices(layer).arguments(layer))
-
-
-def pseudo_inverse(W: Tensor, name: str) -> Tensor:
-    r"""The Moore–Penrose inverse :math:`W^+` of matrices of full rank, ``(…, out, fan_in)``; the inverse of squares.
-
-    By LU for squares and by QR for others: :math:`W^+ = R^{-1} Q^T` with W = QR where W is tall. Solving X W = I is
-    half as fast again on a CPU as `torch.linalg.inv`.
-
-    Raises:
-        NotFinite: a matrix is singular, or not finite; on a device that is left free to run ahead the result is not
-            finite instead.
-        UnsupportedNet: it has fewer digits than float32 has.
-    """
-    rows, columns = W.shape[-2:]
-    _require_solvable(W, name)
-    if rows < columns:
-        return pseudo_inverse(W.mT, name).mT
-    if rows == columns:
-        LU, pivots, info = torch.linalg.lu_factor_ex(W)
-        eye = torch.eye(rows, dtype=W.dtype, device=W.device).expand_as(W)
-        inverse = torch.linalg.lu_solve(LU, pivots, eye, left=False)
-        regular = (info == 0).all() & LU.isfinite().all() & inverse.isfinite().all()
-        _require(regular, name)
-        return inverse
-    Q, R = torch.linalg.qr(W)
-    _require((R.diagonal(dim1=-2, dim2=-1).abs() > 0).all() & R.isfinite().all(), name)
-    return torch.linalg.solve_triangular(R, Q.mT, upper=True)
-
-
-def _require_solvable(W: Tensor, name: str) -> None:
-    """Refuse weights that PyTorch has no inverse for, and all in a captured step: factoring may wait for a device."""
-    replays.refuse("inverts weights")
-    if W.dtype.itemsize < 4:
-        raise UnsupportedNet(
-            f"the weight of {name!r} is {W.dtype}, which no matrix is inverted in: keep the net in float32 and run it "
-            "under autocast (--precision bfloat16), or take inverse='learned'"
-        )
-
-
-def _require(regular: Tensor, name: str) -> None:
-    """Refuse a weight without an inverse, where that can be told at once."""
-    if late.is_read_at_once(regular.device) and not regular:
-        raise singular(name)
-
-
-def through_pseudo_inverse(W: Tensor, rows: Tensor, name: str) -> Tensor:
-    """``rows @ W⁺`` for a matrix W, ``(fan_in, out)``, without forming an inverse.
-
-    Where W is not of full rank the result is not finite, or an error is raised as by `solved`.
-    """
-    fan_in, out = W.shape
-    _require_solvable(W, name)
-    if fan_in == out:
-        return solved(W, rows, name)
-    if fan_in > out:
-        # W = QR, so W⁺ = R⁻¹ Qᵀ
-        Q, R = torch.linalg.qr(W)
-        return torch.linalg.solve_triangular(R, rows, upper=True, left=False) @ Q.mT
-    # Wᵀ = QR, so W⁺ = Q R⁻ᵀ
-    Q, R = torch.linalg.qr(W.mT)
-    return torch.linalg.solve_triangular(R.mT, rows @ Q, upper=False, left=False)
-
-
-def solved(W: Tensor, rows: Tensor, name: str) -> Tensor:
-    """The rows y with ``y W = rows`` for a square matrix, without forming an inverse.
-
-    Raises:
-        NotFinite: the matrix is singular; on a device that is left free to run ahead the result is of no use instead.
-    """
-    _require_solvable(W, name)
-    solution, info = torch.linalg.solve_ex(W.mT, rows.mT)
-    _require((info == 0).all(), name)
-    return solution.mT
-
-
-def singular(name: str) -> NotFinite:
-    """What is raised where a weight has no inverse."""
-    return NotFinite(
-        f"the weight of {name!r} is singular or not finite, and the rule goes back through its inverse: lower the "
-        "learning rate, add the penalty orthogonality or make it stronger, or start from orthogonal weights"
-    )
+from biograd.errors import NotFinite
 
 
 class Inverse(nn.Module, ABC):
@@ -434,7 +175,7 @@ class KeptInverse(Inverse):
 
     def forward(self, layer: nn.Module, delta: Tensor, x: Tensor) -> Tensor:
         """See `Inverse.forward`."""
-        matrices, weight = _matrices(layer), _weight(layer).detach()
+        matrices, weight = matrices_of(layer), narrowed(layer, None)
         address = weight.data_ptr()
         if not matrices.multiplies_rows:
             P = self._corrected(as_matrices(layer, weight), address, delta)

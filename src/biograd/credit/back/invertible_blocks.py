@@ -6,18 +6,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from biograd.credit.back.inverses import (
+from biograd.credit.back.own_inverses import undoes_itself, undone
+from biograd.credit.back.pseudo_inverse import pseudo_inverse, solved
+from biograd.credit.back.weight_matrices import (
     apply,
     as_matrices,
     as_weight,
     carry,
     multiplies_rows,
     narrowed,
-    pseudo_inverse,
     require_invertible_kind,
-    solved,
 )
-from biograd.credit.back.own_inverses import undoes_itself, undone
 from biograd.credit.chain.blocks import Block, require_layers
 from biograd.credit.chain.passage import Passage
 from biograd.credit.kinds import nearest_kind, neuron_axis

@@ -1,6 +1,6 @@
 """How many of a block's units count: those that `FirstUnits` passes on."""
 
-from biograd.credit.back.inverses import weight_matrices
+from biograd.credit.back.weight_matrices import weight_matrices
 from biograd.credit.chain.blocks import Block
 from biograd.credit.kinds import is_unit_by_unit
 from biograd.layers import FirstUnits

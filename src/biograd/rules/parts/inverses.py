@@ -5,13 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from biograd.credit.back.inverses import (
-    Inverse,
-    LearnedInverse,
-    require_batch,
-    require_invertible_kind,
-    weight_matrices,
-)
+from biograd.credit.back.inverses import Inverse, LearnedInverse
 from biograd.credit.back.invertible_blocks import require_square
 from biograd.credit.back.own_inverses import (
     carried_by_derivative,
@@ -21,6 +15,7 @@ from biograd.credit.back.own_inverses import (
     undoes_itself,
 )
 from biograd.credit.back.used_units import used_units
+from biograd.credit.back.weight_matrices import require_batch, require_invertible_kind, weight_matrices
 from biograd.credit.chain.blocks import Block
 from biograd.credit.chain.ledger import Root
 from biograd.credit.chain.lesson import Lesson, Way, through_every_block

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from biograd.credit.back import late
-from biograd.credit.back.inverses import Inverse, LearnedInverse, Reading, why_not_invertible
+from biograd.credit.back.inverses import Inverse, LearnedInverse
 from biograd.credit.back.own_inverses import undoes_itself
+from biograd.credit.back.weight_matrices import Reading, why_not_invertible
 from biograd.credit.chain.blocks import Block, has_one_layer
 from biograd.credit.chain.ledger import Root
 from biograd.credit.chain.lesson import Lesson, Record
