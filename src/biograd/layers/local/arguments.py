@@ -59,6 +59,30 @@ def check_weight(
         )
 
 
+def check_dimensions(function: Callable[..., Tensor], dimensions: int, input: Tensor) -> None:
+    """Refuse an input that is neither one map nor a batch of maps.
+
+    Raises:
+        UserMistake: with the axes that it should have.
+    """
+    if input.dim() not in (dimensions + 1, dimensions + 2):
+        size = axes(dimensions)
+        raise UserMistake(
+            f"{function.__name__}: input must be (batch, channels, {size}) or (channels, {size}), got "
+            f"{tuple(input.shape)}"
+        )
+
+
+def check_bias(function: Callable[..., Tensor], bias: Tensor | None, shape: tuple[int, ...]) -> None:
+    """Refuse a bias of another shape than the output's.
+
+    Raises:
+        UserMistake: with both shapes.
+    """
+    if bias is not None and tuple(bias.shape) != shape:
+        raise UserMistake(f"{function.__name__}: bias must be {shape}, got {tuple(bias.shape)}")
+
+
 def check_types(function: Callable[..., Tensor], input: Tensor, weight: Tensor, bias: Tensor | None) -> None:
     """Refuse a weight or bias of another dtype or on another device than the input.
 

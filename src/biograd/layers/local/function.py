@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function
 
 from biograd.errors import UserMistake
-from biograd.layers.local.arguments import autocast, axes, check_types, check_weight
+from biograd.layers.local.arguments import autocast, check_bias, check_dimensions, check_types, check_weight
 from biograd.layers.local.geometry import Geometry, Padding, Sizes
 from biograd.layers.local.memory import is_batch_last
 from biograd.layers.local.products import input_gradient, product, weight_gradient
@@ -165,12 +165,7 @@ def _check_sizes(
     function: Callable[..., Tensor], input: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry
 ) -> None:
     n = geometry.dimensions
-    if input.dim() not in (n + 1, n + 2):
-        size = axes(n)
-        raise UserMistake(
-            f"{function.__name__}: input must be (batch, channels, {size}) or (channels, {size}), got "
-            f"{tuple(input.shape)}"
-        )
+    check_dimensions(function, n, input)
     channels, *size = input.shape[-n - 1 :]
     positions = geometry.output_size(size)
     if positions != tuple(weight.shape[:n]) or channels != weight.shape[-2] * geometry.groups:
@@ -179,6 +174,4 @@ def _check_sizes(
             f"{positions}; weight {tuple(weight.shape)} is for output size {tuple(weight.shape[:n])} and "
             f"{weight.shape[-2] * geometry.groups} input channels"
         )
-    biases = (weight.shape[-1], *positions)
-    if bias is not None and tuple(bias.shape) != biases:
-        raise UserMistake(f"{function.__name__}: bias must be {biases}, got {tuple(bias.shape)}")
+    check_bias(function, bias, (weight.shape[-1], *positions))

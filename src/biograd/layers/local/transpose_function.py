@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function
 
 from biograd.errors import UserMistake
-from biograd.layers.local.arguments import autocast, axes, check_types, check_weight
+from biograd.layers.local.arguments import autocast, check_bias, check_dimensions, check_types, check_weight
 from biograd.layers.local.geometry import Geometry, Padding, Sizes, each
 from biograd.layers.local.products import input_gradient, product, weight_gradient
 
@@ -175,11 +175,7 @@ def _check_sizes(
     geometry: Geometry,
 ) -> None:
     n = geometry.dimensions
-    if input.dim() not in (n + 1, n + 2):
-        raise UserMistake(
-            f"{function.__name__}: input must be (batch, channels, {axes(n)}) or (channels, {axes(n)}), got "
-            f"{tuple(input.shape)}"
-        )
+    check_dimensions(function, n, input)
     positions = geometry.output_size(size)
     fitting = (weight.shape[-1], *positions)
     if positions != tuple(weight.shape[:n]) or tuple(input.shape[-n - 1 :]) != fitting:
@@ -187,6 +183,4 @@ def _check_sizes(
             f"{function.__name__}: output_size {size} with {geometry} and weight {tuple(weight.shape)} is for inputs "
             f"{fitting} and as many filters, got input {tuple(input.shape)}"
         )
-    biases = (weight.shape[-2] * geometry.groups, *size)
-    if bias is not None and tuple(bias.shape) != biases:
-        raise UserMistake(f"{function.__name__}: bias must be {biases}, got {tuple(bias.shape)}")
+    check_bias(function, bias, (weight.shape[-2] * geometry.groups, *size))
