@@ -12,22 +12,18 @@ FARTHEST = 0.2
 """The largest ρ₀ from which the number of corrections is foretold, by q = ρ₀; beyond it rates are much worse."""
 
 
-def share(rho: float, rate: float) -> float:
-    """What a correction leaves of a signal of which ρ was missing before, at some rate."""
-    return rho * rate
-
-
 def further(rho: float, rate: float, enough: float) -> float:
-    """How many corrections it takes beyond one that leaves ``share(rho, rate)``; infinite where they lead nowhere.
+    """How many corrections it takes beyond one that leaves ``rho * rate``; infinite where they lead nowhere.
 
     Args:
         rho: what was missing before that one.
         rate: by what it makes that less; the worst so far, as rates rise once what is easily corrected is gone.
         enough: what may be left.
     """
-    if share(rho, rate) <= enough:
+    left = rho * rate
+    if left <= enough:
         return 0.0
-    return math.log(enough / share(rho, rate)) / math.log(rate) if 0 < rate < 1 else math.inf
+    return math.log(enough / left) / math.log(rate) if 0 < rate < 1 else math.inf
 
 
 def foretold(rho: float, enough: float) -> int:
