@@ -226,7 +226,7 @@ def test_limits_speak_of_what_there_is():
 
 @pytest.mark.usefixtures("small")
 def test_steps_and_references_are_captured_before_they_are_timed(monkeypatch):
-    monkeypatch.setattr("biograd.credit.back.late.is_read_at_once", lambda device: False)
+    monkeypatch.setattr("biograd.credit.late.is_read_at_once", lambda device: False)
     monkeypatch.setitem(graphs.GRAPHS, "cpu", Tape)
     monkeypatch.setattr(Tape, "made", [])
     taught, refused = bench.run(rules=["bp", "wm"], nets=["mlp"], repeats=3, by_graphs=True)

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from biograd.credit.back.corrections import foretold
 from biograd.credit.back.inverses import ExactInverse, KeptInverse, LearnedInverse
-from biograd.credit.back.late import Late
 from biograd.credit.back.pseudo_inverse import pseudo_inverse
 from biograd.credit.back.weight_matrices import (
     as_matrices,
@@ -21,6 +20,7 @@ from biograd.credit.back.weight_matrices import (
     require_invertible_kind,
     weight_matrices,
 )
+from biograd.credit.late import Late
 from biograd.errors import NotFinite, UnsupportedNet
 from biograd.layers import (
     InvertibleConv2d,
@@ -206,7 +206,7 @@ def moved_to_residual(layer, inverse, rho):
 @pytest.fixture
 def late(monkeypatch):
     """As on a GPU, where reading ρ at once would wait for the device."""
-    monkeypatch.setattr("biograd.credit.back.late.is_read_at_once", lambda device: False)
+    monkeypatch.setattr("biograd.credit.late.is_read_at_once", lambda device: False)
 
 
 @pytest.mark.parametrize(
@@ -329,7 +329,7 @@ def test_it_is_made_anew_at_the_call_after_one_that_is_dearer_than_they_were_on_
 @pytest.mark.parametrize("reads_at_once", [True, False])
 @pytest.mark.parametrize("name", SQUARE)
 def test_another_net_is_never_taught_through_the_inverse_of_the_first(name, reads_at_once, monkeypatch):
-    monkeypatch.setattr("biograd.credit.back.late.is_read_at_once", lambda device: reads_at_once)
+    monkeypatch.setattr("biograd.credit.late.is_read_at_once", lambda device: reads_at_once)
     layer, x, delta = made(name)
     inverse = KeptInverse("0", weight_matrices(layer), 1e-3)
     inverse(layer, delta, x)
@@ -351,7 +351,7 @@ def test_where_other_weights_were_put_into_place_the_inverse_is_made_anew_at_onc
 
 @pytest.mark.parametrize("reads_at_once", [True, False])
 def test_a_signal_that_is_all_zero_stays_so_and_tells_nothing_of_the_inverse(reads_at_once, monkeypatch):
-    monkeypatch.setattr("biograd.credit.back.late.is_read_at_once", lambda device: reads_at_once)
+    monkeypatch.setattr("biograd.credit.late.is_read_at_once", lambda device: reads_at_once)
     layer, x, delta = made("linear")
     inverse = KeptInverse("0", weight_matrices(layer), 1e-3)
     inverse(layer, delta, x)

@@ -257,7 +257,7 @@ def test_numbers_that_are_not_finite_end_in_a_line_or_in_a_loss_that_is_not(name
 def test_where_reading_would_wait_numbers_that_are_not_finite_are_told_one_call_later(
     name, settings, monkeypatch
 ):
-    monkeypatch.setattr("biograd.credit.back.late.is_read_at_once", lambda device: False)
+    monkeypatch.setattr("biograd.credit.late.is_read_at_once", lambda device: False)
     task = square()
     rule = create(name, task, **settings)
 

@@ -36,8 +36,8 @@ LOSSES = {
 @pytest.fixture(autouse=True)
 def device_that_runs_ahead(monkeypatch):
     """The CPU is taken for a device whose numbers are read one call late, and has what it alone would look at."""
-    monkeypatch.setattr("biograd.credit.back.late.is_read_at_once", lambda device: False)
-    monkeypatch.setattr("biograd.credit.back.late.Late.read", _of_an_earlier_call)
+    monkeypatch.setattr("biograd.credit.late.is_read_at_once", lambda device: False)
+    monkeypatch.setattr("biograd.credit.late.Late.read", _of_an_earlier_call)
     monkeypatch.setattr(F, "one_hot", _one_hot)
 
 

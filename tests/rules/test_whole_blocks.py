@@ -363,7 +363,7 @@ def test_a_singular_weight_inside_is_named_and_nothing_is_filled():
 
 
 def test_where_reading_would_wait_an_error_that_is_not_finite_is_told_one_call_later(monkeypatch):
-    monkeypatch.setattr("biograd.credit.back.late.is_read_at_once", lambda device: False)
+    monkeypatch.setattr("biograd.credit.late.is_read_at_once", lambda device: False)
     net, x, y, settings = products()
     rule = rules.create("gait-prop", net, sample=x[:1], inverse="exact", **settings)
 

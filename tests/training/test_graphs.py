@@ -15,7 +15,7 @@ from biograd.training.replayed import ReplayedTeaching
 @pytest.fixture(autouse=True)
 def tapes(monkeypatch):
     """The CPU captures, and runs ahead as a GPU does."""
-    monkeypatch.setattr("biograd.credit.back.late.is_read_at_once", lambda device: False)
+    monkeypatch.setattr("biograd.credit.late.is_read_at_once", lambda device: False)
     monkeypatch.setattr(F, "one_hot", _one_hot)
     monkeypatch.setitem(graphs.GRAPHS, "cpu", Tape)
     monkeypatch.setattr(Tape, "made", [])

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from biograd.credit.back import late
+from biograd.credit import late
 from biograd.credit.structures import outlined
 from biograd.errors import UserMistake
 

@@ -7,10 +7,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from biograd.credit import replays
-from biograd.credit.back import late
+from biograd.credit import late, replays
 from biograd.credit.back.corrections import FARTHEST, cost_of_another, foretold, further, is_dear
-from biograd.credit.back.late import Late
 from biograd.credit.back.pseudo_inverse import pseudo_inverse, singular, through_pseudo_inverse
 from biograd.credit.back.weight_matrices import (
     as_matrices,
@@ -20,6 +18,7 @@ from biograd.credit.back.weight_matrices import (
     multiplies_rows,
     narrowed,
 )
+from biograd.credit.late import Late
 from biograd.errors import NotFinite
 
 

@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor
 
-from biograd.credit import replays
-from biograd.credit.back import late
+from biograd.credit import late, replays
 from biograd.errors import NotFinite, UnsupportedNet
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from biograd.credit.back import late
+from biograd.credit import late
 from biograd.credit.back.inverses import Inverse, LearnedInverse
 from biograd.credit.back.own_inverses import undoes_itself
 from biograd.credit.back.weight_matrices import Reading, why_not_invertible

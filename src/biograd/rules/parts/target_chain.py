@@ -9,7 +9,7 @@ import torch
 from annotated_types import Gt, Lt
 from torch import Tensor
 
-from biograd.credit.back import late
+from biograd.credit import late
 from biograd.credit.back.invertible_blocks import InvertibleBlock, activity
 from biograd.credit.back.own_inverses import (
     require_inverse,
