@@ -300,7 +300,8 @@ def test_a_rule_that_offers_nothing_of_all_this_has_none_of_the_rows():
     assert feedback_angles(net, rule) == error_cosines(net, rule, x, y, F.cross_entropy) == {}
     quantities = {row["quantity"] for row in measure(net, rule, x, y, F.cross_entropy)}
     of_updates = {"gradient_angle", "norm_ratio", "update_norm", "reference_norm"}
-    assert quantities == {*of_updates, "activity", "signal_growth", "batch_stability", "seconds"}
+    of_the_step = {"kept_bytes", "peak_bytes", "seconds"}
+    assert quantities == {*of_updates, "activity", "signal_growth", "batch_stability", *of_the_step}
 
 
 def test_measure_puts_what_each_function_gives_into_rows():
@@ -309,7 +310,7 @@ def test_measure_puts_what_each_function_gives_into_rows():
     distances = target_distances(net, rule, x, y, F.cross_entropy)
     losses, deviations = reconstruction_losses(net, rule, x), orthogonalities(net, rule)
     rows = measure(torch.compile(net, backend="eager"), rule, x, y, F.cross_entropy)
-    assert [tuple(row.values()) for row in rows[-4:-1]] == [
+    assert [tuple(row.values()) for row in rows[-6:-3]] == [
         ("target_distance", "7", distances["7"]),
         ("reconstruction_loss", "7", losses["7"]),
         ("orthogonality", "7.weight", deviations["7.weight"]),

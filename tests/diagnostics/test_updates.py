@@ -313,6 +313,8 @@ def test_rows_name_quantity_layer_and_value_and_end_with_the_cost():
         ("activity", "0"),
         ("activity", "2"),
         ("signal_growth", "2"),
+        ("kept_bytes", None),
+        ("peak_bytes", None),
         ("seconds", None),
     ]
     assert rows[2]["value"] == pytest.approx(2.0)

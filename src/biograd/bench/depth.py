@@ -33,7 +33,7 @@ def memory_by_depth(
 
     Returns:
         A row a rule and depth, with the columns of `biograd.bench.run`, ``hidden`` and ``width``; there are no times.
-        See `biograd.bench.memory.Memory` for what ``kept_bytes`` and ``peak_bytes`` count.
+        See `biograd.diagnostics.memory.Memory` for what ``kept_bytes`` and ``peak_bytes`` count.
 
     Raises:
         UserMistake: an unknown rule, or a number that is too small.

@@ -4,9 +4,9 @@ import torch
 
 from biograd.bench.inverse_watch import Inverses
 from biograd.bench.limits import OF_REFERENCE, RESIDUAL, Limit
-from biograd.bench.memory import Memory
 from biograd.bench.thread_bits import ThreadBits
 from biograd.bench.timing import Times, clock_name
+from biograd.diagnostics.memory import Memory
 from biograd.records import BenchRow, BenchSubject
 
 

@@ -12,12 +12,12 @@ from biograd import rules
 from biograd.bench.by_hand import by_hand
 from biograd.bench.inverse_watch import Inverses, InverseWatch
 from biograd.bench.limits import LIMITS
-from biograd.bench.memory import Memory, memory_of
 from biograd.bench.nets import BenchNet
 from biograd.bench.rows import row
 from biograd.bench.thread_bits import ThreadBits, thread_bits
 from biograd.bench.timing import Step, Timed, Times, compare
 from biograd.bench.where import HERE, Where
+from biograd.diagnostics.memory import Memory, memory_of
 from biograd.errors import NotFinite, UnsupportedNet
 from biograd.progress import shown
 from biograd.records import BenchRow, BenchSubject

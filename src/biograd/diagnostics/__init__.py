@@ -6,6 +6,7 @@ from biograd.diagnostics.error_cosine import error_cosines
 from biograd.diagnostics.feedback_angle import feedback_angles
 from biograd.diagnostics.gradient_angle import gradient_angles
 from biograd.diagnostics.measure import measure
+from biograd.diagnostics.memory import Memory, step_memory
 from biograd.diagnostics.norm_ratio import norm_ratios, norms
 from biograd.diagnostics.orthogonality import orthogonalities, orthogonality
 from biograd.diagnostics.reconstruction_loss import reconstruction_losses
@@ -20,6 +21,7 @@ from biograd.diagnostics.teaching_signal import (
 from biograd.diagnostics.updates import Updates, updates
 
 __all__ = [
+    "Memory",
     "Updates",
     "activities",
     "angle",
@@ -36,6 +38,7 @@ __all__ = [
     "signal_growths",
     "stability_over_batches",
     "stability_over_steps",
+    "step_memory",
     "target_distances",
     "teaching_signals",
     "updates",

@@ -1,4 +1,4 @@
-"""Every quantity of one batch as rows, from one pass of the rule and one of backpropagation."""
+"""Every quantity of one batch as rows."""
 
 import math
 import time
@@ -12,6 +12,7 @@ from biograd.diagnostics.activity import activities
 from biograd.diagnostics.error_cosine import error_cosines
 from biograd.diagnostics.feedback_angle import feedback_angles
 from biograd.diagnostics.gradient_angle import angles_between
+from biograd.diagnostics.memory import step_memory
 from biograd.diagnostics.norm_ratio import norms, ratios_between
 from biograd.diagnostics.orthogonality import orthogonalities
 from biograd.diagnostics.reconstruction_loss import reconstruction_losses
@@ -64,6 +65,7 @@ def measure(
         - ``batch_stability``, by block: see `stability_over_batches`; of rules that hand out teaching signals.
         - ``step_stability``, by block: see `stability_over_steps`; since the measurement before, where ``remembered``
           holds one.
+        - ``kept_bytes`` and ``peak_bytes``, layer None: see `step_memory`.
         - ``seconds``, layer None: what this measurement cost.
 
         Undefined values are nan: so are angles and cosines to a gradient of backpropagation's whose norm is below
@@ -92,7 +94,9 @@ def measure(
     rows = [
         _row(quantity, layer, value) for quantity, of in quantities.items() for layer, value in of.items()
     ]
-    return [*rows, _row("seconds", None, time.perf_counter() - start)]
+    memory = step_memory(net, rule, x, y, loss_fn)
+    whole = {"kept_bytes": memory.kept, "peak_bytes": memory.peak, "seconds": time.perf_counter() - start}
+    return [*rows, *(_row(quantity, None, value) for quantity, value in whole.items())]
 
 
 def _where_valid(found: Mapping[str, float], reference: Mapping[str, float]) -> dict[str, float]:

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from biograd import rules
-from biograd.bench.memory import memory_of
+from biograd.diagnostics import step_memory
+from biograd.diagnostics.memory import memory_of
 
 BATCH, FLOAT = 10, 4
 LOSS = BATCH * 8 * FLOAT + 2 * FLOAT  # its derivative, the loss and the total weight of the classes
@@ -156,3 +157,25 @@ def test_decoders_are_taught_one_behind_the_other_and_let_go(name):
     assert (
         kept(6) - kept(4) <= 2 * BATCH * 32 * FLOAT + 64
     )  # the activations of two layers more, and nothing else
+
+
+@pytest.mark.parametrize("name", ["bp", "fa", "stdp-association", "dtp"])
+def test_a_step_of_a_rule_is_measured_as_a_loop_would_take_it_and_leaves_no_trace(name):
+    net, x, y = chain((32, 32))
+    rule = rules.create(name, net, sample=x[:1])
+    before = {key: value.clone() for key, value in rule.state_dict().items()}
+    state = torch.get_rng_state()
+    found = step_memory(net, rule, x, y, F.cross_entropy)
+    assert found == step_memory(net, rule, x, y, F.cross_entropy)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(parameter.grad is None for parameter in (*net.parameters(), *rule.parameters()))
+    assert all(torch.equal(value, before[key]) for key, value in rule.state_dict().items())
+    for _ in range(2):
+        for parameter in (*net.parameters(), *rule.parameters()):
+            parameter.grad = None
+        looped = memory_of(
+            lambda: rule.assign_credit(net, x, y, F.cross_entropy),
+            lambda: [parameter.grad for parameter in (*net.parameters(), *rule.parameters())],
+        )
+    assert found == looped
+    assert 0 < found.kept <= found.peak

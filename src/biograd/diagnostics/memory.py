@@ -1,12 +1,19 @@
 """How much memory a step needs: what it keeps while it teaches, and its peak."""
 
+import copy
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from biograd.credit import unwrap
+from biograd.credit.isolation import isolated
+from biograd.credit.structures import copied
+from biograd.rules.base import Loss, Rule
 
 
 class Memory(NamedTuple):
@@ -34,6 +41,27 @@ def memory_of(step: Callable[[], object], gradients: Callable[[], Iterable[Tenso
         step()
     left = {_key(gradient) for gradient in gradients() if gradient is not None}
     return watch.memory(left)
+
+
+def step_memory(net: nn.Module, rule: Rule, x: Any, y: Any, loss_fn: Loss) -> Memory:
+    """What a step of the rule needs on this batch; net, rule and random numbers are left as they were.
+
+    What a rule makes in its first step and keeps for all that follow, such as buffers, is older than the step that is
+    watched.
+
+    Cost: two steps of the rule, of which one is watched, a copy of its state and two of the batch.
+    """
+    rule, net = copy.deepcopy(rule), unwrap(net)
+    (x, y), again = copied((x, y)), copied((x, y))
+    with isolated(net, loss_fn, devices_of=x), torch.enable_grad():
+        parameters = [*net.parameters(), *rule.parameters()]
+        rule.assign_credit(net, x, y, loss_fn)
+        for parameter in parameters:
+            parameter.grad = None
+        return memory_of(
+            lambda: rule.assign_credit(net, again[0], again[1], loss_fn),
+            lambda: [parameter.grad for parameter in parameters],
+        )
 
 
 class _Watch(TorchDispatchMode):
