@@ -1,12 +1,11 @@
 """Four checks beside accuracy and angle, a row a cell, each with a flag where it fails: see `biograd.checks`."""
 
-import statistics
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from biograd.checks import CONSTANT, EXPLODING, UNTAUGHT, VANISHED
 from biograd.handed import label_of
-from biograd.records import Cell, Run, number
+from biograd.records import Cell, checks
+from biograd.records.checks import Check
 from biograd.report.cells import name_of
 from biograd.report.table import Table, Task
 from biograd.report.tables import MISSING, Column, Entry
@@ -25,16 +24,22 @@ CAPTION = (
 def check_columns(table: Table) -> list[Column]:
     """The checks, a row for each cell; empty where nothing of them was measured in any."""
     placed = [(task, cell) for task in table.tasks for cell in task.cells]
-    checks = [
+    columns = [
         Column("growth", True, tuple(_growth(cell) for _, cell in placed)),
         Column("reference", True, tuple(_reference(cell) for _, cell in placed)),
         Column(
-            "stability over batches", True, tuple(_stability(cell, "batch_stability") for _, cell in placed)
+            "stability over batches",
+            True,
+            tuple(_stability(checks.batch_stability(cell.runs)) for _, cell in placed),
         ),
-        Column("stability over steps", True, tuple(_stability(cell, "step_stability") for _, cell in placed)),
+        Column(
+            "stability over steps",
+            True,
+            tuple(_stability(checks.step_stability(cell.runs)) for _, cell in placed),
+        ),
         *(Column(f"lead over {name}", True, tuple(_lead(*one, name) for one in placed)) for name in UNTAUGHT),
     ]
-    found = [column for column in checks if any(entry.value is not None for entry in column.entries)]
+    found = [column for column in columns if any(entry.value is not None for entry in column.entries)]
     if not found:
         return []
     names = tuple(Entry(name_of(cell), name_of(cell)) for _, cell in placed)
@@ -45,45 +50,29 @@ def check_columns(table: Table) -> list[Column]:
 
 
 def _growth(cell: Cell) -> Entry:
-    points = [
-        (value, layer) for run in cell.runs for layer, of in _measured(run, "signal_growth") for value in of
-    ]
-    if not points:
-        return Entry(MISSING, None)
-    most, layer = max(points)
-    return Entry(_flagged(f"{most:,.3g} × in {layer}", "explodes", most > EXPLODING), most)
+    return _entry(
+        checks.growth(cell.runs), lambda found: f"{found.value:,.3g} × in {found.layer}", "explodes"
+    )
 
 
 def _reference(cell: Cell) -> Entry:
-    points = [
-        (value, layer) for run in cell.runs for layer, of in _measured(run, "reference_norm") for value in of
-    ]
-    if not points:
-        return Entry(MISSING, None)
-    least, layer = min(points)
-    return Entry(_flagged(f"{least:.1e} of {layer}", "angles undefined", least < VANISHED), least)
+    return _entry(
+        checks.reference(cell.runs), lambda found: f"{found.value:.1e} of {found.layer}", "angles undefined"
+    )
 
 
-def _stability(cell: Cell, quantity: str) -> Entry:
-    """Of the hidden blocks: the last one is told the error itself by every rule."""
-    by_layer: dict[str, list[float]] = defaultdict(list)
-    for run in cell.runs:
-        for layer, values in _measured(run, quantity)[:-1]:
-            by_layer[layer] += values
-    if not by_layer:
-        return Entry(MISSING, None)
-    largest, layer = max((statistics.fmean(values), layer) for layer, values in by_layer.items())
-    cosine = f"{largest:.2f}".replace("-", "−")
-    return Entry(_flagged(f"{cosine} in {layer}", "constant", largest >= CONSTANT), largest)
+def _stability(found: Check | None) -> Entry:
+    def spell(one: Check) -> str:
+        cosine = f"{one.value:.2f}".replace("-", "−")
+        return f"{cosine} in {one.layer}"
+
+    return _entry(found, spell, "constant")
 
 
-def _measured(run: Run, quantity: str) -> list[tuple[str, list[float]]]:
-    """The values of a quantity by layer, in the order of layers; those that are undefined are left out."""
-    found: dict[str, list[float]] = defaultdict(list)
-    for row in run.diagnostics:
-        if row["quantity"] == quantity and (value := number(row, "value")) is not None:
-            found[str(row.get("layer"))].append(value)
-    return list(found.items())
+def _entry(found: Check | None, spell: Callable[[Check], str], flag: str) -> Entry:
+    return (
+        Entry(_flagged(spell(found), flag, found.is_flagged), found.value) if found else Entry(MISSING, None)
+    )
 
 
 def _lead(task: Task, cell: Cell, untaught: str) -> Entry:
