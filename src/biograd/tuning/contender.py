@@ -76,9 +76,9 @@ class Contender:
         return cls(label, layer, space)
 
     def trial(self, at: Point, budget: "Budget") -> RunConfig:
-        """What a trial at a point trains: the test set unread."""
+        """What a trial at a point trains: the test set unread, and nothing measured but what it is chosen by."""
         epochs = {} if budget.epochs is None else {"epochs": budget.epochs}
-        return self.config(at, seed=budget.seed, read_test=False, **epochs)
+        return self.config(at, seed=budget.seed, read_test=False, diagnostics_every=0, **epochs)
 
     def config(self, at: Point, **own: Any) -> RunConfig:
         """Its configuration at a point of its space, with other keys in place of its own."""
