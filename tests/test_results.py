@@ -12,7 +12,7 @@ from biograd import rules, studies
 from biograd.records import find_runs, read_json, summarize
 from biograd.robustness.scores import largest_plausible_share
 from biograd.studies import outcome
-from biograd.studies.reproduce import found
+from biograd.studies.cells import found
 from biograd.training import grid
 from biograd.training.compare import is_finished
 
@@ -89,7 +89,7 @@ def test_the_command_of_recorded_runs_finds_them_finished(name):
 @pytest.mark.parametrize("name", ["local-stdp", "low-precision", "song2021"])
 def test_the_table_of_a_study_comes_again_from_its_recorded_runs(name):
     study, recorded = studies.find(name), read_json(packed(name) / "study.json")
-    runs = found(study, packed(name), "full", {})
+    runs = found(study.cells, packed(name), "full", {})
     assert json.loads(json.dumps(outcome.rows(study, runs))) == recorded["rows"]
     assert json.loads(json.dumps(outcome.verdicts(study, runs, "full"))) == recorded["claims"]
 
@@ -199,7 +199,7 @@ def interval(count, of):
 def test_the_pages_give_how_often_the_check_of_masked_gradients_was_wrong(nets, monkeypatch):
     monkeypatch.chdir(ROOT)
     study = studies.find("results/masking.py:study")
-    runs = found(study, packed("masking"), "full", {})
+    runs = found(study.cells, packed("masking"), "full", {})
     chosen = [
         run
         for cell, of_cell in runs.items()

@@ -4,7 +4,7 @@ import pytest
 
 from biograd.studies import tuned
 from biograd.studies.bartunov2018 import COLUMNS, EPOCHS, RULES, SHARED_WEIGHTS, bartunov2018
-from biograd.studies.reproduce import configuration
+from biograd.studies.cells import configuration
 from biograd.tuning import Budget
 
 STUDY = bartunov2018()

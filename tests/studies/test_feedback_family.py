@@ -2,8 +2,8 @@
 
 import pytest
 
+from biograd.studies.cells import configuration
 from biograd.studies.feedback_family import COLUMNS, RULES, feedback_family
-from biograd.studies.reproduce import configuration
 from biograd.studies.study import BUDGETS
 
 STUDY = feedback_family()

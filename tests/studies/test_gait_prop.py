@@ -2,8 +2,8 @@
 
 import pytest
 
+from biograd.studies.cells import configuration
 from biograd.studies.gait_prop import PENALISED, TASKS, gait_prop
-from biograd.studies.reproduce import configuration
 from biograd.studies.study import BUDGETS
 
 STUDY = gait_prop()

@@ -4,8 +4,8 @@ import pytest
 
 from biograd import rules
 from biograd.studies import tuned
+from biograd.studies.cells import configuration
 from biograd.studies.ladder import BASELINES, LADDER
-from biograd.studies.reproduce import configuration
 from biograd.training import build
 
 CONTENDERS = {name: name for name in (*BASELINES, "dfa")}

@@ -2,8 +2,8 @@
 
 import pytest
 
+from biograd.studies.cells import configuration
 from biograd.studies.local_stdp import DIGITS, RULE, SPECIES, local_stdp
-from biograd.studies.reproduce import configuration
 from biograd.studies.study import BUDGETS
 
 STUDY = local_stdp()

@@ -83,7 +83,7 @@ def test_a_stopped_study_goes_on(make_study, tmp_path, monkeypatch):
             train_all({place: places[place]})
         raise KeyboardInterrupt
 
-    from biograd.studies import reproduce as module
+    from biograd.studies import cells as module
 
     train_all = module.train_all
     with monkeypatch.context() as patched:

@@ -3,7 +3,7 @@
 import pytest
 
 from biograd import nets
-from biograd.studies.reproduce import configuration
+from biograd.studies.cells import configuration
 from biograd.studies.song2021 import ALIGNMENT, DECAYS, OUTPUT_WEIGHT, SEEDS, song2021
 from biograd.studies.study import BUDGETS
 

@@ -7,8 +7,8 @@ import pytest
 from biograd import studies
 from biograd.errors import UserMistake
 from biograd.robustness import AttackSettings
+from biograd.studies.cells import chosen
 from biograd.studies.quantities import AtEnd
-from biograd.studies.reproduce import chosen
 from biograd.studies.study import Budget, Claim, Group, RobustnessPlan, Shown, Study
 
 ACCURACY = AtEnd("test_accuracy")

@@ -6,9 +6,10 @@ from typing import Any
 
 from biograd import records
 from biograd.executor import Executor
+from biograd.records import Trials
 from biograd.studies.study import BudgetName, StudyCell, Tuning
 from biograd.training import RunConfig
-from biograd.tuning import Budget, Contender, Point, best_of, choose
+from biograd.tuning import Budget, Contender, Point, do_trials
 from biograd.tuning.contender import TRIALS
 from biograd.tuning.search import trial_places
 
@@ -43,9 +44,9 @@ def search(
     together: dict[tuple[Path, Tuning], list[Contender]] = {}
     for cell in cells:
         if tuning := cell.amount(budget).tuning:
-            together.setdefault(((root / cell.name).parent, tuning), []).append(contender(cell, machine))
+            together.setdefault((_folder(cell, root), tuning), []).append(contender(cell, machine))
     for (folder, tuning), members in together.items():
-        choose(members, _budget(tuning), folder, executor=executor, progress=progress)
+        do_trials(members, _budget(tuning), folder, executor=executor, progress=progress)
 
 
 def trials(
@@ -55,18 +56,32 @@ def trials(
     tuning = cell.amount(budget).tuning
     if tuning is None:
         return {}
-    return trial_places([contender(cell, machine)], _budget(tuning), (root / cell.name).parent)
+    return trial_places([contender(cell, machine)], _budget(tuning), _folder(cell, root))
 
 
 def found(cell: StudyCell, budget: BudgetName, root: Path) -> Point | None:
-    """The settings of the best trial of a cell, None where the budget has none, or they are not all done."""
-    tuning, folder = cell.amount(budget).tuning, (root / cell.name).parent
-    trials = folder / TRIALS / cell.label
-    if tuning is None or not records.exists(trials / records.SEARCH):
+    """The settings of the best trial of a cell; None where there is none, or trials are left to do."""
+    done = _done(cell, budget, root)
+    return done.best["settings"] if done and done.best else None
+
+
+def is_hopeless(cell: StudyCell, budget: BudgetName, root: Path) -> bool:
+    """Whether all trials of a cell are done, and none ended with a value to choose by."""
+    done = _done(cell, budget, root)
+    return done is not None and done.best is None
+
+
+def _done(cell: StudyCell, budget: BudgetName, root: Path) -> Trials | None:
+    """The trials of a cell when all of them are done."""
+    tuning, place = cell.amount(budget).tuning, _folder(cell, root) / TRIALS / cell.label
+    if tuning is None or not records.exists(place / records.SEARCH):
         return None
-    if len(records.read_trials(trials).done) < tuning.trials:
-        return None
-    return best_of(contender(cell), _budget(tuning), folder).point
+    trials = records.read_trials(place)
+    return trials if len(trials.done) >= tuning.trials else None
+
+
+def _folder(cell: StudyCell, root: Path) -> Path:
+    return (root / cell.name).parent
 
 
 def _budget(tuning: Tuning) -> Budget:

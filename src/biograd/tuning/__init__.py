@@ -1,7 +1,7 @@
 """Searches of settings: the same budget for every rule, the same points on every machine, chosen on validation data."""
 
 from biograd.tuning.contender import Budget, Contender, Sobol, Tpe
-from biograd.tuning.search import Chosen, best_of, choose, contenders, tune
+from biograd.tuning.search import Chosen, best_of, choose, contenders, do_trials, tune
 from biograd.tuning.space import Point, point, space_of
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "best_of",
     "choose",
     "contenders",
+    "do_trials",
     "point",
     "space_of",
     "tune",

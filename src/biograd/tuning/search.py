@@ -111,7 +111,25 @@ def choose(
     progress: bool | None = None,
     announce: Announce | None = None,
 ) -> list[Chosen]:
-    """The trials of `tune`, and the best of each contender."""
+    """The trials of `tune`, and the best of each contender.
+
+    Raises:
+        RunFailed: every trial of a contender diverged.
+    """
+    do_trials(searched, budget, root, executor=executor, progress=progress, announce=announce)
+    return [best_of(one, budget, root) for one in searched]
+
+
+def do_trials(
+    searched: Sequence[Contender],
+    budget: Budget,
+    root: Path,
+    *,
+    executor: Executor | None = None,
+    progress: bool | None = None,
+    announce: Announce | None = None,
+) -> None:
+    """The trials of `tune`, of contenders who may all fail."""
     labels = [one.label for one in searched]
     if len(set(labels)) < len(labels) or not labels:
         raise UserMistake(
@@ -127,7 +145,6 @@ def choose(
         train_all(places, executor=executor, progress=progress, announce=announce, kinds=kinds)
     else:
         tpe.do_trials(searched, budget, budget.sampler, root, executor=executor, progress=progress)
-    return [best_of(one, budget, root) for one in searched]
 
 
 def best_of(contender: Contender, budget: Budget, root: Path) -> Chosen:
