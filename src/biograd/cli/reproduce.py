@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from biograd.cli import runs
+from biograd.cli.estimates import announcing
 from biograd.cli.executor_flags import DEFAULTS, SECTION, add_executor, executor_of, jobs_of
 from biograd.cli.exits import DONE, FAILED
-from biograd.cli.output import columns, note, print_columns, print_json
+from biograd.cli.output import columns, print_columns, print_json
 from biograd.cli.parsing import add_command
 from biograd.cli.run_flags import several
 from biograd.cli.values import whole
@@ -16,7 +17,6 @@ from biograd.errors import UserMistake
 if TYPE_CHECKING:
     from biograd.records import StudyOutcome, StudyRow
     from biograd.studies.study import Study
-    from biograd.training.estimate import Estimate
 
 _OF_A_STUDY = {
     "cell": "*",
@@ -119,6 +119,7 @@ def _reproduced(study: "Study", folder: Path, arguments: argparse.Namespace) -> 
 
     trackers = several(arguments.track or [], arguments.settings.get("track", {}), "track")
     machine = {"data_dir": arguments.data_dir, "device": arguments.device, "track": trackers or None}
+    attacks = "; attacks come on top" if study.robustness else ""
     with runs.advice_when_stopped("the same command goes on where it stopped"):
         outcome = reproduce(
             study,
@@ -128,18 +129,9 @@ def _reproduced(study: "Study", folder: Path, arguments: argparse.Namespace) -> 
             seeds=arguments.seeds,
             executor=executor_of(arguments),
             machine={key: value for key, value in machine.items() if value is not None},
-            announce=lambda estimate: note(_spelled(estimate, study, jobs_of(arguments))),
+            announce=announcing("reproduce", jobs_of(arguments), attacks),
         )
         return outcome, write_report(folder)
-
-
-def _spelled(estimate: "Estimate", study: "Study", jobs: int) -> str:
-    """What there is to train, and how long that will take."""
-    from biograd.training.estimate import duration
-
-    shared = f", {duration(estimate.seconds / jobs)} with {jobs} jobs" if jobs > 1 else ""
-    attacks = "; attacks come on top" if study.robustness else ""
-    return f"biograd reproduce: {estimate}{shared}, by a few steps of each on this machine{attacks}"
 
 
 def _done(row: "StudyRow") -> int:

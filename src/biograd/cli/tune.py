@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from biograd.cli import runs
 from biograd.cli.compare import rules_of, settings_by_rule
+from biograd.cli.estimates import announcing
 from biograd.cli.executor_flags import SECTION, add_executor, executor_of, jobs_of
 from biograd.cli.exits import DONE, FAILED
-from biograd.cli.output import note, print_columns, print_json, print_table
+from biograd.cli.output import print_columns, print_json, print_table
 from biograd.cli.parsing import add_command
 from biograd.cli.run_flags import SECTIONS, SEVERAL, add_run_flags, given
 from biograd.cli.train import SETTINGS_HELP
@@ -18,7 +19,6 @@ from biograd.errors import UserMistake
 
 if TYPE_CHECKING:
     from biograd.records import Trials
-    from biograd.training.estimate import Estimate
     from biograd.tuning import Contender, Sobol, Tpe
 
 _EPILOG = f"""\
@@ -164,7 +164,7 @@ def _tuned(members: "Sequence[Contender]", folder: Path, arguments: argparse.Nam
             budget,
             folder,
             executor=executor_of(arguments),
-            announce=lambda estimate: note(_spelled(estimate, jobs_of(arguments))),
+            announce=announcing("tune", jobs_of(arguments)),
         )
         page = write_report(folder) if results else None
     searches = records.find_trials(folder)
@@ -219,10 +219,3 @@ def _print_commands(folder: Path, labels: Sequence[str]) -> None:
 
     chosen = [run for run in records.find_runs(folder) if run.label in labels]
     print(script(Table.of(chosen, [])))
-
-
-def _spelled(estimate: "Estimate", jobs: int) -> str:
-    from biograd.training.estimate import duration
-
-    shared = f", {duration(estimate.seconds / jobs)} with {jobs} jobs" if jobs > 1 else ""
-    return f"biograd tune: {estimate}{shared}, by a few steps of each on this machine"
