@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from biograd import __version__
 from biograd.cli import (
+    assess,
     bench,
     compare,
     data,
@@ -34,6 +35,7 @@ _COMMANDS = (
     resume,
     compare,
     tune,
+    assess,
     reproduce,
     robustness,
     theory,

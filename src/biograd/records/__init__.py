@@ -3,9 +3,11 @@
 Rows in, rows out: nothing here trains or draws, and PyTorch is imported by `environment` alone.
 """
 
+from biograd.records.assessment import Assessment, VerdictRow, read_assessment
 from biograd.records.bench import Benchmark, BenchRow, BenchSubject, DepthRow, InverseRow, ScalingRow
 from biograd.records.environment import environment
 from biograd.records.file_names import (
+    ASSESSMENT,
     CHECKPOINT,
     CONFIG,
     DIAGNOSTICS,
@@ -44,6 +46,7 @@ from biograd.records.summary import Cell, Spread, flatten, summarize
 from biograd.records.trials import Search, TrialRow, Trials, find_trials, read_trials
 
 __all__ = [
+    "ASSESSMENT",
     "CHECKPOINT",
     "CONFIG",
     "DIAGNOSTICS",
@@ -58,6 +61,7 @@ __all__ = [
     "SEARCH",
     "STUDY",
     "TRIALS_TABLE",
+    "Assessment",
     "BenchRow",
     "BenchSubject",
     "Benchmark",
@@ -83,6 +87,7 @@ __all__ = [
     "StudyRow",
     "TrialRow",
     "Trials",
+    "VerdictRow",
     "add_measurement",
     "append_line",
     "as_csv",
@@ -99,6 +104,7 @@ __all__ = [
     "number",
     "pack",
     "parse",
+    "read_assessment",
     "read_bytes",
     "read_json",
     "read_lines",

@@ -18,6 +18,9 @@ ROBUSTNESS = "robustness.json"
 STUDY = "study.json"
 """What a study found, beside its runs."""
 
+ASSESSMENT = "assessment.json"
+"""What an assessment found, beside its rungs."""
+
 SEARCH = "search.json"
 """What is searched for a rule, beside the runs that are its trials."""
 

@@ -16,6 +16,7 @@ from biograd.handed import label_of
 from biograd.records import (
     RESULTS_TABLE,
     TRIALS_TABLE,
+    Assessment,
     Cell,
     Run,
     StudyOutcome,
@@ -24,13 +25,14 @@ from biograd.records import (
     atomic_write,
     find_trials,
     make_folder,
+    read_assessment,
     read_study,
     result_rows,
     search,
     trial_rows,
     unpacked,
 )
-from biograd.report import checks, figures, study, tables, trials
+from biograd.report import assessment, checks, figures, study, tables, trials
 from biograd.report.accuracy_by_cost import accuracy_by_cost
 from biograd.report.activity import activity
 from biograd.report.alignment import alignment
@@ -56,29 +58,32 @@ class Beside(NamedTuple):
     Attributes:
         study: what one found, None where there was none.
         searches: of settings.
-        steps: the rungs of a ladder, from the bottom up; empty where the runs are of none.
+        assessment: what one found, None where there was none.
     """
 
     study: StudyOutcome | None = None
     searches: Sequence[Trials] = ()
-    steps: Sequence[Step] = ()
+    assessment: Assessment | None = None
+
+    @property
+    def steps(self) -> list[Step]:
+        """The rungs of an assessment, from the bottom up."""
+        rungs = self.assessment["rungs"] if self.assessment else []
+        return [Step(rung["title"], rung["data"], rung["net"]) for rung in rungs]
 
 
-def write_report(
-    directory: str | os.PathLike[str], title: str | None = None, steps: Sequence[Step] = ()
-) -> Path:
+def write_report(directory: str | os.PathLike[str], title: str | None = None) -> Path:
     """Read every run at or below ``directory`` and write ``report.html`` there, or beside a packed file.
 
     The page is self-contained: no network, no other file. Each figure is also written as SVG and PDF to
     ``figures/``, a line for each run to ``results.csv``, and one for each trial of a search to ``trials.csv``. The same
-    records give the same bytes. What ``biograd reproduce`` found stands at the head. A damaged record is left out with
-    a warning, and the page says so.
+    records give the same bytes. What ``biograd reproduce`` or ``biograd assess`` found stands at the head. A damaged
+    record is left out with a warning, and the page says so.
 
     Args:
         directory: a folder that holds runs, finished or not, at any depth, or a packed file. The page of a packed file
             lies in the folder that it would be unpacked to.
         title: of the page; by default the study's, or the folder's name.
-        steps: the rungs of a ladder that the runs are of, from the bottom up.
 
     Returns:
         The path of the page.
@@ -87,12 +92,10 @@ def write_report(
         UserMistake: there is no run, or none that can be read.
         RunFailed: a file cannot be written.
     """
-    return write_and_return(directory, title, steps)[0]
+    return write_and_return(directory, title)[0]
 
 
-def write_and_return(
-    directory: str | os.PathLike[str], title: str | None = None, steps: Sequence[Step] = ()
-) -> tuple[Path, Table]:
+def write_and_return(directory: str | os.PathLike[str], title: str | None = None) -> tuple[Path, Table]:
     """As `write_report`; also the table that the page shows, so that nobody need read the runs again.
 
     Raises:
@@ -106,10 +109,15 @@ def write_and_return(
             f"there is no run in {directory}: train some first, or give the folder that holds them"
         )
     found, mistakes = _read(read_study, directory, None)
+    assessed, others = _read(read_assessment, directory, None)
     searches, more = _read(find_trials, directory, [])
-    table, place = Table.of(runs, [*left_out, *mistakes, *more]), unpacked(directory)
-    title = title or (study.heading(found) if found else place.resolve().name) or "runs"
-    return _written(place, directory, title, table, Beside(found, searches, steps)), table
+    table, place = Table.of(runs, [*left_out, *mistakes, *others, *more]), unpacked(directory)
+    headings = [
+        *([study.heading(found)] if found else []),
+        *([assessment.heading(assessed)] if assessed else []),
+    ]
+    title = title or next(iter(headings), place.resolve().name) or "runs"
+    return _written(place, directory, title, table, Beside(found, searches, assessed)), table
 
 
 def write_report_of(runs: Iterable[Run], place: Path, title: str) -> Path:
@@ -224,6 +232,7 @@ def _render(
         checks=checks.check_columns(table),
         checks_how=checks.CAPTION,
         study=found and _study(found, table),
+        assessment=beside.assessment and _assessment(beside.assessment),
         sections=sections,
         searched=trials.state_columns(searches) if searches else [],
         searched_how=f"{trials.heading(searches)}; {trials.CAPTION}" if searches else "",
@@ -248,6 +257,18 @@ def _study(found: StudyOutcome, table: Table) -> dict[str, Any]:
         "claims": study.claim_columns(found["claims"]) if found["claims"] else [],
         "caption": study.CAPTION,
         "apart": sorted({label_of(cell.data) for cell in study.one_by_one(table.cells)}),
+    }
+
+
+def _assessment(found: Assessment) -> dict[str, Any]:
+    """What the head of the page shows of an assessment."""
+    return {
+        "verdicts": assessment.verdict_columns(found),
+        "caption": assessment.caption(found),
+        "across": assessment.across_columns(found["across"]),
+        "across_how": assessment.ACROSS,
+        "budgets": assessment.budgets(found["rungs"]),
+        "left_out": assessment.left_out(found["rungs"]),
     }
 
 

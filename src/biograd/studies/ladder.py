@@ -1,12 +1,15 @@
 """The tasks from easy to hard on which a rule is tried, and the baselines that it stands beside on each."""
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 from biograd import rules
+from biograd.errors import UserMistake, brief
 from biograd.settings import describe
-from biograd.studies.study import Budget, StudyCell, Tuning
+from biograd.studies.study import Budget, BudgetName, StudyCell, Tuning
 
 BASELINES = ("bp", "shallow", "frozen")
 """What a rule is to come near, and what it has to beat: nothing below the last block learns, and no hidden matrix."""
@@ -33,6 +36,20 @@ class Rung:
     quick: Budget | None
     has_units: bool = False
 
+    @property
+    def data(self) -> str:
+        """The data set's name."""
+        return _name(self.configuration["data"])
+
+    @property
+    def net(self) -> str:
+        """The net's name."""
+        return _name(self.configuration["net"])
+
+    def budget(self, name: BudgetName) -> Budget | None:
+        """How much everything on it is trained, None where a first look leaves it out."""
+        return self.quick if name == "quick" else self.full
+
     def layer(self, rule: str | Mapping[str, Any]) -> dict[str, Any]:
         """The configuration of a rule on this rung.
 
@@ -56,6 +73,10 @@ class Rung:
         ]
 
 
+def _name(choice: str | Mapping[str, Any]) -> str:
+    return choice if isinstance(choice, str) else choice["name"]
+
+
 def _searched(seeds: int, epochs: int, trials: int, trial_epochs: int) -> Budget:
     return Budget(seeds, epochs, Tuning(trials, trial_epochs))
 
@@ -65,6 +86,7 @@ LADDER = (
         "iris",
         "Iris",
         {
+            "diagnostics_every": 100,
             "data": "iris",
             "net": {"name": "mlp", "widths": (64, 64)},
             "batch_size": 10,
@@ -76,49 +98,54 @@ LADDER = (
     Rung(
         "digits",
         "Digits",
-        {"data": "digits", "net": {"name": "mlp", "widths": (128, 128)}, "batch_size": 50},
+        {
+            "diagnostics_every": 100,
+            "data": "digits",
+            "net": {"name": "mlp", "widths": (128, 128)},
+            "batch_size": 50,
+        },
         full=_searched(10, 20, 20, 10),
         quick=_searched(3, 10, 8, 5),
     ),
     Rung(
         "mnist-fc",
         "MNIST FC",
-        {"data": "mnist", "net": "bartunov-mnist-fc"},
+        {"diagnostics_every": 500, "data": "mnist", "net": "bartunov-mnist-fc"},
         full=_searched(3, 60, 20, 10),
         quick=_searched(2, 3, 4, 1),
     ),
     Rung(
         "mnist-lc",
         "MNIST LC",
-        {"data": "mnist", "net": "bartunov-mnist-lc"},
+        {"diagnostics_every": 500, "data": "mnist", "net": "bartunov-mnist-lc"},
         full=_searched(3, 14, 8, 4),
         quick=_searched(2, 1, 2, 1),
     ),
     Rung(
         "fashion-fc",
         "Fashion-MNIST FC",
-        {"data": "fashion-mnist", "net": "bartunov-mnist-fc"},
+        {"diagnostics_every": 500, "data": "fashion-mnist", "net": "bartunov-mnist-fc"},
         full=_searched(3, 60, 20, 10),
         quick=_searched(2, 3, 4, 1),
     ),
     Rung(
         "cifar-fc",
         "CIFAR-10 FC",
-        {"data": "cifar10", "net": "bartunov-cifar-fc"},
+        {"diagnostics_every": 500, "data": "cifar10", "net": "bartunov-cifar-fc"},
         full=_searched(3, 32, 8, 6),
         quick=_searched(2, 2, 2, 1),
     ),
     Rung(
         "cifar-lc",
         "CIFAR-10 LC",
-        {"data": "cifar10", "net": "bartunov-cifar-lc"},
+        {"diagnostics_every": 500, "data": "cifar10", "net": "bartunov-cifar-lc"},
         full=_searched(3, 4, 4, 2),
         quick=None,
     ),
     Rung(
         "cifar-resnet20",
         "CIFAR-10 ResNet-20",
-        {"data": "cifar10", "net": "resnet20", "batch_size": 128},
+        {"diagnostics_every": 350, "data": "cifar10", "net": "resnet20", "batch_size": 128},
         full=_searched(3, 4, 4, 2),
         quick=None,
         has_units=True,
@@ -127,6 +154,7 @@ LADDER = (
         "imagenet-resnet18",
         "ImageNet ResNet-18",
         {
+            "diagnostics_every": 5000,
             "data": {"name": "folder:imagenet", "size": 224, "flip": True},
             "net": "resnet18",
             "batch_size": 256,
@@ -137,3 +165,18 @@ LADDER = (
     ),
 )
 """From the bottom up. The last wants a folder ``imagenet``, with ``train`` and ``val``, where one is."""
+
+
+def chosen(ladder: Sequence[Rung], pattern: str) -> list[Rung]:
+    """The rungs whose names fit a pattern.
+
+    Raises:
+        UserMistake: there is none; the message names the nearest.
+    """
+    fitting = [rung for rung in ladder if fnmatchcase(rung.name, pattern)]
+    if not fitting:
+        near = difflib.get_close_matches(pattern, [rung.name for rung in ladder], n=4, cutoff=0.0)
+        raise UserMistake(
+            f"no rung fits {brief(pattern)}; the nearest are {', '.join(near)} (* stands for anything)"
+        )
+    return fitting

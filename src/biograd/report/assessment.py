@@ -1,0 +1,197 @@
+"""The verdicts of an assessment as tables, a row a rule and rung, and what all rungs say of a rule."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+from biograd.handed import label_of
+from biograd.records import Assessment, VerdictRow
+from biograd.records.assessment import AcrossRow, Beside, CheckRow, Interval, RungRow
+from biograd.report.tables import MISSING, Column, Entry
+
+
+def caption(found: Assessment) -> str:
+    """How the numbers of the verdicts were made."""
+    return (
+        f"accuracy on the test set, %, mean over seeds with its {100 * found['level']:g} % interval; gap and lead in "
+        "points, over shared seeds, with intervals that hold for all rules of the rung together (bootstrap, "
+        "Bonferroni); of fewer than six seeds an interval is no wider than what was measured. Better than bp, than "
+        "frozen: how likely a run is. Kept: what a step holds while it teaches. Depth utility is the lead; what else "
+        "of the checks fails is named"
+    )
+
+
+ACROSS = (
+    "accuracy: interquartile mean over all runs of all rungs, %; better: how likely a run is better than one of the "
+    "other rule on the same rung, mean over rungs; both with 95 % intervals, resampled rung by rung"
+)
+
+
+def heading(found: Assessment) -> str:
+    """Title and budget."""
+    return f"Assessment, {found['budget']} budget"
+
+
+def verdict_columns(found: Assessment) -> list[Column]:
+    """A row a rule and rung, from the bottom up; columns in which no row has anything are left out."""
+    titles = {row["rung"]: row["title"] for row in found["rungs"]}
+    rows = found["verdicts"]
+    reference = {row["rung"]: row for row in rows if row["rule"] == "bp"}
+    return _with_content(
+        [
+            _column("rung", rows, lambda row: _text(titles[row["rung"]])),
+            _column("rule", rows, lambda row: _text(label_of(row["rule"]))),
+            _column("verdict", rows, lambda row: _text(verdict(row))),
+            _numbers("accuracy %", rows, lambda row: _share(row["accuracy"]), greatest_first=True),
+            _numbers("gap to bp", rows, lambda row: _difference(row["gap"]), greatest_first=True),
+            _numbers("lead over frozen", rows, lambda row: _difference(row["lead"]), greatest_first=True),
+            _numbers(
+                "lead over shallow",
+                rows,
+                lambda row: _difference(row["lead_over_shallow"]),
+                greatest_first=True,
+            ),
+            _numbers("better than bp", rows, lambda row: _likely(row["improvement"]), greatest_first=True),
+            _numbers(
+                "better than frozen",
+                rows,
+                lambda row: _likely(row["improvement_over_frozen"]),
+                greatest_first=True,
+            ),
+            _numbers("seconds", rows, lambda row: _cost(row, reference, "seconds", "{:.3g}".format)),
+            _numbers("kept", rows, lambda row: _cost(row, reference, "kept_bytes", _bytes)),
+            _column("checks", rows, lambda row: _text(_checks(row["checks"]))),
+            _numbers("seeds", rows, _seeds),
+            _column("trained", rows, _trained),
+        ]
+    )
+
+
+def across_columns(rows: Sequence[AcrossRow]) -> list[Column]:
+    """A row a rule that is there on several rungs."""
+    return _with_content(
+        [
+            _column("rule", rows, lambda row: _text(label_of(row["rule"]))),
+            _numbers("rungs", rows, lambda row: Entry(str(row["rungs"]), row["rungs"])),
+            _numbers("accuracy %", rows, lambda row: _share(row["accuracy"]), greatest_first=True),
+            _numbers("better than bp", rows, lambda row: _likely(row["improvement"]), greatest_first=True),
+            _numbers(
+                "better than frozen",
+                rows,
+                lambda row: _likely(row["improvement_over_frozen"]),
+                greatest_first=True,
+            ),
+        ]
+    )
+
+
+def left_out(rungs: Sequence[RungRow]) -> list[str]:
+    """A line for each rung that was not climbed."""
+    return [f"{row['title']}: {row['left_out']}" for row in rungs if row["left_out"]]
+
+
+def budgets(rungs: Sequence[RungRow]) -> list[str]:
+    """A line for each rung that was: what every rule got there."""
+    return [
+        f"{row['title']}: {row['trials']} trials of {_epochs(row['trial_epochs'])}, then {row['seeds']} seeds of "
+        f"{_epochs(row['epochs'])}"
+        for row in rungs
+        if not row["left_out"]
+    ]
+
+
+def verdict(row: VerdictRow) -> str:
+    """What came of a rule on a rung, or why nothing did.
+
+    Example:
+        >>> verdict({"is_baseline": False, "reason": None, "verdict": "below bp, above frozen", "open": None})
+        'below bp, above frozen'
+        >>> verdict({"is_baseline": False, "reason": "needs an output layer", "verdict": None, "open": None})
+        'none: needs an output layer'
+    """
+    if row["reason"] is not None:
+        return f"none: {row['reason']}"
+    if row["is_baseline"]:
+        return "baseline"
+    return row["verdict"] or f"open: {row['open'] or 'too few seeds for an interval'}"
+
+
+def _epochs(count: int) -> str:
+    return "1 epoch" if count == 1 else f"{count} epochs"
+
+
+def _checks(rows: Sequence[CheckRow]) -> str:
+    """``passed``, or what did not; empty where nothing was measured."""
+    failed = [f"{row['check']} {row['value']:.3g} in {row['layer']}" for row in rows if row["flagged"]]
+    return ", ".join(failed) or ("passed" if rows else "")
+
+
+def _seeds(row: VerdictRow) -> Entry:
+    """How many finished, and what did not."""
+    done = row["runs"] - row["diverged"] - row["unfinished"]
+    counts = {"diverged": row["diverged"], "unfinished": row["unfinished"]}
+    notes = [f"{count} of {row['runs']} {state}" for state, count in counts.items() if count]
+    return Entry(f"{done} ({', '.join(notes)})" if notes else str(done), done if row["runs"] else None)
+
+
+def _trained(row: VerdictRow) -> Entry:
+    """Where runs had fewer epochs than a result has."""
+    is_short = row["runs"] and row["epochs"] < row["of_epochs"]
+    return _text(f"{row['epochs']} of {row['of_epochs']} epochs" if is_short else "")
+
+
+def _share(one: Interval) -> Entry:
+    return _spelled(one, lambda value: f"{100 * value:.2f}")
+
+
+def _difference(one: Beside) -> Entry:
+    return _spelled(one, lambda value: f"{100 * value:+.2f}".replace("-", "−"))
+
+
+def _likely(one: Interval) -> Entry:
+    return _spelled(one, lambda value: f"{value:.2f}")
+
+
+def _spelled(one: Interval, spell: Callable[[float], str]) -> Entry:
+    value, low, high = one["value"], one["low"], one["high"]
+    if value is None:
+        return Entry(MISSING, None)
+    if low is None or high is None:
+        return Entry(spell(value), value)
+    return Entry(f"{spell(value)} ({spell(low)} to {spell(high)})", value)
+
+
+def _cost(
+    row: VerdictRow,
+    reference: Mapping[str, VerdictRow],
+    key: Literal["seconds", "kept_bytes"],
+    spell: Callable[[float], str],
+) -> Entry:
+    """A cost, and how many times backpropagation's on the same rung it is."""
+    value = row[key]
+    if value is None:
+        return Entry(MISSING, None)
+    theirs = reference[row["rung"]][key] if row["rung"] in reference else None
+    times = f" (× {value / theirs:.2f})" if theirs and row["rule"] != "bp" else ""
+    return Entry(f"{spell(value)}{times}", value)
+
+
+def _bytes(count: float) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"
+
+
+def _text(text: str) -> Entry:
+    return Entry(text, text or None)
+
+
+def _column(title: str, rows: Sequence[object], entry: Callable[..., Entry]) -> Column:
+    return Column(title, False, tuple(entry(row) for row in rows))
+
+
+def _numbers(
+    title: str, rows: Sequence[object], entry: Callable[..., Entry], *, greatest_first: bool = False
+) -> Column:
+    return Column(title, True, tuple(entry(row) for row in rows), greatest_first)
+
+
+def _with_content(columns: list[Column]) -> list[Column]:
+    return [column for column in columns if any(entry.value is not None for entry in column.entries)]

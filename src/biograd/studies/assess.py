@@ -1,0 +1,237 @@
+"""Does a rule scale? The rule and its baselines on every rung of the ladder, each searched alike, and a verdict."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from biograd import records
+from biograd.errors import DataUnavailable, UnsupportedNet, UserMistake, brief
+from biograd.executor import Executor
+from biograd.handed import label_of
+from biograd.records import ASSESSMENT, Assessment, Run, read_assessment
+from biograd.records.assessment import RungRow
+from biograd.studies.cells import configuration, estimated, train
+from biograd.studies.ladder import BASELINES, LADDER, Rung, chosen
+from biograd.studies.study import BudgetName, StudyCell
+from biograd.studies.verdicts import LEVEL, Climbed, across, epochs, verdicts
+from biograd.training import build, examples
+from biograd.training.estimate import Estimate
+
+Rule = str | Mapping[str, Any]
+"""A name, or a table of a name and settings."""
+
+NO_TRIAL = "no trial ended with a value to choose by: all of them diverged"
+
+
+@dataclass(frozen=True)
+class Climb:
+    """What is to be done on a rung.
+
+    Attributes:
+        rung: which.
+        cells: what is trained there; empty where nothing is.
+        left_out: why it is not climbed at all.
+        reasons: why a rule has no part in it; those come to it whose trials all diverge.
+    """
+
+    rung: Rung
+    cells: list[StudyCell]
+    left_out: str | None = None
+    reasons: dict[str, str] = field(default_factory=dict)
+
+
+def assess(
+    rules: Sequence[Rule],
+    directory: str | os.PathLike[str],
+    *,
+    budget: BudgetName = "quick",
+    pattern: str = "*",
+    ladder: Sequence[Rung] = LADDER,
+    seeds: int | None = None,
+    executor: Executor | None = None,
+    machine: Mapping[str, Any] | None = None,
+    progress: bool | None = None,
+    announce: Callable[[Estimate], object] | None = None,
+) -> Assessment:
+    """Climb the ladder with rules and their baselines, and write ``assessment.json`` after every rung.
+
+    On a rung each of them is searched under one budget, and what validation data chose is trained from fresh seeds,
+    which alone read the test set; see `biograd.tuning`. Runs lie in ``directory/RUNG/RULE-seedN``, trials beside them.
+    Finished ones are kept and unfinished ones resumed. A rung whose data is not there is left out, and says so; so
+    does a rule that cannot teach the net of a rung, or whose trials all diverge.
+
+    Args:
+        rules: what is assessed; the baselines always are.
+        directory: new, or that of an earlier call at the same budget, whose rules are judged too.
+        budget: how much; ``quick`` leaves out the upper rungs, and judges nothing.
+        pattern: which rungs, by name: ``"mnist-*"``.
+        ladder: from the bottom up.
+        seeds: how many a rule, in place of the budget's.
+        executor: who trains; None for this process, one run after another.
+        machine: keys of a configuration that no number depends on, ``{"data_dir": …, "device": …}``.
+        progress: as for `biograd.training.train`.
+        announce: is called before the first run with what there is to train, where anything is.
+
+    Returns:
+        What ``assessment.json`` holds.
+
+    Raises:
+        UserMistake: no rung fits, a rule is there twice or not at all, the directory holds another budget or other
+            settings, or nothing of what is chosen can be trained; nothing has been trained then.
+        RunFailed: records cannot be written.
+    """
+    root, machine = Path(directory), machine or {}
+    climbs = plan(rules, root, budget=budget, pattern=pattern, ladder=ladder, machine=machine)
+    if announce is not None:
+        cells = [cell for climb in climbs for cell in climb.cells]
+        left = estimated(cells, root, budget, machine, seeds=seeds, executor=executor)
+        if left is not None:
+            announce(left)
+    result = _write(root, ladder, budget, climbs)
+    for climb in (one for one in climbs if one.cells):
+        options = {"seeds": seeds, "executor": executor, "progress": progress}
+        hopeless = train(climb.cells, root, budget, machine, **options)
+        climb.reasons.update({cell.label: NO_TRIAL for cell in hopeless})
+        result = _write(root, ladder, budget, climbs)
+    return result
+
+
+def plan(
+    rules: Sequence[Rule],
+    root: Path,
+    *,
+    budget: BudgetName,
+    pattern: str = "*",
+    ladder: Sequence[Rung] = LADDER,
+    machine: Mapping[str, Any] | None = None,
+) -> list[Climb]:
+    """What `assess` would do, rung by rung; the arguments are its own.
+
+    Raises:
+        UserMistake: as there.
+    """
+    _refuse_another(root, budget)
+    contenders = _contenders(rules)
+    climbs = [_climb(rung, contenders, budget, machine or {}) for rung in chosen(ladder, pattern)]
+    if not any(climb.cells for climb in climbs):
+        first = climbs[0]
+        why = first.left_out or next(iter(first.reasons.values()))
+        raise UserMistake(
+            f"nothing can be trained on {brief(', '.join(one.rung.name for one in climbs))}: {why}"
+        )
+    return climbs
+
+
+def _contenders(rules: Sequence[Rule]) -> dict[str, dict[str, Any]]:
+    """The tables of the baselines and of what is assessed, by the labels of their runs.
+
+    Raises:
+        UserMistake: there is none, one is there twice, or a baseline has settings.
+    """
+    tables = [{"name": rule} if isinstance(rule, str) else dict(rule) for rule in rules]
+    labels = [label_of(table["name"]) for table in tables]
+    if not tables or len(set(labels)) < len(labels):
+        raise UserMistake(
+            f"an assessment needs a rule or more, none of them twice; got {brief(', '.join(labels))}"
+        )
+    for label, table in zip(labels, tables, strict=True):
+        if label in BASELINES and set(table) > {"name"}:
+            raise UserMistake(
+                f"{label} is a baseline, which is the same in every assessment: give it no settings"
+            )
+    return {**{name: {"name": name} for name in BASELINES}, **dict(zip(labels, tables, strict=True))}
+
+
+def _climb(
+    rung: Rung, contenders: Mapping[str, Mapping[str, Any]], budget: BudgetName, machine: Mapping[str, Any]
+) -> Climb:
+    """The rung with what can be trained there."""
+    if rung.budget(budget) is None:
+        return Climb(rung, [], f"the {budget} budget leaves it out")
+    cells = rung.cells(contenders)
+    configs = {cell.label: configuration(cell, budget, 0, machine) for cell in cells}
+    try:
+        examples.load_data(configs[BASELINES[0]])
+    except DataUnavailable as error:
+        return Climb(rung, [], str(error))
+    reasons: dict[str, str] = {}
+    for label in (one for one in contenders if one not in BASELINES):
+        try:
+            build(configs[label])
+        except UnsupportedNet as error:
+            reasons[label] = str(error)
+    able = [cell for cell in cells if cell.label not in reasons]
+    has_a_rule = len(able) > len(BASELINES) or set(contenders) == set(BASELINES)
+    return Climb(rung, able if has_a_rule else [], reasons=reasons)
+
+
+def _write(root: Path, ladder: Sequence[Rung], budget: BudgetName, climbs: Sequence[Climb]) -> Assessment:
+    """Write and return what is to be said of all runs that there are."""
+    planned = {climb.rung.name: climb for climb in climbs}
+    reasons = _reasons(root)
+    climbed = []
+    for rung in ladder:
+        here = planned.get(rung.name, Climb(rung, []))
+        runs = _runs(root / rung.name)
+        told = {**reasons.get(rung.name, {}), **here.reasons}
+        if (runs or told) and rung.budget(budget) is not None:
+            climbed.append(Climbed(rung, runs, {rule: why for rule, why in told.items() if rule not in runs}))
+    names = {one.rung.name for one in climbed} | set(planned)
+    result: Assessment = {
+        "budget": budget,
+        "level": LEVEL,
+        "rungs": [_row(rung, budget, planned.get(rung.name)) for rung in ladder if rung.name in names],
+        "verdicts": [row for one in climbed for row in verdicts(one, budget)],
+        "across": across(climbed),
+    }
+    records.make_folder(root)
+    records.write_json(root / ASSESSMENT, result)
+    return result
+
+
+def _runs(folder: Path) -> dict[str, list[Run]]:
+    """The runs of a rung, by rule, the baselines first."""
+    there = [Run.load(place) for place in records.folders(folder) if records.exists(place / records.CONFIG)]
+    labels = dict.fromkeys([*BASELINES, *sorted(run.label for run in there)])
+    by_label = {label: [run for run in there if run.label == label] for label in labels}
+    return {label: runs for label, runs in by_label.items() if runs}
+
+
+def _reasons(root: Path) -> dict[str, dict[str, str]]:
+    """Why rules had no part in a rung when the file was written that is there."""
+    there = read_assessment(root)
+    found: dict[str, dict[str, str]] = {}
+    for row in there["verdicts"] if there else ():
+        if row["reason"] is not None:
+            found.setdefault(row["rung"], {})[row["rule"]] = row["reason"]
+    return found
+
+
+def _row(rung: Rung, budget: BudgetName, climb: Climb | None) -> RungRow:
+    amount = rung.budget(budget) or rung.full
+    return {
+        "rung": rung.name,
+        "title": rung.title,
+        "data": rung.data,
+        "net": rung.net,
+        "trials": amount.tuning.trials if amount.tuning else 0,
+        "trial_epochs": amount.tuning.epochs if amount.tuning else 0,
+        "seeds": amount.seeds,
+        "epochs": epochs(amount),
+        "left_out": climb.left_out if climb else None,
+    }
+
+
+def _refuse_another(root: Path, budget: BudgetName) -> None:
+    """Refuse the folder of an assessment at another budget.
+
+    Raises:
+        UserMistake: it is one.
+    """
+    there = read_assessment(root)
+    if there is not None and there["budget"] != budget:
+        raise UserMistake(
+            f"{root} holds an assessment at the {there['budget']} budget: give another folder, or that budget"
+        )

@@ -1,0 +1,156 @@
+"""An assessment: who is trained on which rung, what is left out with a reason, and what a second call keeps."""
+
+import re
+
+import pytest
+
+from biograd.errors import UserMistake
+from biograd.records import find_runs, find_trials, read_assessment
+from biograd.studies.assess import NO_TRIAL, assess
+from biograd.studies.ladder import Rung
+from biograd.studies.study import Budget, Tuning
+
+DATA = {"name": "synthetic", "examples": 60, "test_examples": 20, "features": "4", "classes": 3}
+TASK = {
+    "data": DATA,
+    "net": {"name": "mlp", "widths": (6, 6)},
+    "device": "cpu",
+    "batch_size": 10,
+    "diagnostics_every": 5,
+}
+QUICK = Budget(seeds=2, epochs=1, tuning=Tuning(trials=2, epochs=1))
+FULL = Budget(seeds=2, epochs=2, tuning=Tuning(trials=2, epochs=1))
+LOW = Rung("low", "Low", TASK, full=FULL, quick=QUICK)
+HIGH = Rung("high", "High", {**TASK, "net": {"name": "mlp", "widths": (8, 8, 8)}}, full=FULL, quick=None)
+NOWHERE = Rung("nowhere", "Nowhere", {**TASK, "data": "folder:/nowhere"}, full=FULL, quick=QUICK)
+WILD = '''
+from biograd import Credit, Rule
+
+
+class Wild(Rule):
+    """Teaches what is no number."""
+
+    def assign_credit(self, net, x, y, loss_fn, *, weight=None):
+        self.entry.begin(self, net, x, weight)
+        output = net(x)
+        loss = loss_fn(output, y)
+        loss.backward()
+        for parameter in net.parameters():
+            parameter.grad *= float("inf")
+        return Credit(loss.detach(), output.detach())
+
+    def __init__(self, net, sample=None):
+        super().__init__()
+'''
+SOFTHEBB = {"name": "softhebb"}  # which needs a net of its own
+
+
+def labels(folder):
+    return sorted({run.label for run in find_runs(folder)})
+
+
+def rows(found, **wanted):
+    return [row for row in found["verdicts"] if all(row[key] == value for key, value in wanted.items())]
+
+
+def test_a_rule_and_its_baselines_are_searched_alike_and_trained_from_fresh_seeds(tmp_path):
+    found = assess(["fa"], tmp_path, ladder=[LOW, HIGH])
+    assert labels(tmp_path) == ["bp", "fa", "frozen", "shallow"]
+    runs = find_runs(tmp_path)
+    assert sorted(run.seed for run in runs) == sorted([0, 1] * 4)
+    assert {run.result["test_reads"] for run in runs} == {1}
+    searches = find_trials(tmp_path)
+    assert {(len(one.done), one.search["epochs"], one.search["seed"]) for one in searches} == {(2, 1, 1000)}
+    assert found == read_assessment(tmp_path)
+    assert [(row["rung"], row["left_out"]) for row in found["rungs"]] == [
+        ("low", None),
+        ("high", "the quick budget leaves it out"),
+    ]
+    assert [row["rule"] for row in found["verdicts"]] == ["bp", "shallow", "frozen", "fa"]
+    (ours,) = rows(found, rule="fa")
+    assert (ours["runs"], ours["accuracy"]["n"], ours["gap"]["n"]) == (2, 2, 2)
+    assert (ours["verdict"], ours["open"]) == (None, "judged at the full budget")
+    assert ours["kept_bytes"] > 0
+    assert {row["check"] for row in ours["checks"]} == {
+        "growth",
+        "reference",
+        "stability over batches",
+        "stability over steps",
+    }
+
+
+def test_the_full_budget_judges_and_says_what_all_rungs_say(tmp_path):
+    found = assess(["fa"], tmp_path, budget="full", ladder=[LOW, HIGH])
+    for row in rows(found, rule="fa"):
+        assert re.fullmatch(
+            r"(above|below|not told from) bp, (above|below|not told from) frozen", row["verdict"]
+        )
+    assert [(row["rule"], row["rungs"]) for row in found["across"]] == [
+        (rule, 2) for rule in ("bp", "shallow", "frozen", "fa")
+    ]
+
+
+def test_a_second_call_keeps_what_is_there_and_adds_rules_and_rungs(tmp_path):
+    assess(["fa"], tmp_path, budget="full", ladder=[LOW, HIGH], pattern="low")
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("result.json")}
+    found = assess(["dfa"], tmp_path, budget="full", ladder=[LOW, HIGH])
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert [row["rule"] for row in rows(found, rung="low")] == ["bp", "shallow", "frozen", "dfa", "fa"]
+    assert [row["rule"] for row in rows(found, rung="high")] == ["bp", "shallow", "frozen", "dfa"]
+    with pytest.raises(UserMistake, match="holds an assessment at the full budget"):
+        assess(["dfa"], tmp_path, ladder=[LOW])
+
+
+def test_a_rule_that_cannot_teach_a_net_has_a_row_that_says_why_and_the_others_go_on(tmp_path):
+    found = assess([SOFTHEBB, "fa"], tmp_path, ladder=[LOW])
+    (row,) = rows(found, rule="softhebb")
+    assert row["reason"]
+    assert (row["runs"], row["accuracy"]["value"], row["verdict"]) == (0, None, None)
+    assert labels(tmp_path) == ["bp", "fa", "frozen", "shallow"]
+    again = assess(["dfa"], tmp_path, ladder=[LOW])
+    assert rows(again, rule="softhebb") == [row]
+
+
+def test_nothing_is_trained_where_only_baselines_could_be(tmp_path):
+    with pytest.raises(UserMistake, match="nothing can be trained on 'low'"):
+        assess([SOFTHEBB], tmp_path / "new", ladder=[LOW])
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_rung_without_data_is_left_out_and_says_so(tmp_path):
+    found = assess(["fa"], tmp_path / "new", ladder=[NOWHERE, LOW])
+    assert "nowhere does not exist" in found["rungs"][0]["left_out"]
+    assert {row["rung"] for row in found["verdicts"]} == {"low"}
+    with pytest.raises(UserMistake, match=r"nothing can be trained on 'nowhere': .*does not exist"):
+        assess(["fa"], tmp_path / "other", ladder=[NOWHERE])
+
+
+def test_a_rule_whose_trials_all_diverge_is_named_and_the_others_are_judged(tmp_path):
+    path = tmp_path / "wild.py"
+    path.write_text(WILD)
+    found = assess([f"{path}:Wild", "fa"], tmp_path / "new", ladder=[LOW])
+    (row,) = rows(found, rule="Wild")
+    assert (row["reason"], row["runs"]) == (NO_TRIAL, 0)
+    assert rows(found, rule="fa")[0]["accuracy"]["n"] == 2
+
+
+def test_mistakes_are_said_before_anything_is_trained(tmp_path):
+    place = tmp_path / "new"
+    for rules, words in (
+        ([], "needs a rule or more"),
+        (["fa", {"name": "fa", "scale": 2.0}], "none of them twice; got 'fa, fa'"),
+        ([{"name": "bp", "scale": 1}], "bp is a baseline"),
+        (["fq"], "unknown rule 'fq'"),
+    ):
+        with pytest.raises(UserMistake, match=words):
+            assess(rules, place, ladder=[LOW])
+    with pytest.raises(UserMistake, match="no rung fits 'hi'; the nearest are high"):
+        assess(["fa"], place, ladder=[LOW, HIGH], pattern="hi")
+    assert not place.exists()
+
+
+def test_how_long_it_takes_is_said_once_for_all_rungs_and_nothing_of_what_is_done(tmp_path):
+    said = []
+    for _ in range(2):
+        assess(["fa"], tmp_path, budget="full", ladder=[LOW, HIGH], announce=said.append)
+    assert [(one.runs, one.epochs) for one in said] == [(2 * 4 * (2 + 2), 2 * 4 * (2 * 1 + 2 * 2))]
