@@ -7,7 +7,7 @@ import statistics
 import pytest
 from rich.console import Console
 
-from biograd.records import append_line
+from biograd.records import append_line, read_json, write_json
 from biograd.report.cells import brief_name_of
 from biograd.report.differences import configuration
 from biograd.report.table import Table
@@ -217,3 +217,18 @@ def test_settings_of_the_rule_come_first_in_a_name(make_run, tmp_path):
         make_run(tmp_path / form, "gait-prop", settings={"form": form}, optimizer=optimizer)
     names = [brief_name_of(cell) for cell in Table.below(tmp_path).cells]
     assert names == ["gait-prop (form=adaptive, lr=0.1)", "gait-prop (form=linearised, lr=0.2)"]
+
+
+def test_the_validation_part_is_shown_on_demand_also_where_the_test_set_was_read(make_run, tmp_path):
+    for rule, tested, validated in (("bp", 0.9, 0.8), ("fa", 0.85, 0.82)):
+        folder = tmp_path / rule
+        make_run(folder, rule, final=tested)
+        result = read_json(folder / "result.json")
+        write_json(folder / "result.json", {**result, "validation_accuracy": validated})
+    table = Table.below(tmp_path)
+    asked = Table.of(table.runs, validated=True)
+    for shown, part, difference in ((table, "test", "−5.00"), (asked, "validation", "+2.00")):
+        assert {task.part_shown for task in shown.tasks} == {part}
+        assert column(shown, "Δ bp").entries[1].text == difference
+        assert column(shown.regrouped(shown.cells), "Δ bp").entries[1].text == difference
+        assert column(shown, "test accuracy %").entries[0].text == "90.00 (1 seed)"

@@ -11,6 +11,7 @@ _EPILOG = """\
 examples:
   biograd report runs
   biograd report runs/demo --title "Five rules on digits"
+  biograd report runs/tuning --part validation
   biograd report results/mnist-mlp.records.xz
 
 Reads every run at or below DIR, finished or not; nothing is trained. The page needs no network: tables
@@ -30,13 +31,22 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--title", metavar="TEXT", help="heading of the page (default: from the folder's name)"
     )
+    parser.add_argument(
+        "--part",
+        choices=["test", "validation"],
+        default="test",
+        help="the part of the data that figures, differences and leads show; runs that never read the test set show "
+        "their validation part anyway (default test)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the page and say where it is."""
     from biograd.report.page import write_and_return
 
-    page, table = write_and_return(arguments.directory, title=arguments.title)
+    page, table = write_and_return(
+        arguments.directory, title=arguments.title, validated=arguments.part == "validation"
+    )
     if arguments.json:
         counts = {"runs": len(table.runs), "cells": len(table.cells), "left_out": len(table.left_out)}
         print_json({"report": str(page), **counts})

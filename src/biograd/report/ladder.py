@@ -1,6 +1,6 @@
 """The ladder as one figure: what rules reach on one task after the other, and how far below backpropagation."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from matplotlib.axes import Axes
@@ -77,11 +77,18 @@ def _drawing(table: Table, rungs: Sequence[tuple[str, Task]], rules: Sequence[st
 
     caption = (
         "Above: mean over the seeds that finished, ± one sample standard deviation; below: the difference of the means "
-        "from backpropagation's. On the test set, or on validation data where no run has read that. A rule that is "
+        f"from backpropagation's. {_parts(task for _, task in rungs)} A rule that is "
         "there in several configurations on a task has no point on it."
     )
     size = (WIDTH, 4.6 + 0.17 * -(-len(rules) // 7))
     return draw("ladder", "Every rule on every task", caption, size, paint)
+
+
+def _parts(tasks: Iterable[Task]) -> str:
+    """Of which part of the data the metrics are."""
+    if {task.part_shown for task in tasks} == {"validation"}:
+        return "On validation data."
+    return "On the test set, or on validation data where no run has read that."
 
 
 def _reached(axes: Axes, rungs: Sequence[tuple[str, Task]], rule: str, look: Look) -> None:

@@ -72,7 +72,9 @@ class Beside(NamedTuple):
         return [Step(rung["title"], rung["data"], rung["net"]) for rung in rungs]
 
 
-def write_report(directory: str | os.PathLike[str], title: str | None = None) -> Path:
+def write_report(
+    directory: str | os.PathLike[str], title: str | None = None, *, validated: bool = False
+) -> Path:
     """Read every run at or below ``directory`` and write ``report.html`` there, or beside a packed file.
 
     The page is self-contained: no network, no other file. Each figure is also written as SVG and PDF to
@@ -84,6 +86,8 @@ def write_report(directory: str | os.PathLike[str], title: str | None = None) ->
         directory: a folder that holds runs, finished or not, at any depth, or a packed file. The page of a packed file
             lies in the folder that it would be unpacked to.
         title: of the page; by default the study's, or the folder's name.
+        validated: whether figures, differences and leads are of the validation part also where runs have read the test
+            set.
 
     Returns:
         The path of the page.
@@ -92,10 +96,12 @@ def write_report(directory: str | os.PathLike[str], title: str | None = None) ->
         UserMistake: there is no run, or none that can be read.
         RunFailed: a file cannot be written.
     """
-    return write_and_return(directory, title)[0]
+    return write_and_return(directory, title, validated=validated)[0]
 
 
-def write_and_return(directory: str | os.PathLike[str], title: str | None = None) -> tuple[Path, Table]:
+def write_and_return(
+    directory: str | os.PathLike[str], title: str | None = None, *, validated: bool = False
+) -> tuple[Path, Table]:
     """As `write_report`; also the table that the page shows, so that nobody need read the runs again.
 
     Raises:
@@ -111,7 +117,8 @@ def write_and_return(directory: str | os.PathLike[str], title: str | None = None
     found, mistakes = _read(read_study, directory, None)
     assessed, others = _read(read_assessment, directory, None)
     searches, more = _read(find_trials, directory, [])
-    table, place = Table.of(runs, [*left_out, *mistakes, *others, *more]), unpacked(directory)
+    table = Table.of(runs, [*left_out, *mistakes, *others, *more], validated=validated)
+    place = unpacked(directory)
     headings = [
         *([study.heading(found)] if found else []),
         *([assessment.heading(assessed)] if assessed else []),

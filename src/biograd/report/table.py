@@ -35,19 +35,22 @@ class Task:
         styles: how the line of each is drawn. Cells that share a rule or a colour differ in dashes, so that one line
             shows through another that covers it.
         reference: the cell to compare with, the only one of backpropagation; None where there are none or several.
+        validated: whether the validation part is shown also where runs have read the test set.
     """
 
     name: str
     cells: tuple[Cell, ...]
     styles: tuple[Style, ...]
     reference: Cell | None
+    validated: bool = False
 
     @classmethod
-    def of(cls, cells: Sequence[Cell], look: Mapping[str, Look]) -> "Task":
+    def of(cls, cells: Sequence[Cell], look: Mapping[str, Look], validated: bool = False) -> "Task":
         """A task of its cells, in order."""
         name = f"{label_of(cells[0].data)} · {label_of(cells[0].net)}"
         references = [cell for cell in cells if cell.is_reference]
-        return cls(name, tuple(cells), _styles(cells, look), references[0] if len(references) == 1 else None)
+        reference = references[0] if len(references) == 1 else None
+        return cls(name, tuple(cells), _styles(cells, look), reference, validated)
 
     def drawn(self) -> Iterator[tuple[Cell, Style]]:
         """Each cell, and how its line is drawn."""
@@ -60,7 +63,7 @@ class Task:
 
     @property
     def part_shown(self) -> str:
-        """The test part, or the validation part where no run has read the test set."""
+        """The test part, or the validation part where no run has read the test set, or that is asked for."""
         return self._part_shown(self.cells)
 
     @property
@@ -71,7 +74,7 @@ class Task:
     def difference(self, cell: Cell) -> float | None:
         """The mean metric above the reference's; None for the reference itself, or without the numbers.
 
-        On the test set, or on validation data where neither has read that.
+        Of the part that is shown, or of validation data where neither has read the test set.
         """
         if self.reference is None:
             return None
@@ -86,7 +89,7 @@ class Task:
 
     def _part_shown(self, cells: Iterable[Cell]) -> str:
         is_tested = any(cell.spread(f"test_{self.metric.name}").n for cell in cells)
-        return "test" if is_tested else "validation"
+        return "test" if is_tested and not self.validated else "validation"
 
     def _beside(self, cell: Cell, quantity: str) -> tuple[float | None, float | None]:
         if self.reference is None or self.reference is cell:
@@ -102,18 +105,21 @@ class Table:
         tasks: by data set, net and kind of task.
         look: of each rule, or of each label that runs were given, in the order of reports; the same in all figures.
         left_out: a line for each record that could not be read.
+        validated: whether figures, differences and leads are of the validation part also where runs have read the test
+            set.
     """
 
     tasks: tuple[Task, ...]
     look: Mapping[str, Look]
     left_out: tuple[str, ...] = ()
+    validated: bool = False
 
     @classmethod
-    def of(cls, runs: Iterable[Run], left_out: Iterable[str] = ()) -> "Table":
+    def of(cls, runs: Iterable[Run], left_out: Iterable[str] = (), *, validated: bool = False) -> "Table":
         """The table of runs."""
         cells = summarize(runs)
         look = looks(_drawn(cells))
-        return cls(_tasks(cells, look), look, tuple(left_out))
+        return cls(_tasks(cells, look, validated), look, tuple(left_out), validated)
 
     @classmethod
     def below(cls, directory: str | os.PathLike[str]) -> "Table":
@@ -126,7 +132,7 @@ class Table:
 
     def regrouped(self, cells: Iterable[Cell]) -> "Table":
         """Cells that were made of this table's, in the looks that their rules have in it."""
-        return Table(_tasks(cells, self.look), self.look, self.left_out)
+        return Table(_tasks(cells, self.look, self.validated), self.look, self.left_out, self.validated)
 
     @property
     def kinds(self) -> list[Kind]:
@@ -155,12 +161,12 @@ def _drawn(cells: Iterable[Cell]) -> Iterator[Drawn]:
         yield Drawn(name, of_name[0].runs[0].rule, next((one for one in families if one != OWN), OWN))
 
 
-def _tasks(cells: Iterable[Cell], look: Mapping[str, Look]) -> tuple[Task, ...]:
+def _tasks(cells: Iterable[Cell], look: Mapping[str, Look], validated: bool) -> tuple[Task, ...]:
     order = {name: place for place, name in enumerate(look)}
     groups: dict[tuple[str, str, str], list[Cell]] = defaultdict(list)
     for cell in sorted(cells, key=lambda cell: order[cell.rule]):
         groups[cell.data, cell.net, cell.kind].append(cell)
-    return tuple(Task.of(groups[key], look) for key in sorted(groups))
+    return tuple(Task.of(groups[key], look, validated) for key in sorted(groups))
 
 
 def _styles(cells: Iterable[Cell], look: Mapping[str, Look]) -> tuple[Style, ...]:

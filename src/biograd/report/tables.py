@@ -55,7 +55,8 @@ def summary_columns(table: Table) -> list[Column]:
     is told from the rest. ``growth`` names the block whose activity has grown most while a run lasted, where that is
     more than fiftyfold and was measured; ``Δ bp`` is the difference of the means, of shares in percentage points,
     ``× bp`` the ratio of the mean training seconds.
-    Where no run has read the test set, balanced accuracy and differences are those of the validation part.
+    Balanced accuracy and differences are those of the part that is shown: test, or validation where no run has read
+    that, or it is asked for.
     """
     cells, placed = table.cells, [(task, cell) for task in table.tasks for cell in task.cells]
     tested, validated = (_metric_columns(table, part) for part in ("test", "validation"))
