@@ -2,6 +2,7 @@
 
 python examples/own_rule.py
 biograd train --rule examples/own_rule.py:SparseFeedback --rule.kept 0.2 --data digits --net mlp --epochs 5
+biograd assess examples/own_rule.py:SparseFeedback --rungs iris,digits
 """
 
 from typing import Annotated
@@ -14,6 +15,7 @@ from biograd import data, testing
 from biograd.credit import taught_weights
 from biograd.rules.feedback_rule import FeedbackRule
 from biograd.rules.parts.feedback_weights import WeightTable
+from biograd.searched import LogUniform
 from biograd.settings import checked_settings
 
 
@@ -30,7 +32,16 @@ class SparseFeedback(FeedbackRule):
     error_weights = "none"  # of the net's own
 
     @checked_settings
-    def __init__(self, net, sample=None, *, kept: Annotated[float, Gt(0), Le(1)] = 0.2, seed: int = 0):
+    def __init__(
+        self,
+        net,
+        sample=None,
+        *,
+        kept: Annotated[
+            float, Gt(0), Le(1), LogUniform(0.02, 1.0)
+        ] = 0.2,  # what is allowed, what is searched
+        seed: int = 0,
+    ):
         super().__init__(net)
         generator = torch.Generator().manual_seed(seed)
 

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from biograd import records
@@ -47,6 +49,13 @@ def test_the_commands_that_are_printed_train_what_was_chosen(searched, biograd, 
     again = biograd(f"{lines[1].removeprefix('biograd ')} --out {tmp_path / 'again'} --json").row
     same = {"train_loss", "validation_accuracy", "test_accuracy", "steps", "seed"}
     assert {key: again[key] for key in same} == {key: row["rows"][1][key] for key in same}
+
+
+@pytest.mark.usefixtures("blank_figures")
+def test_so_are_those_of_a_rule_in_a_file(biograd, tmp_path):
+    own = f"{Path(__file__).parents[2] / 'examples' / 'own_rule.py'}:SparseFeedback"
+    told = biograd(f"{SEARCH.replace('bp,fa', own)} --out {tmp_path / 'own'}").out
+    assert len([line for line in told.splitlines() if line.startswith("biograd train")]) == 1
 
 
 def test_mistakes_are_one_line(biograd, tmp_path):

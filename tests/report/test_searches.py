@@ -12,6 +12,7 @@ from biograd.report import searches as drawn
 from biograd.report.importance import FEWEST, importances, outcomes
 from biograd.report.page import write_report
 from biograd.report.searches import best_so_far, expected_best, search_figures
+from biograd.report.trials import state_columns
 
 
 def trial(number, value, metric="validation_accuracy", rule="fa", **settings):
@@ -74,6 +75,18 @@ def test_too_few_trials_and_trials_that_are_all_alike_say_nothing():
     assert importances([trial(n, 0.5, rate=n) for n in range(FEWEST)]) is None
     assert importances([trial(n, n / 10, rate=1) for n in range(FEWEST)]) is None
     assert importances([]) is None
+
+
+def test_the_state_names_the_task_where_there_are_several():
+    search = {"rule": "fa", "trials": 2, "epochs": 1, "sampler": "sobol"}
+    here, there = of_values(0.5), [{**row, "data": "digits"} for row in of_values(0.6)]
+
+    def shown(*rows):
+        columns = state_columns([Trials(search, one) for one in rows])
+        return {column.title: [entry.text for entry in column.entries] for column in columns}
+
+    assert shown(here, there)["task"] == ["mnist · mlp", "digits · mlp"]
+    assert "task" not in shown(here, here)
 
 
 @pytest.mark.usefixtures("blank_figures")

@@ -217,5 +217,6 @@ def _print_commands(folder: Path, labels: Sequence[str]) -> None:
     from biograd.report.reproduce import script
     from biograd.report.table import Table
 
-    chosen = [run for run in records.find_runs(folder) if run.label in labels]
+    named = {f"{label}-seed" for label in labels}
+    chosen = [run for run in records.find_runs(folder) if run.folder.name.rstrip("0123456789") in named]
     print(script(Table.of(chosen, [])))

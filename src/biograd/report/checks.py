@@ -87,7 +87,7 @@ def _lead(task: Task, cell: Cell, untaught: str) -> Entry:
     text = _spell(lead.value, task.metric)
     if lead.low is not None and lead.high is not None:
         text += f" ({_spell(lead.low, task.metric)} to {_spell(lead.high, task.metric)})"
-    return Entry(_flagged(text, "no use of depth", better <= 0), lead.value)
+    return Entry(_flagged(text, "no use of depth", better < 0), lead.value)
 
 
 def _is_of(cell: Cell, rules: Iterable[str]) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from biograd.handed import label_of
 from biograd.records import TrialRow, Trials
 from biograd.report.tables import MISSING, Column, Entry
 from biograd.tasks import metric_of
@@ -10,9 +11,14 @@ CAPTION = "best by the validation part; the test set is read by the runs of what
 
 
 def state_columns(searches: Sequence[Trials]) -> list[Column]:
-    """A row a rule: trials that are done, those without a value, and the best so far with its settings."""
+    """A row a rule: trials that are done, those without a value, and the best so far with its settings.
+
+    Where searches are of several tasks, each says its own.
+    """
+    tasks = [_task(one) for one in searches]
     return [
         Column("rule", False, tuple(Entry(one.search["rule"], one.search["rule"]) for one in searches)),
+        *([Column("task", False, tuple(Entry(task, task) for task in tasks))] if len(set(tasks)) > 1 else []),
         Column("trials", True, tuple(Entry(_done(one), len(one.done)) for one in searches)),
         Column("diverged", True, tuple(_count(len(one.done) - len(_valued(one))) for one in searches)),
         Column(
@@ -44,6 +50,11 @@ def _budget(trials: int, epochs: int, sampler: str) -> str:
     epoch = "1 epoch" if epochs == 1 else f"{epochs} epochs"
     note = "" if sampler == "sobol" else ": not for ranking"
     return f"{trials} trials of {epoch} each, {sampler}{note}"
+
+
+def _task(search: Trials) -> str:
+    """Data and net, as figures call them; nothing before the first trial."""
+    return " · ".join(label_of(search.rows[0][key]) for key in ("data", "net")) if search.rows else MISSING
 
 
 def _valued(search: Trials) -> list[TrialRow]:
