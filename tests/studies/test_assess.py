@@ -141,6 +141,8 @@ def test_mistakes_are_said_before_anything_is_trained(tmp_path):
         (["fa", {"name": "fa", "scale": 2.0}], "none of them twice; got 'fa, fa'"),
         ([{"name": "bp", "scale": 1}], "bp is a baseline"),
         (["fq"], "unknown rule 'fq'"),
+        (["mine.py:frozen"], "'mine.py:frozen' would be called frozen, as a baseline is"),
+        ([{"scale": 1}], "a rule is a name, or a table with one"),
     ):
         with pytest.raises(UserMistake, match=words):
             assess(rules, place, ladder=[LOW])

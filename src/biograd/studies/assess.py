@@ -128,15 +128,21 @@ def _contenders(rules: Sequence[Rule]) -> dict[str, dict[str, Any]]:
     """The tables of the baselines and of what is assessed, by the labels of their runs.
 
     Raises:
-        UserMistake: there is none, one is there twice, or a baseline has settings.
+        UserMistake: there is none, one is there twice or has no name, or a baseline has settings or another's label.
     """
     tables = [{"name": rule} if isinstance(rule, str) else dict(rule) for rule in rules]
+    for table in (one for one in tables if "name" not in one):
+        raise UserMistake(f'a rule is a name, or a table with one; got {brief(table)}: give it "name"')
     labels = [label_of(table["name"]) for table in tables]
     if not tables or len(set(labels)) < len(labels):
         raise UserMistake(
             f"an assessment needs a rule or more, none of them twice; got {brief(', '.join(labels))}"
         )
     for label, table in zip(labels, tables, strict=True):
+        if label in BASELINES and table["name"] != label:
+            raise UserMistake(
+                f"{brief(table['name'])} would be called {label}, as a baseline is: give it another name"
+            )
         if label in BASELINES and set(table) > {"name"}:
             raise UserMistake(
                 f"{label} is a baseline, which is the same in every assessment: give it no settings"
