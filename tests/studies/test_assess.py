@@ -5,10 +5,12 @@ import re
 import pytest
 
 from biograd.errors import UserMistake
-from biograd.records import find_runs, find_trials, read_assessment
+from biograd.records import ASSESSMENT, CONFIG, find_runs, find_trials, pack, read_assessment
 from biograd.studies.assess import NO_TRIAL, assess
+from biograd.studies.cells import configuration
 from biograd.studies.ladder import Rung
 from biograd.studies.study import Budget, Tuning
+from biograd.training import train
 
 DATA = {"name": "synthetic", "examples": 60, "test_examples": 20, "features": "4", "classes": 3}
 TASK = {
@@ -149,6 +151,25 @@ def test_mistakes_are_said_before_anything_is_trained(tmp_path):
     with pytest.raises(UserMistake, match="no rung fits 'hi'; the nearest are high"):
         assess(["fa"], place, ladder=[LOW, HIGH], pattern="hi")
     assert not place.exists()
+
+
+def test_a_folder_that_holds_something_else_is_refused_as_it_is(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / CONFIG).write_text("{}")
+    with pytest.raises(UserMistake, match="run is the folder of a single run: give another one"):
+        assess(["fa"], tmp_path / "run", ladder=[LOW])
+    train(configuration(LOW.cells({"fa": "fa"})[0], "quick", 0, {}, {}), tmp_path / "low" / "fa-seed0")
+    with pytest.raises(UserMistake, match=r"lies in a packed file, which is only read: biograd unpack"):
+        assess(["fa"], pack(tmp_path / "low").file, ladder=[LOW])
+
+
+def test_a_damaged_file_is_written_again_once_it_is_removed_as_its_message_says(tmp_path):
+    found = assess(["fa"], tmp_path, ladder=[LOW])
+    (tmp_path / ASSESSMENT).write_text("{}")
+    with pytest.raises(UserMistake, match=r"remove the file, and biograd assess writes it again"):
+        assess(["fa"], tmp_path, ladder=[LOW])
+    (tmp_path / ASSESSMENT).unlink()
+    assert assess(["fa"], tmp_path, ladder=[LOW]) == found
 
 
 def test_how_long_it_takes_is_said_once_for_all_rungs_and_nothing_of_what_is_done(tmp_path):

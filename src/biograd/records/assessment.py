@@ -124,5 +124,5 @@ def read_assessment(directory: str | os.PathLike[str]) -> Assessment | None:
     Raises:
         UserMistake: the file is damaged, or another version wrote it.
     """
-    advice = "run biograd assess again, or remove the file"
+    advice = "remove the file, and biograd assess writes it again"
     return if_there(lambda path: read_row(path, Assessment, advice), Path(directory) / ASSESSMENT, None)

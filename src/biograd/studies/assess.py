@@ -10,7 +10,7 @@ from biograd import records
 from biograd.errors import DataUnavailable, UnsupportedNet, UserMistake, brief
 from biograd.executor import Executor
 from biograd.handed import label_of
-from biograd.records import ASSESSMENT, Assessment, Run, read_assessment
+from biograd.records import ASSESSMENT, CONFIG, Assessment, Run, read_assessment
 from biograd.records.assessment import RungRow
 from biograd.studies.cells import configuration, estimated, train
 from biograd.studies.ladder import BASELINES, LADDER, Rung, chosen
@@ -78,8 +78,9 @@ def assess(
         What ``assessment.json`` holds.
 
     Raises:
-        UserMistake: no rung fits, a rule is there twice or not at all, the directory holds another budget or other
-            settings, or nothing of what is chosen can be trained; nothing has been trained then.
+        UserMistake: no rung fits, a rule is there twice or not at all, the directory is packed or holds something else,
+            another budget or other settings, or nothing of what is chosen can be trained; nothing has been trained
+            then.
         RunFailed: records cannot be written.
     """
     root, machine = Path(directory), machine or {}
@@ -199,7 +200,7 @@ def _write(root: Path, ladder: Sequence[Rung], budget: BudgetName, climbs: Seque
 
 def _runs(folder: Path) -> dict[str, list[Run]]:
     """The runs of a rung, by rule, the baselines first."""
-    there = [Run.load(place) for place in records.folders(folder) if records.exists(place / records.CONFIG)]
+    there = [Run.load(place) for place in records.folders(folder) if records.exists(place / CONFIG)]
     labels = dict.fromkeys([*BASELINES, *sorted(run.label for run in there)])
     by_label = {label: [run for run in there if run.label == label] for label in labels}
     return {label: runs for label, runs in by_label.items() if runs}
@@ -231,11 +232,14 @@ def _row(rung: Rung, budget: BudgetName, climb: Climb | None) -> RungRow:
 
 
 def _refuse_another(root: Path, budget: BudgetName) -> None:
-    """Refuse the folder of an assessment at another budget.
+    """Refuse a packed file, the folder of a single run, and that of an assessment at another budget.
 
     Raises:
         UserMistake: it is one.
     """
+    records.refuse_packed(root)
+    if records.exists(root / CONFIG):
+        raise UserMistake(f"{root} is the folder of a single run: give another one for the assessment")
     there = read_assessment(root)
     if there is not None and there["budget"] != budget:
         raise UserMistake(
