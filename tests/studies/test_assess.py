@@ -1,6 +1,7 @@
 """An assessment: who is trained on which rung, what is left out with a reason, and what a second call keeps."""
 
 import re
+import shutil
 
 import pytest
 
@@ -161,6 +162,16 @@ def test_a_folder_that_holds_something_else_is_refused_as_it_is(tmp_path):
     train(configuration(LOW.cells({"fa": "fa"})[0], "quick", 0, {}, {}), tmp_path / "low" / "fa-seed0")
     with pytest.raises(UserMistake, match=r"lies in a packed file, which is only read: biograd unpack"):
         assess(["fa"], pack(tmp_path / "low").file, ladder=[LOW])
+
+
+@pytest.mark.parametrize("gone", ["nothing", "*/fa-seed?"])
+def test_other_settings_than_an_upper_rung_has_are_refused_before_the_lower_ones_are_trained(tmp_path, gone):
+    assess(["fa"], tmp_path, budget="full", ladder=[LOW, HIGH], pattern="high")
+    for path in tmp_path.glob(gone):
+        shutil.rmtree(path)
+    with pytest.raises(UserMistake, match=r"high/.*fa.* holds a run with another .*rule.scale"):
+        assess([{"name": "fa", "scale": 2.0}], tmp_path, budget="full", ladder=[LOW, HIGH])
+    assert not (tmp_path / "low").exists()
 
 
 def test_a_damaged_file_is_written_again_once_it_is_removed_as_its_message_says(tmp_path):

@@ -12,7 +12,7 @@ from biograd.executor import Executor
 from biograd.handed import label_of
 from biograd.records import ASSESSMENT, CONFIG, Assessment, Run, read_assessment
 from biograd.records.assessment import RungRow
-from biograd.studies.cells import configuration, estimated, train
+from biograd.studies.cells import configuration, estimated, refuse_others, train
 from biograd.studies.ladder import BASELINES, LADDER, Rung, chosen
 from biograd.studies.study import BudgetName, StudyCell
 from biograd.studies.verdicts import LEVEL, Climbed, across, epochs, verdicts
@@ -122,6 +122,8 @@ def plan(
         raise UserMistake(
             f"nothing can be trained on {brief(', '.join(one.rung.name for one in climbs))}: {why}"
         )
+    # so that a rule with other settings is refused before hours of training on the rungs below
+    refuse_others([cell for climb in climbs for cell in climb.cells], root, budget, machine or {})
     return climbs
 
 

@@ -101,12 +101,25 @@ def found(
     """
     runs: dict[str, list[Run]] = {}
     for cell in (cell for cell in cells if cell.budget(budget)):
-        there = _folders(root, cell)
-        at = tuned.found(cell, budget, root) if there else None
-        for seed, place in there:
-            is_finished(place, configuration(cell, budget, seed, machine, at))
+        for place, config in _there(cell, root, budget, machine).items():
+            is_finished(place, config)
             runs.setdefault(cell.name, []).append(Run.load(place))
     return runs
+
+
+def refuse_others(
+    cells: Iterable[StudyCell], root: Path, budget: BudgetName, machine: Mapping[str, Any]
+) -> None:
+    """Refuse what is there of some cells, trials or runs, where it is of other settings than the cells have.
+
+    Raises:
+        UserMistake: a folder holds a run with another configuration, or anything else.
+    """
+    for cell in cells:
+        for place, config in (
+            tuned.begun(cell, budget, root, machine) | _there(cell, root, budget, machine)
+        ).items():
+            is_finished(place, config)
 
 
 def train(
@@ -129,6 +142,15 @@ def train(
     places = _places(root, [cell for cell in cells if cell not in hopeless], budget, seeds, machine)
     train_all(places, executor=executor, progress=progress)
     return hopeless
+
+
+def _there(
+    cell: StudyCell, root: Path, budget: BudgetName, machine: Mapping[str, Any]
+) -> dict[Path, RunConfig]:
+    """The folders of the runs of a cell that there are, and what each should hold."""
+    there = _folders(root, cell)
+    at = tuned.found(cell, budget, root) if there else None
+    return {place: configuration(cell, budget, seed, machine, at) for seed, place in there}
 
 
 def _folders(root: Path, cell: StudyCell) -> list[tuple[int, Path]]:

@@ -1,6 +1,7 @@
 """The cells of a study whose settings are searched before they are trained."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,16 @@ def trials(
     if tuning is None:
         return {}
     return trial_places([contender(cell, machine)], _budget(tuning), _folder(cell, root))
+
+
+def begun(
+    cell: StudyCell, budget: BudgetName, root: Path, machine: Mapping[str, Any]
+) -> dict[Path, RunConfig]:
+    """The first trial of a cell and its folder, by which all of them are known; none where they have not begun."""
+    tuning, folder = cell.amount(budget).tuning, _folder(cell, root)
+    if tuning is None or not records.exists(folder / TRIALS / cell.label / records.SEARCH):
+        return {}
+    return trial_places([contender(cell, machine)], replace(_budget(tuning), trials=1), folder)
 
 
 def found(cell: StudyCell, budget: BudgetName, root: Path) -> Point | None:
