@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -159,9 +160,24 @@ def test_a_folder_that_holds_something_else_is_refused_as_it_is(tmp_path):
     (tmp_path / "run" / CONFIG).write_text("{}")
     with pytest.raises(UserMistake, match="run is the folder of a single run: give another one"):
         assess(["fa"], tmp_path / "run", ladder=[LOW])
-    train(configuration(LOW.cells({"fa": "fa"})[0], "quick", 0, {}, {}), tmp_path / "low" / "fa-seed0")
+    train(
+        configuration(LOW.cells({"fa": "fa"})[0], "quick", 0, {}),
+        tmp_path / "low" / "fa-seed0",
+        progress=False,
+    )
     with pytest.raises(UserMistake, match=r"lies in a packed file, which is only read: biograd unpack"):
         assess(["fa"], pack(tmp_path / "low").file, ladder=[LOW])
+
+
+def test_what_else_was_trained_in_the_folder_of_a_rung_is_not_judged(tmp_path):
+    changes = {"data": {"data": "iris"}, "net": {"net": "ff-mlp"}, "budget": {}, "copy": {}}
+    for label, change in changes.items():
+        (cell,) = replace(LOW, configuration={**TASK, **change}).cells({label: "dfa"})
+        name = "copy" if label == "copy" else f"{label}-seed0"
+        config = configuration(cell, "quick" if label == "budget" else "full", 0, {})
+        train(config, tmp_path / "low" / name, progress=False)
+    found = assess(["fa"], tmp_path, budget="full", ladder=[LOW])
+    assert {row["rule"] for row in found["verdicts"]} == {"bp", "shallow", "frozen", "fa"}
 
 
 @pytest.mark.parametrize("gone", ["nothing", "*/fa-seed?"])

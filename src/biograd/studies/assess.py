@@ -183,7 +183,7 @@ def _write(root: Path, ladder: Sequence[Rung], budget: BudgetName, climbs: Seque
     climbed = []
     for rung in ladder:
         here = planned.get(rung.name, Climb(rung, []))
-        runs = _runs(root / rung.name)
+        runs = _runs(root, rung, budget)
         told = {**reasons.get(rung.name, {}), **here.reasons}
         if (runs or told) and rung.budget(budget) is not None:
             climbed.append(Climbed(rung, runs, {rule: why for rule, why in told.items() if rule not in runs}))
@@ -200,12 +200,21 @@ def _write(root: Path, ladder: Sequence[Rung], budget: BudgetName, climbs: Seque
     return result
 
 
-def _runs(folder: Path) -> dict[str, list[Run]]:
-    """The runs of a rung, by rule, the baselines first."""
-    there = [Run.load(place) for place in records.folders(folder) if records.exists(place / CONFIG)]
-    labels = dict.fromkeys([*BASELINES, *sorted(run.label for run in there)])
-    by_label = {label: [run for run in there if run.label == label] for label in labels}
+def _runs(root: Path, rung: Rung, budget: BudgetName) -> dict[str, list[Run]]:
+    """The runs of a rung, by rule, the baselines first; what else somebody trained in its folder has no part in it."""
+    there = [place for place in records.folders(root / rung.name) if records.exists(place / CONFIG)]
+    own = [run for run in map(Run.load, there) if _is_of(run, rung, budget)]
+    labels = dict.fromkeys([*BASELINES, *sorted(run.label for run in own)])
+    by_label = {label: [run for run in own if run.label == label] for label in labels}
     return {label: runs for label, runs in by_label.items() if runs}
+
+
+def _is_of(run: Run, rung: Rung, budget: BudgetName) -> bool:
+    """Whether a run is called, and trained, as those of a rung are."""
+    is_called_so = run.folder.name == f"{run.label}-seed{run.seed}"
+    task = (label_of(run.data), label_of(run.net))
+    is_so_long = run.config.get("epochs") == epochs(rung.budget(budget))
+    return is_called_so and is_so_long and task == (label_of(rung.data), label_of(rung.net))
 
 
 def _reasons(root: Path) -> dict[str, dict[str, str]]:
