@@ -31,6 +31,12 @@ def test_rungs_are_in_the_order_that_is_given_or_that_of_backpropagation(table):
     ]
 
 
+def test_a_folder_of_data_is_the_one_of_its_rung_wherever_it_lies(make_run, tmp_path):
+    make_run(tmp_path / "a", "bp", data={"name": "folder:/home/me/imagenet", "settings": {}})
+    steps = [Step("ImageNet", "folder:imagenet", "mlp")]
+    assert [title for title, _ in rungs._rungs(Table.below(tmp_path), steps)] == ["ImageNet"]
+
+
 def test_a_rule_has_a_point_where_it_has_been_and_its_distance_from_backpropagation(table):
     axes = Figure().subplots()
     for draw in (rungs._reached, rungs._gap):

@@ -46,8 +46,10 @@ def _rungs(table: Table, steps: Sequence[Step]) -> list[tuple[str, Task]]:
         for task in table.tasks
         if task.metric.is_share and any(cell.spread(task.entry_shown).n for cell in task.cells)
     }
-    if steps:
-        return [(one.title, tasks[one.data, one.net]) for one in steps if (one.data, one.net) in tasks]
+    if steps:  # a run has the whole path of a folder of data, a rung what was written
+        named = {(label_of(data), label_of(net)): task for (data, net), task in tasks.items()}
+        placed = [(one.title, named.get((label_of(one.data), label_of(one.net)))) for one in steps]
+        return [(title, task) for title, task in placed if task is not None]
     ordered = sorted(tasks.values(), key=lambda task: (-_reference(task), task.name))
     return [(f"{label_of(task.cells[0].data)}\n{label_of(task.cells[0].net)}", task) for task in ordered]
 
