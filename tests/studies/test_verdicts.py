@@ -66,6 +66,19 @@ def test_too_few_seeds_leave_a_rule_open(make_run):
     assert row_of(climb, "fa")["open"] == f"{SEEDS - 1} of {SEEDS} seeds"
 
 
+def test_a_seed_that_diverged_leaves_a_rule_open_and_says_so_and_so_does_one_of_a_baseline(make_run):
+    lost = [*runs_of(make_run, around(0.9)[:-1]), make_run(SEEDS - 1, None, status="diverged")]
+    there = {"bp": runs_of(make_run, around(0.95)), "frozen": runs_of(make_run, around(0.8))}
+    row = row_of(Climbed(RUNG, {**there, "fa": lost}, {}), "fa")
+    assert (row["verdict"], row["open"]) == (None, f"{SEEDS - 1} of {SEEDS} seeds, 1 diverged")
+    whole = runs_of(make_run, around(0.9))
+    for baseline in there:
+        row = row_of(Climbed(RUNG, {**there, "fa": whole, baseline: lost}, {}), "fa")
+        assert (row["verdict"], row["open"]) == (None, f"{SEEDS - 1} of {SEEDS} seeds beside {baseline}")
+    row = row_of(Climbed(RUNG, {"frozen": there["frozen"], "fa": whole}, {"bp": "no trial"}), "fa")
+    assert (row["verdict"], row["open"]) == ("above frozen", None)
+
+
 def test_runs_that_diverged_are_counted_and_have_no_part(make_run):
     ours = [
         *runs_of(make_run, [0.9, 0.8]),
@@ -99,3 +112,5 @@ def test_over_all_rungs_runs_count_that_failed_nowhere(make_run):
     assert found["fa"]["improvement_over_frozen"]["value"] == pytest.approx((1.0 + 0.0) / 2)
     assert found["bp"]["improvement"]["value"] is None
     assert across([lower]) == []
+    nowhere = Climbed(LADDER[2], {"fa": [make_run(0, None, status="diverged")]}, {})
+    assert across([lower, nowhere]) == []

@@ -14,6 +14,7 @@ from biograd.statistics import (
     beside,
     interquartile_mean,
     mean_interval,
+    measured,
     probability_of_improvement,
     spread,
 )
@@ -85,10 +86,10 @@ def epochs(amount: Budget | None) -> int:
 
 
 def _by_rule(ladder: Sequence[Climbed]) -> dict[str, dict[str, list[float | None]]]:
-    """Accuracies of every rule by rung, those of runs that failed None."""
+    """Accuracies of every rule by rung, those of runs that failed None; rungs on which all failed are left out."""
     rules = dict.fromkeys(rule for one in ladder for rule in one.runs)
     return {
-        rule: {one.rung.name: _values(one.runs[rule]) for one in ladder if one.runs.get(rule)}
+        rule: {one.rung.name: values for one in ladder if measured(values := _values(one.runs.get(rule, ())))}
         for rule in rules
     }
 
@@ -106,15 +107,16 @@ def _verdict(
     statuses = [run.status for run in runs]
     gap, lead = compared[BACKPROPAGATION].get(rule), compared[FROZEN].get(rule)
     reason = climbed.reasons.get(rule)
-    open_for = None if reason or rule in BASELINES else _open(rung, budget, len(by_seed.get(rule, ())))
-    is_judged = not (reason or open_for or rule in BASELINES)
+    diverged = len(statuses) - statuses.count("done") - statuses.count("unfinished")
+    has_verdict = reason is None and rule not in BASELINES
+    open_for = _open(rung, budget, rule, by_seed, diverged) if has_verdict else None
     row: VerdictRow = {
         "rung": rung.name,
         "rule": rule,
         "is_baseline": rule in BASELINES,
         "reason": reason,
         "runs": len(runs),
-        "diverged": len(statuses) - statuses.count("done") - statuses.count("unfinished"),
+        "diverged": diverged,
         "unfinished": statuses.count("unfinished"),
         "epochs": epochs(rung.budget(budget)),
         "of_epochs": epochs(rung.full),
@@ -127,7 +129,7 @@ def _verdict(
         "seconds": spread(number(run.result or {}, "seconds") for run in runs if run.status == "done").mean,
         "kept_bytes": kept_bytes(runs),
         "checks": _checks(runs),
-        "verdict": _judged(gap, lead) if is_judged else None,
+        "verdict": _judged(gap, lead) if has_verdict and open_for is None else None,
         "open": open_for,
     }
     return {**row, "family": runs[0].family} if runs else row
@@ -156,12 +158,23 @@ def _side(difference: Estimate) -> str | None:
     return "above" if difference.low > 0 else "below" if difference.high < 0 else "not told from"
 
 
-def _open(rung: Rung, budget: BudgetName, seeds: int) -> str | None:
-    """Why a rule cannot be judged yet, None when it can."""
+def _open(
+    rung: Rung, budget: BudgetName, rule: str, by_seed: Mapping[str, BySeed], diverged: int
+) -> str | None:
+    """Why a rule cannot be judged yet, or for good where seeds diverged; None when it can.
+
+    It is judged by seeds that it shares with backpropagation and the frozen net, where these have any.
+    """
     if budget == "quick":
         return "judged at the full budget"
-    wanted = rung.full.seeds
-    return f"{seeds} of {wanted} seeds" if seeds < wanted else None
+    ours, wanted = by_seed.get(rule, {}), rung.full.seeds
+    if len(ours) < wanted:
+        return f"{len(ours)} of {wanted} seeds" + (f", {diverged} diverged" if diverged else "")
+    for name in (BACKPROPAGATION, FROZEN):
+        shared = len(ours.keys() & by_seed[name].keys()) if name in by_seed else wanted
+        if shared < wanted:
+            return f"{shared} of {wanted} seeds beside {name}"
+    return None
 
 
 def _checks(runs: Sequence[Run]) -> list[CheckRow]:
