@@ -50,11 +50,13 @@ def label_of(name: str) -> str:
     Example:
         >>> [label_of(name) for name in ("fa", "path/to/file.py:Net", "folder:path/to/cats", "object:Net@779d41d8201f")]
         ['fa', 'Net', 'cats', 'Net']
+        >>> label_of("folder:cats")
+        'cats'
     """
     if is_handed(name):
         return re.sub(r"@[0-9a-f]+", "", name.removeprefix(SIGN), count=1)
-    if re.match(r"\w+:[^:]*/", name) and SEPARATOR not in name:  # of files: folder:/home/me/cats
-        return re.sub(r"\.\w+(?= |$)", "", name.rpartition("/")[2])
+    if re.match(r"\w+:", name) and SEPARATOR not in name:  # of files: folder:/home/me/cats, table:flowers.csv
+        return re.sub(r"\.\w+(?= |$)", "", re.sub(r"^\w+:(.*/)?", "", name))
     return name.rpartition(SEPARATOR)[2]
 
 

@@ -3,14 +3,15 @@
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from biograd.errors import UserMistake
-from biograd.records import ASSESSMENT, CONFIG, find_runs, find_trials, pack, read_assessment
-from biograd.studies.assess import NO_TRIAL, assess
+from biograd.records import ASSESSMENT, CONFIG, Run, find_runs, find_trials, pack, read_assessment
+from biograd.studies.assess import NO_TRIAL, _is_of, assess
 from biograd.studies.cells import configuration
-from biograd.studies.ladder import Rung
+from biograd.studies.ladder import LADDER, Rung
 from biograd.studies.study import Budget, Tuning
 from biograd.training import train
 
@@ -178,6 +179,12 @@ def test_what_else_was_trained_in_the_folder_of_a_rung_is_not_judged(tmp_path):
         train(config, tmp_path / "low" / name, progress=False)
     found = assess(["fa"], tmp_path, budget="full", ladder=[LOW])
     assert {row["rule"] for row in found["verdicts"]} == {"bp", "shallow", "frozen", "fa"}
+
+
+@pytest.mark.parametrize("rung", LADDER, ids=lambda rung: rung.name)
+def test_runs_of_a_rung_are_known_as_its_own(rung):
+    config = configuration(rung.cells({"fa": "fa"})[0], "full", 3, {})
+    assert _is_of(Run.of(Path("fa-seed3"), {CONFIG: config.to_json()}), rung, "full")
 
 
 @pytest.mark.parametrize("gone", ["nothing", "*/fa-seed?"])
