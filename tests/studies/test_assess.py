@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from biograd.errors import UserMistake
+from biograd.executor import Local
 from biograd.records import ASSESSMENT, CONFIG, Run, find_runs, find_trials, pack, read_assessment
-from biograd.studies.assess import NO_TRIAL, _is_of, assess
+from biograd.studies.assess import NO_TRIAL, _is_of, assess, plan
 from biograd.studies.cells import configuration
 from biograd.studies.ladder import LADDER, Rung
 from biograd.studies.study import Budget, Tuning
@@ -204,6 +205,17 @@ def test_a_damaged_file_is_written_again_once_it_is_removed_as_its_message_says(
         assess(["fa"], tmp_path, ladder=[LOW])
     (tmp_path / ASSESSMENT).unlink()
     assert assess(["fa"], tmp_path, ladder=[LOW]) == found
+
+
+def test_a_device_of_another_machine_need_not_be_here(tmp_path):
+    class Elsewhere(Local):
+        is_on_this_machine = False
+
+    here = {"ladder": [LOW], "budget": "quick", "machine": {"device": "cuda:7"}}
+    (climb,) = plan(["fa"], tmp_path, executor=Elsewhere(), **here)
+    assert [cell.label for cell in climb.cells] == ["bp", "shallow", "frozen", "fa"]
+    with pytest.raises(UserMistake, match="device 'cuda:7' is not there"):
+        plan(["fa"], tmp_path, **here)
 
 
 def test_how_long_it_takes_is_said_once_for_all_rungs_and_nothing_of_what_is_done(tmp_path):

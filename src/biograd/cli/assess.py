@@ -130,8 +130,11 @@ def _estimate(
     from biograd.studies.cells import estimated
 
     jobs = jobs_of(arguments)
-    climbs = plan(rules, folder, budget=arguments.budget, pattern=arguments.rungs, machine=machine)
-    options = {"seeds": arguments.seeds, "executor": executor_of(arguments)}
+    executor = executor_of(arguments)
+    climbs = plan(
+        rules, folder, budget=arguments.budget, pattern=arguments.rungs, machine=machine, executor=executor
+    )
+    options = {"seeds": arguments.seeds, "executor": executor}
     by_rung = {
         climb.rung.name: estimated(climb.cells, folder, arguments.budget, machine, **options)
         for climb in climbs

@@ -8,7 +8,7 @@ from typing import Any
 
 from biograd import records
 from biograd.errors import DataUnavailable, UnsupportedNet, UserMistake, brief
-from biograd.executor import Executor
+from biograd.executor import Executor, Local
 from biograd.handed import label_of
 from biograd.records import ASSESSMENT, CONFIG, Assessment, Run, read_assessment
 from biograd.records.assessment import RungRow
@@ -18,6 +18,7 @@ from biograd.studies.study import BudgetName, StudyCell
 from biograd.studies.verdicts import LEVEL, Climbed, across, epochs, verdicts
 from biograd.training import build, examples
 from biograd.training.estimate import Estimate
+from biograd.training.needs import as_tried_here
 
 Rule = str | Mapping[str, Any]
 """A name, or a table of a name and settings."""
@@ -84,7 +85,9 @@ def assess(
         RunFailed: records cannot be written.
     """
     root, machine = Path(directory), machine or {}
-    climbs = plan(rules, root, budget=budget, pattern=pattern, ladder=ladder, machine=machine)
+    climbs = plan(
+        rules, root, budget=budget, pattern=pattern, ladder=ladder, machine=machine, executor=executor
+    )
     if announce is not None:
         cells = [cell for climb in climbs for cell in climb.cells]
         left = estimated(cells, root, budget, machine, seeds=seeds, executor=executor)
@@ -107,6 +110,7 @@ def plan(
     pattern: str = "*",
     ladder: Sequence[Rung] = LADDER,
     machine: Mapping[str, Any] | None = None,
+    executor: Executor | None = None,
 ) -> list[Climb]:
     """What `assess` would do, rung by rung; the arguments are its own.
 
@@ -115,7 +119,10 @@ def plan(
     """
     _refuse_another(root, budget)
     contenders = _contenders(rules)
-    climbs = [_climb(rung, contenders, budget, machine or {}) for rung in chosen(ladder, pattern)]
+    climbs = [
+        _climb(rung, contenders, budget, machine or {}, executor or Local())
+        for rung in chosen(ladder, pattern)
+    ]
     if not any(climb.cells for climb in climbs):
         first = climbs[0]
         why = first.left_out or next(iter(first.reasons.values()))
@@ -154,7 +161,11 @@ def _contenders(rules: Sequence[Rule]) -> dict[str, dict[str, Any]]:
 
 
 def _climb(
-    rung: Rung, contenders: Mapping[str, Mapping[str, Any]], budget: BudgetName, machine: Mapping[str, Any]
+    rung: Rung,
+    contenders: Mapping[str, Mapping[str, Any]],
+    budget: BudgetName,
+    machine: Mapping[str, Any],
+    executor: Executor,
 ) -> Climb:
     """The rung with what can be trained there."""
     if rung.budget(budget) is None:
@@ -168,7 +179,7 @@ def _climb(
     reasons: dict[str, str] = {}
     for label in (one for one in contenders if one not in BASELINES):
         try:
-            build(configs[label])
+            build(as_tried_here(configs[label], executor))
         except UnsupportedNet as error:
             reasons[label] = str(error)
     able = [cell for cell in cells if cell.label not in reasons]
