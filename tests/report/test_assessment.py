@@ -7,7 +7,7 @@ from tests.report.browser import CHROMIUM, Browser
 
 from biograd.records import ASSESSMENT, write_json
 from biograd.report import write_report
-from biograd.report.assessment import across_columns, budgets, left_out, verdict_columns
+from biograd.report.assessment import across_columns, brief_columns, budgets, left_out, verdict_columns
 
 NOTHING = {"value": None, "low": None, "high": None, "n": 0}
 
@@ -22,6 +22,7 @@ def row(rule="fa", **changes):
         "rule": rule,
         "is_baseline": rule in ("bp", "shallow", "frozen"),
         "reason": None,
+        "settings": {"optimizer.lr": 0.001, "rule.kept": 0.25},
         "runs": 3,
         "diverged": 0,
         "unfinished": 0,
@@ -85,11 +86,17 @@ def test_a_row_says_what_was_measured_with_its_intervals_and_costs_beside_backpr
     assert told["lead over frozen"][1] == "+5.02 (+4.00 to +6.00)"
     assert told["better than frozen"][1] == "1.00 (1.00 to 1.00)"
     assert told["seconds"] == ["20", "30 (× 1.50)"]
-    assert told["kept"] == ["2.0 MB", "2.5 MB (× 1.25)"]
+    assert told["memory"] == ["2.0 MB", "2.5 MB (× 1.25)"]
     assert told["checks"] == ["passed", "passed"]
     assert told["verdict"] == ["baseline", "below bp, above frozen"]
+    assert told["chosen"][1] == "optimizer.lr 0.001, rule.kept 0.25"
     assert "lead over shallow" not in told
     assert "trained" not in told
+
+
+def test_a_terminal_has_the_verdict_and_what_it_is_made_of():
+    titles = [column.title for column in brief_columns(found(row("bp"), row()))]
+    assert titles == ["rung", "rule", "verdict", "accuracy %", "gap to bp", "lead over frozen"]
 
 
 def test_what_failed_or_is_open_is_said():

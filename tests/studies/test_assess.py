@@ -74,6 +74,8 @@ def test_a_rule_and_its_baselines_are_searched_alike_and_trained_from_fresh_seed
     ]
     assert [row["rule"] for row in found["verdicts"]] == ["bp", "shallow", "frozen", "fa"]
     (ours,) = rows(found, rule="fa")
+    (search,) = (one for one in searches if one.search["rule"] == "fa")
+    assert ours["settings"] == search.best["settings"] != {}
     assert (ours["runs"], ours["accuracy"]["n"], ours["gap"]["n"]) == (2, 2, 2)
     assert (ours["verdict"], ours["open"]) == (None, "judged at the full budget")
     assert ours["kept_bytes"] > 0
@@ -97,7 +99,7 @@ def test_the_full_budget_judges_and_says_what_all_rungs_say(tmp_path):
 
 
 def test_a_second_call_keeps_what_is_there_and_adds_rules_and_rungs(tmp_path):
-    assess(["fa"], tmp_path, budget="full", ladder=[LOW, HIGH], pattern="low")
+    assess(["fa"], tmp_path, budget="full", ladder=[LOW, HIGH], rungs="low")
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("result.json")}
     found = assess(["dfa"], tmp_path, budget="full", ladder=[LOW, HIGH])
     assert {path: path.stat().st_mtime_ns for path in before} == before
@@ -152,8 +154,8 @@ def test_mistakes_are_said_before_anything_is_trained(tmp_path):
     ):
         with pytest.raises(UserMistake, match=words):
             assess(rules, place, ladder=[LOW])
-    with pytest.raises(UserMistake, match="no rung fits 'hi'; the nearest are high"):
-        assess(["fa"], place, ladder=[LOW, HIGH], pattern="hi")
+    with pytest.raises(UserMistake, match=r"no rung fits 'hi': did you mean high\? There are low, high"):
+        assess(["fa"], place, ladder=[LOW, HIGH], rungs=["low", "hi"])
     assert not place.exists()
 
 
@@ -190,7 +192,7 @@ def test_runs_of_a_rung_are_known_as_its_own(rung):
 
 @pytest.mark.parametrize("gone", ["nothing", "*/fa-seed?"])
 def test_other_settings_than_an_upper_rung_has_are_refused_before_the_lower_ones_are_trained(tmp_path, gone):
-    assess(["fa"], tmp_path, budget="full", ladder=[LOW, HIGH], pattern="high")
+    assess(["fa"], tmp_path, budget="full", ladder=[LOW, HIGH], rungs=["high"])
     for path in tmp_path.glob(gone):
         shutil.rmtree(path)
     with pytest.raises(UserMistake, match=r"high/.*fa.* holds a run with another .*rule.scale"):

@@ -18,7 +18,7 @@ def runs_of(make_run, values, **more):
 
 
 def climbed(make_run, rung=RUNG, **values):
-    return Climbed(rung, {rule: runs_of(make_run, of_rule) for rule, of_rule in values.items()}, {})
+    return Climbed(rung, {rule: runs_of(make_run, of_rule) for rule, of_rule in values.items()})
 
 
 def around(value):

@@ -9,9 +9,9 @@ from biograd.cli.compare import settings_by_rule
 from biograd.cli.estimates import announcing, in_words
 from biograd.cli.executor_flags import SECTION, add_executor, executor_of, jobs_of
 from biograd.cli.exits import DONE, FAILED
-from biograd.cli.output import print_columns, print_json
+from biograd.cli.output import print_columns, print_json, progress_note
 from biograd.cli.parsing import add_command
-from biograd.cli.values import whole
+from biograd.cli.values import names, whole
 
 if TYPE_CHECKING:
     from biograd.records import Assessment
@@ -20,6 +20,7 @@ _EPILOG = """\
 examples:
   biograd assess fa
   biograd assess my_rule.py:MyRule --jobs 2
+  biograd assess dfa dtp --rungs iris,digits
   biograd assess dfa dtp --rungs 'mnist-*' --budget full --jobs 2
   biograd assess dfa --budget full --estimate
   biograd assess dtp --rule.alpha 0.1 --out runs/dtp-at-a-tenth
@@ -38,6 +39,10 @@ how long before it begins. A rung whose data is not there is left out, and the t
 Runs lie in DIR/RUNG/RULE-seedN, trials beside them, report.html and assessment.json in DIR. Calling it again
 keeps what is finished and goes on with the rest; another call may add rules or rungs.
 """
+
+TRYING = (
+    "biograd assess: a few steps of every rule on every rung come first: can it teach, how long does it take"
+)
 
 
 def add_parser(subparsers: Any) -> None:
@@ -61,7 +66,11 @@ def add_parser(subparsers: Any) -> None:
         "--budget", choices=["quick", "full"], default="quick", help="how much is trained (default quick)"
     )
     parser.add_argument(
-        "--rungs", default="*", metavar="GLOB", help="only the rungs whose names fit (default all)"
+        "--rungs",
+        type=names,
+        action="extend",
+        metavar="A,B",
+        help="only these rungs; * in a name stands for anything (default all)",
     )
     parser.add_argument(
         "--estimate", action="store_true", help="say how long it would take, and train nothing"
@@ -109,12 +118,13 @@ def _assessed(
     from biograd.report import write_report
     from biograd.studies.assess import assess
 
+    progress_note(TRYING)
     with runs.advice_when_stopped("the same command goes on where it stopped"):
         found = assess(
             rules,
             folder,
             budget=arguments.budget,
-            pattern=arguments.rungs,
+            rungs=arguments.rungs or "*",
             seeds=arguments.seeds,
             executor=executor_of(arguments),
             machine=machine,
@@ -128,11 +138,18 @@ def _estimate(
 ) -> int:
     from biograd.studies.assess import plan
     from biograd.studies.cells import estimated
+    from biograd.training.estimate import total
 
     jobs = jobs_of(arguments)
+    progress_note(TRYING)
     executor = executor_of(arguments)
     climbs = plan(
-        rules, folder, budget=arguments.budget, pattern=arguments.rungs, machine=machine, executor=executor
+        rules,
+        folder,
+        budget=arguments.budget,
+        rungs=arguments.rungs or "*",
+        machine=machine,
+        executor=executor,
     )
     options = {"seeds": arguments.seeds, "executor": executor}
     by_rung = {
@@ -148,6 +165,8 @@ def _estimate(
         return DONE
     for rung, found in left.items():
         print(in_words(found, f"assess, {rung}", jobs))
+    if len(left) > 1:
+        print(in_words(total(left.values()), "assess, all of them", jobs))
     for rung, reason in left_out.items():
         print(f"left out is {rung}: {reason}")
     return DONE
@@ -157,8 +176,8 @@ def _print(found: "Assessment") -> None:
     """The verdicts, what all rungs say together, and what was left out."""
     from biograd.report import assessment
 
-    print_columns(assessment.verdict_columns(found), assessment.heading(found), assessment.caption(found))
+    print_columns(assessment.brief_columns(found), assessment.heading(found), assessment.BRIEF)
     if found["across"]:
-        print_columns(assessment.across_columns(found["across"]), "All rungs", assessment.ACROSS)
+        print_columns(assessment.across_columns(found["across"]), "All rungs")
     for line in assessment.left_out(found["rungs"]):
         print(f"left out is {line}")

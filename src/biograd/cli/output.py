@@ -43,6 +43,12 @@ def note(message: str) -> None:
     print(one_line(message), file=sys.stderr)
 
 
+def progress_note(message: str) -> None:
+    """A line on what is being done, where standard error is a terminal."""
+    if sys.stderr.isatty():
+        note(message)
+
+
 def print_table(table: "Table") -> None:
     """Print the summary of runs, a row a cell; on a pipe or in a file as wide as it has to be."""
     from biograd.report.tables import rich_table

@@ -8,7 +8,7 @@ from typing_extensions import TypedDict
 
 from biograd.records.file_names import ASSESSMENT
 from biograd.records.reading import if_there, read_row
-from biograd.records.schema import Count, Number, Share, Time, row
+from biograd.records.schema import Count, Json, Number, Share, Time, row
 
 
 @row
@@ -49,6 +49,8 @@ class VerdictRow(TypedDict):
     """Whether it is what the others stand beside."""
     reason: str | None
     """Why it has no numbers: it cannot teach the net, or every trial diverged."""
+    settings: Json
+    """What the search chose."""
     runs: Count
     diverged: Count
     unfinished: Count

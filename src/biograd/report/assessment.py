@@ -8,22 +8,24 @@ from biograd.records import Assessment, VerdictRow
 from biograd.records.assessment import AcrossRow, Beside, CheckRow, Interval, RungRow
 from biograd.report.tables import MISSING, Column, Entry
 
+BRIEF = "accuracy on the test set, %, differences in points, with 95 % intervals; the report and --json have the rest"
+
+ACROSS = (
+    "accuracy: interquartile mean over all runs of all rungs, %; better than: how likely a run is better than "
+    "one of the other rule on the same rung, mean over rungs; both with 95 % intervals, resampled rung by rung"
+)
+
 
 def caption(found: Assessment) -> str:
     """How the numbers of the verdicts were made."""
     return (
-        f"accuracy on the test set, %, mean over seeds with its {100 * found['level']:g} % interval; gap and lead in "
-        "points, over shared seeds, with intervals that hold for all rules of the rung together (bootstrap, "
-        "Bonferroni); of fewer than six seeds an interval is no wider than what was measured. Better than bp, than "
-        "frozen: how likely a run is. Kept: what a step holds while it teaches. Depth utility is the lead; what else "
-        "of the checks fails is named"
+        f"accuracy on the test set, %: mean over seeds with its {100 * found['level']:g} % interval. Gap and leads: "
+        "differences in points, seed by seed; their intervals hold for all rules of a rung together (bootstrap, "
+        "Bonferroni). With fewer than six seeds no interval is wider than the values that were measured. Better than: "
+        "the probability that a run is. Seconds: a run that was trained at another time, or beside other work, may "
+        "differ for that alone. Memory: the most that a step holds while it teaches. Checks: growth, reference and "
+        "stability, of which those are named that fail; the fourth, the use of depth, is the lead"
     )
-
-
-ACROSS = (
-    "accuracy: interquartile mean over all runs of all rungs, %; better: how likely a run is better than one of the "
-    "other rule on the same rung, mean over rungs; both with 95 % intervals, resampled rung by rung"
-)
 
 
 def heading(found: Assessment) -> str:
@@ -58,12 +60,19 @@ def verdict_columns(found: Assessment) -> list[Column]:
                 greatest_first=True,
             ),
             _numbers("seconds", rows, lambda row: _cost(row, reference, "seconds", "{:.3g}".format)),
-            _numbers("kept", rows, lambda row: _cost(row, reference, "kept_bytes", _bytes)),
+            _numbers("memory", rows, lambda row: _cost(row, reference, "kept_bytes", _bytes)),
             _column("checks", rows, lambda row: _text(_checks(row["checks"]))),
             _numbers("seeds", rows, _seeds),
             _column("trained", rows, _trained),
+            _column("chosen", rows, lambda row: _text(_chosen(row))),
         ]
     )
+
+
+def brief_columns(found: Assessment) -> list[Column]:
+    """What of it a terminal has room for."""
+    titles = ("rung", "rule", "verdict", "accuracy %", "gap to bp", "lead over frozen")
+    return [column for column in verdict_columns(found) if column.title in titles]
 
 
 def across_columns(rows: Sequence[AcrossRow]) -> list[Column]:
@@ -117,6 +126,11 @@ def verdict(row: VerdictRow) -> str:
 
 def _epochs(count: int) -> str:
     return "1 epoch" if count == 1 else f"{count} epochs"
+
+
+def _chosen(row: VerdictRow) -> str:
+    """The settings that the search chose."""
+    return ", ".join(f"{name} {value}" for name, value in row["settings"].items())
 
 
 def _checks(rows: Sequence[CheckRow]) -> str:

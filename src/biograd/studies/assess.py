@@ -1,7 +1,7 @@
 """Does a rule scale? The rule and its baselines on every rung of the ladder, each searched alike, and a verdict."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from biograd.studies.verdicts import LEVEL, Climbed, across, epochs, verdicts
 from biograd.training import build, examples
 from biograd.training.estimate import Estimate
 from biograd.training.needs import as_tried_here
+from biograd.tuning import TRIALS
 
 Rule = str | Mapping[str, Any]
 """A name, or a table of a name and settings."""
@@ -48,7 +49,7 @@ def assess(
     directory: str | os.PathLike[str],
     *,
     budget: BudgetName = "quick",
-    pattern: str = "*",
+    rungs: str | Sequence[str] = "*",
     ladder: Sequence[Rung] = LADDER,
     seeds: int | None = None,
     executor: Executor | None = None,
@@ -67,7 +68,7 @@ def assess(
         rules: what is assessed; the baselines always are.
         directory: new, or that of an earlier call at the same budget, whose rules are judged too.
         budget: how much; ``quick`` leaves out the upper rungs, and judges nothing.
-        pattern: which rungs, by name: ``"mnist-*"``.
+        rungs: which, by name or pattern, or several of these: ``"mnist-*"``.
         ladder: from the bottom up.
         seeds: how many a rule, in place of the budget's.
         executor: who trains; None for this process, one run after another.
@@ -85,9 +86,7 @@ def assess(
         RunFailed: records cannot be written.
     """
     root, machine = Path(directory), machine or {}
-    climbs = plan(
-        rules, root, budget=budget, pattern=pattern, ladder=ladder, machine=machine, executor=executor
-    )
+    climbs = plan(rules, root, budget=budget, rungs=rungs, ladder=ladder, machine=machine, executor=executor)
     if announce is not None:
         cells = [cell for climb in climbs for cell in climb.cells]
         left = estimated(cells, root, budget, machine, seeds=seeds, executor=executor)
@@ -107,7 +106,7 @@ def plan(
     root: Path,
     *,
     budget: BudgetName,
-    pattern: str = "*",
+    rungs: str | Sequence[str] = "*",
     ladder: Sequence[Rung] = LADDER,
     machine: Mapping[str, Any] | None = None,
     executor: Executor | None = None,
@@ -120,8 +119,7 @@ def plan(
     _refuse_another(root, budget)
     contenders = _contenders(rules)
     climbs = [
-        _climb(rung, contenders, budget, machine or {}, executor or Local())
-        for rung in chosen(ladder, pattern)
+        _climb(rung, contenders, budget, machine or {}, executor or Local()) for rung in chosen(ladder, rungs)
     ]
     if not any(climb.cells for climb in climbs):
         first = climbs[0]
@@ -197,7 +195,8 @@ def _write(root: Path, ladder: Sequence[Rung], budget: BudgetName, climbs: Seque
         runs = _runs(root, rung, budget)
         told = {**reasons.get(rung.name, {}), **here.reasons}
         if (runs or told) and rung.budget(budget) is not None:
-            climbed.append(Climbed(rung, runs, {rule: why for rule, why in told.items() if rule not in runs}))
+            none = {rule: why for rule, why in told.items() if rule not in runs}
+            climbed.append(Climbed(rung, runs, none, _settings(root / rung.name, runs)))
     names = {one.rung.name for one in climbed} | set(planned)
     result: Assessment = {
         "budget": budget,
@@ -218,6 +217,14 @@ def _runs(root: Path, rung: Rung, budget: BudgetName) -> dict[str, list[Run]]:
     labels = dict.fromkeys([*BASELINES, *sorted(run.label for run in own)])
     by_label = {label: [run for run in own if run.label == label] for label in labels}
     return {label: runs for label, runs in by_label.items() if runs}
+
+
+def _settings(folder: Path, rules: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """What was chosen for each rule of a rung."""
+    places = {rule: folder / TRIALS / rule for rule in rules}
+    searched = {rule: place for rule, place in places.items() if records.exists(place / records.SEARCH)}
+    best = {rule: records.read_trials(place).best for rule, place in searched.items()}
+    return {rule: one["settings"] for rule, one in best.items() if one is not None}
 
 
 def _is_of(run: Run, rung: Rung, budget: BudgetName) -> bool:

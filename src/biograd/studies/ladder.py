@@ -167,16 +167,19 @@ LADDER = (
 """From the bottom up. The last wants a folder ``imagenet``, with ``train`` and ``val``, where one is."""
 
 
-def chosen(ladder: Sequence[Rung], pattern: str) -> list[Rung]:
-    """The rungs whose names fit a pattern.
+def chosen(ladder: Sequence[Rung], patterns: str | Sequence[str]) -> list[Rung]:
+    """The rungs whose names fit one of some patterns.
 
     Raises:
-        UserMistake: there is none; the message names the nearest.
+        UserMistake: a pattern fits none; the message names the nearest.
     """
-    fitting = [rung for rung in ladder if fnmatchcase(rung.name, pattern)]
-    if not fitting:
-        near = difflib.get_close_matches(pattern, [rung.name for rung in ladder], n=4, cutoff=0.0)
-        raise UserMistake(
-            f"no rung fits {brief(pattern)}; the nearest are {', '.join(near)} (* stands for anything)"
-        )
-    return fitting
+    patterns = [patterns] if isinstance(patterns, str) else patterns
+    names = [rung.name for rung in ladder]
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            near = difflib.get_close_matches(pattern, names, n=1, cutoff=0.6)
+            meant = f"did you mean {near[0]}? " if near else ""
+            raise UserMistake(
+                f"no rung fits {brief(pattern)}: {meant}There are {', '.join(names)} (* stands for anything)"
+            )
+    return [rung for rung in ladder if any(fnmatchcase(rung.name, pattern) for pattern in patterns)]

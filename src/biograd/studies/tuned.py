@@ -10,8 +10,7 @@ from biograd.executor import Executor
 from biograd.records import Trials
 from biograd.studies.study import BudgetName, StudyCell, Tuning
 from biograd.training import RunConfig
-from biograd.tuning import Budget, Contender, Point, do_trials
-from biograd.tuning.contender import TRIALS
+from biograd.tuning import TRIALS, Budget, Contender, Point, do_trials
 from biograd.tuning.search import trial_places
 
 SEARCHED_FROM = 1000

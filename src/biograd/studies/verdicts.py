@@ -1,7 +1,7 @@
 """From the runs of a ladder to verdicts: each rule beside backpropagation and beside nets whose depth is not taught."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from biograd.records import Run, number
 from biograd.records.assessment import AcrossRow, Beside, CheckRow, Interval, VerdictRow
@@ -48,11 +48,13 @@ class Climbed(NamedTuple):
         rung: which.
         runs: by rule, the baselines first.
         reasons: why a rule has none.
+        settings: what its search chose for a rule.
     """
 
     rung: Rung
     runs: Runs
-    reasons: Mapping[str, str]
+    reasons: Mapping[str, str] = {}
+    settings: Mapping[str, Mapping[str, Any]] = {}
 
 
 def verdicts(climbed: Climbed, budget: BudgetName) -> list[VerdictRow]:
@@ -115,6 +117,7 @@ def _verdict(
         "rule": rule,
         "is_baseline": rule in BASELINES,
         "reason": reason,
+        "settings": dict(climbed.settings.get(rule, {})),
         "runs": len(runs),
         "diverged": diverged,
         "unfinished": statuses.count("unfinished"),

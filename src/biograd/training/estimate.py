@@ -1,6 +1,6 @@
 """How long runs will take, from a few steps of each kind of run on this machine."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,6 +76,17 @@ def estimate(waiting: Mapping[Path, RunConfig], paces: Mapping[Path, Pace]) -> E
     left = {place: config.epochs - _done(place) for place, config in waiting.items()}
     seconds = sum(paces[place].start + epochs * paces[place].epoch for place, epochs in left.items())
     return Estimate(len(left), sum(left.values()), seconds)
+
+
+def total(estimates: Iterable[Estimate]) -> Estimate:
+    """That of all of them.
+
+    Example:
+        >>> total([Estimate(1, 2, 3.0), Estimate(10, 20, 30.0)])
+        Estimate(runs=11, epochs=22, seconds=33.0)
+    """
+    runs, epochs, seconds = (sum(one) for one in zip(*estimates, strict=True))
+    return Estimate(int(runs), int(epochs), seconds)
 
 
 def duration(seconds: float) -> str:

@@ -1,10 +1,11 @@
 """Searches of settings: the same budget for every rule, the same points on every machine, chosen on validation data."""
 
-from biograd.tuning.contender import Budget, Contender, Sobol, Tpe
+from biograd.tuning.contender import TRIALS, Budget, Contender, Sobol, Tpe
 from biograd.tuning.search import Chosen, best_of, choose, contenders, do_trials, tune
 from biograd.tuning.space import Point, point, space_of
 
 __all__ = [
+    "TRIALS",
     "Budget",
     "Chosen",
     "Contender",
