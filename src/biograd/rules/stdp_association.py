@@ -30,7 +30,7 @@ from biograd.rules.local_rule import LocalRule
 from biograd.rules.parts.chains import CutPoints, Inside, suggesting_rules_for_any_net
 from biograd.rules.parts.feedback_weights import Seed
 from biograd.rules.parts.random_stream import RandomStream
-from biograd.searched import LogUniform
+from biograd.searched import Among, LogUniform
 from biograd.settings import checked_settings
 from biograd.tasks import Kind
 
@@ -97,7 +97,7 @@ class StdpAssociation(LocalRule):
         beta: Annotated[float, Ge(0), LogUniform(0.3, 10.0)] = 2.0,
         teaching_scale: Annotated[float, Gt(0), LogUniform(0.005, 0.5)] = 0.05,
         competition: bool = True,
-        group_size: Annotated[int, Ge(1)] | None = None,
+        group_size: Annotated[Annotated[int, Ge(1)] | None, Among(4, 8, 16, 32)] = None,
         inside: Inside = None,
         blocks: CutPoints = (),
         seed: Seed = 0,
