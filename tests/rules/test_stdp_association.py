@@ -161,15 +161,14 @@ def test_of_an_odd_number_of_classes_each_half_is_as_near_as_can_be():
     assert draw_codes(3, 5, torch.Generator()).sum(0).tolist() == [1, 2, 1, 2, 1]
 
 
-def test_two_classes_have_half_the_layer_each():
-    net = nn.Sequential(nn.Linear(4, 11), nn.ReLU(), nn.Linear(11, 2))
-    rule = biograd.StdpAssociation(net)
-    assert rule.codes(0).tolist() == [[1, 0], [0, 1]]
+def test_two_classes_have_every_second_group_each():
+    net = nn.Sequential(nn.Linear(4, 40), nn.ReLU(), nn.Linear(40, 2))
+    assert biograd.StdpAssociation(net).codes(0).tolist() == [[1, 0, 1, 0], [0, 1, 0, 1]]
+    halves = biograd.StdpAssociation(net, group_size=20)
+    assert halves.codes(0).tolist() == [[1, 0], [0, 1]]
 
 
-@pytest.mark.parametrize(
-    ("group_size", "groups"), [(None, 10), (10, 10), (20, 5), (1, 100), (90, 2), (1000, 2)]
-)
+@pytest.mark.parametrize(("group_size", "groups"), [(10, 10), (20, 5), (1, 100), (90, 2), (1000, 2)])
 def test_groups_have_about_the_size_that_is_set(group_size, groups):
     net = nn.Sequential(nn.Linear(4, 100), nn.ReLU(), nn.Linear(100, 5))
     assert biograd.StdpAssociation(net, group_size=group_size).codes(0).shape == (5, groups)

@@ -1,7 +1,7 @@
 """Local learning from spike timing, association and competition: no error is propagated."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
@@ -34,9 +34,6 @@ from biograd.searched import Among, LogUniform
 from biograd.settings import checked_settings
 from biograd.tasks import Kind
 
-GROUP_SIZE = 10
-"""Neurons in a group where there are more than two classes, about, unless it is set."""
-
 AT_ONCE = 2**17
 """How many neurons' signals are computed at once, of maps, so that what is made of them stays in the cache."""
 
@@ -55,8 +52,8 @@ class StdpAssociation(LocalRule):
     In an exponential race with rates :math:`e^{\beta z}` the softmax is the probability to be first. A bias learns as
     from h = 1. The output block learns from the derivative of the loss, which for cross-entropy is the delta rule.
 
-    With two classes there is one group for each. With more, groups of about ten have random halves of the classes,
-    drawn in complementary pairs. Neuron j (channel j, where the layer has positions) belongs to group j modulo the
+    With two classes each has every second group. With more, groups have random halves of the classes, drawn in
+    complementary pairs. Neuron j (channel j, where the layer has positions) belongs to group j modulo the
     number of groups. Channels compete at each position, and positions add up. The update is the mean over the batch.
 
     Layer l reads :math:`h_{l-1}`, :math:`z_l` and the label. There is no limit in which the rule is backpropagation.
@@ -71,7 +68,7 @@ class StdpAssociation(LocalRule):
         teaching_scale: s, of hidden layers against the output layer. Under an optimiser that rescales gradients
             (Adam) it does next to nothing.
         competition: without it the factor :math:`n_g\,\mathrm{softmax}` is 1.
-        group_size: neurons in a group, about, ≥ 1; None for half the layer with two classes, ten with more.
+        group_size: neurons in a group, about, ≥ 1; a layer has two groups at least.
         seed: of the codes; with two classes nothing is drawn.
 
     Raises:
@@ -88,6 +85,8 @@ class StdpAssociation(LocalRule):
         CHAINS, falls_to={"convolutional": 0.85, "locally-connected": 0.85}
     )
 
+    default_training: ClassVar[Mapping[str, Any]] = {"optimizer": {"name": "adam", "lr": 3e-3}}
+
     @checked_settings
     def __init__(
         self,
@@ -97,7 +96,7 @@ class StdpAssociation(LocalRule):
         beta: Annotated[float, Ge(0), LogUniform(0.3, 10.0)] = 2.0,
         teaching_scale: Annotated[float, Gt(0), LogUniform(0.005, 0.5)] = 0.05,
         competition: bool = True,
-        group_size: Annotated[Annotated[int, Ge(1)] | None, Among(4, 8, 16, 32)] = None,
+        group_size: Annotated[int, Ge(1), Among(4, 8, 16, 32)] = 10,
         inside: Inside = None,
         blocks: CutPoints = (),
         seed: Seed = 0,
@@ -108,7 +107,7 @@ class StdpAssociation(LocalRule):
         self._has_looked = False
         self._classes = classes = _classes(output_shapes(chain, sample)[-1])
         stream = RandomStream(seed)
-        self._groups = [_groups(_neurons(block), classes, group_size) for block in hidden]
+        self._groups = [_groups(_neurons(block), group_size) for block in hidden]
         like = next(net.parameters())
         for index, (block, groups) in enumerate(zip(hidden, self._groups, strict=True)):
             group = torch.arange(_neurons(block)) % groups
@@ -237,10 +236,9 @@ def first_to_fire(z: Tensor, groups: int, axis: int) -> Tensor:
     return first.narrow(axis, 0, neurons) if missing else first
 
 
-def _groups(neurons: int, classes: int, group_size: int | None) -> int:
+def _groups(neurons: int, group_size: int) -> int:
     """How many groups a layer has: two at least, where it has as many neurons."""
-    wanted = 2 if group_size is None and classes == 2 else round(neurons / (group_size or GROUP_SIZE))
-    return min(neurons, max(2, wanted))
+    return min(neurons, max(2, round(neurons / group_size)))
 
 
 def _classes(shape: torch.Size) -> int:

@@ -48,6 +48,9 @@ Own = Mapping[str, Mapping[str, Any]]
 ON_TEN_DIGITS: Own = {"bp": {"rule": "bp"}, RULE: {"rule": RULE}}
 ON_IRIS: Own = {
     **ON_TEN_DIGITS,
+    RULE: {
+        "rule": {"name": RULE, "group_size": IRIS["net"]["widths"][0] // 2}
+    },  # half a layer for each class
     "softhebb": {
         "rule": {**SOFTHEBB, "unsupervised_epochs": 10},
         "net": {"name": "softhebb-mlp", "widths": (64, 64)},

@@ -8,8 +8,8 @@ from biograd.studies.quantities import AtEnd
 from biograd.studies.study import Budget, Claim, Group, Shown, Study, StudyCell
 
 REFERENCE = (
-    "scikit-learn's digits, eight epochs of each rule's default training, the same seeds in both precisions; bfloat16 "
-    "is autocast over float32 weights. Nothing is published to stand beside it."
+    "scikit-learn's digits, eight epochs of each rule's default training (stdp-association at a rate of 1e-3), the same "
+    "seeds in both precisions; bfloat16 is autocast over float32 weights. Nothing is published to stand beside it."
 )
 
 PRECISIONS = ("float32", "bfloat16")
@@ -20,6 +20,9 @@ BAND = 0.02
 
 NETS = {"tp": "square", "softhebb": "softhebb-mlp", "forward-forward": "ff-mlp"}
 """Those of rules that teach no plain ``mlp``."""
+
+RATES = {"stdp-association": 1e-3}
+"""Of rules that are not trained at their default rate: the one under which they were recorded."""
 
 SMALL_STEPS = ("dtp", "drl", "l-drl", "ddtp-linear")
 """Rules that are also trained with ``step`` = ``mean``, where differences are smaller by the batch size."""
@@ -42,9 +45,13 @@ def configurations() -> dict[str, dict[str, Any]]:
     plain = {name: {"name": name} for name in rules.REGISTRY.built_in()}
     small = {f"{name}-mean": {"name": name, "step": "mean"} for name in SMALL_STEPS}
     return {
-        label: {"rule": rule, "data": "digits", "net": NETS.get(rule["name"], "mlp")}
+        label: {"rule": rule, "data": "digits", "net": NETS.get(rule["name"], "mlp"), **_rate(rule["name"])}
         for label, rule in (plain | small).items()
     }
+
+
+def _rate(name: str) -> dict[str, float]:
+    return {"lr": RATES[name]} if name in RATES else {}
 
 
 def _cells() -> Iterable[StudyCell]:
