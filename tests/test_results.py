@@ -9,8 +9,9 @@ from statistics import mean, stdev
 import pytest
 
 from biograd import rules, studies
-from biograd.records import find_runs, read_json, summarize
+from biograd.records import Run, find_runs, find_trials, read_json, summarize
 from biograd.robustness.scores import largest_plausible_share
+from biograd.settings import describe
 from biograd.studies import outcome
 from biograd.studies.cells import found
 from biograd.training import grid
@@ -39,7 +40,16 @@ def packed(name):
 
 
 def cells(name):
-    return summarize(find_runs(packed(name)))
+    return cells_of(packed(name))
+
+
+def cells_of(place):
+    return summarize(find_runs(place))
+
+
+def result_of(run):
+    assert run.result is not None
+    return run.result
 
 
 def spell(cell):
@@ -276,3 +286,80 @@ def test_the_readme_gives_song2021_after_300_epochs(decay):
     accuracy, cosine = (row for row in SONG if row["group"] == f"λ = {decay}, epoch 300")
     first = f"{100 * accuracy['mean']:.2f} | {100 * accuracy['published']:.2f}"
     assert f"| {decay} | {first} | {cosine['mean']:.3f} | {cosine['published']:.3f} |" in README
+
+
+SEARCH = packed("mnist-mlp-search")
+BY_DEFAULT = {run.rule: result_of(run)["validation_accuracy"] for run in find_runs(SEARCH / "defaults")}
+
+
+@pytest.mark.parametrize("trials", find_trials(SEARCH), ids=lambda trials: trials.search["rule"])
+def test_the_page_gives_every_default_beside_the_best_of_as_many_trials(trials):
+    rule, best = trials.search["rule"], trials.best
+    assert len(trials.done) == 5
+    default = f"{100 * BY_DEFAULT[rule]:.2f}" if rule in BY_DEFAULT else "not run"
+    rate = best["settings"]["optimizer.lr"]
+    assert f"| `{rule}` | {default} | {100 * best['value']:.2f} | {rate:g} |" in PAGE
+
+
+def test_every_rule_was_searched():
+    assert {trials.search["rule"] for trials in find_trials(SEARCH)} == set(rules.REGISTRY.built_in())
+
+
+RATES_TRIED = ("0.001", "0.003", "0.006", "0.01")
+TRIED = {
+    "| ten digits | ten |": "ten/rate",
+    "| ten digits | sixteen |": "ten/sixteens",
+    "| 3 against the rest | half a layer |": "digit-3/halves",
+    "| 3 against the rest | ten |": "digit-3/tens",
+    "| 3 against the rest | sixteen |": "digit-3/sixteens",
+}
+
+
+@pytest.mark.parametrize("row", TRIED)
+def test_the_page_gives_what_was_tried_of_stdp_association(row):
+    tried = {
+        run.folder.name.removesuffix("-seed0"): result_of(run)["validation_accuracy"]
+        for run in find_runs(SEARCH / "tried" / TRIED[row].split("/")[0])
+    }
+    kind = TRIED[row].split("/")[1]
+    found = [tried.get(f"{kind}-{rate}") for rate in RATES_TRIED]
+    shown = " | ".join("–" if one is None else f"{100 * one:.2f}" for one in found)
+    assert f"{row} {shown} |" in PAGE
+
+
+def test_the_page_gives_what_relus_do_for_stdp_association():
+    (run,) = find_runs(SEARCH / "tried" / "relu")
+    assert run.config["net"]["settings"] == {"activation": "relu"}
+    text = " ".join(PAGE.split())
+    assert f"the rule has {100 * result_of(run)['validation_accuracy']:.2f} on ten digits" in text
+
+
+@pytest.mark.parametrize("digit", ["3", "8"])
+def test_by_default_stdp_association_is_less_than_a_third_of_a_point_below_bp_on_one_digit(digit):
+    now, before = (
+        {cell.rule: cell for cell in cells_of(SEARCH / folder)}
+        for folder in (f"digit-{digit}", f"digit-{digit}-before")
+    )
+    rule, bp = now["stdp-association"], now["bp"]
+    shown = " | ".join(
+        spell(cell).split("| ")[2].strip(" |") for cell in (bp, rule, before["stdp-association"])
+    )
+    assert f"| {digit} | {shown} |" in PAGE
+    assert before["stdp-association"].test_accuracy.mean < rule.test_accuracy.mean
+    assert rule.test_accuracy.mean > bp.test_accuracy.mean - 0.0033
+
+
+@pytest.mark.parametrize("digit", ["3", "8"])
+def test_what_was_recorded_is_the_default_of_stdp_association(digit):
+    """A default that is no part of a configuration, the size of groups, is held by a run that states it."""
+    task = {"data": "mnist", "net": "mlp", "epochs": 5, "one_vs_rest": digit, "checkpoint_every": 0}
+    place = SEARCH / f"digit-{digit}" / "stdp-association-seed0"
+    (config,) = grid(["stdp-association"], [0], {**task, "device": "cpu"})
+    assert is_finished(place, config)
+    stated = Run.load(SEARCH / "tried" / "digit-3" / "tens-0.003-seed0")
+    sizes = [
+        one.default for one in describe(rules.REGISTRY.find("stdp-association")) if one.name == "group_size"
+    ]
+    assert sizes == [stated.config["rule"]["settings"]["group_size"]]
+    if digit == "3":
+        assert result_of(stated)["train_loss"] == result_of(Run.load(place))["train_loss"]

@@ -8,8 +8,8 @@ from biograd.studies.quantities import AtEnd
 from biograd.studies.study import Budget, Claim, Group, Shown, Study, StudyCell
 
 REFERENCE = (
-    "scikit-learn's digits, eight epochs of each rule's default training (stdp-association at a rate of 1e-3), the same "
-    "seeds in both precisions; bfloat16 is autocast over float32 weights. Nothing is published to stand beside it."
+    "scikit-learn's digits, eight epochs of each rule's default training (stdp-association at a rate of 1e-3), the "
+    "same seeds in both precisions; bfloat16 is autocast over float32 weights. Nothing is published to stand beside it."
 )
 
 PRECISIONS = ("float32", "bfloat16")
