@@ -160,7 +160,7 @@ COLUMNS = (
             "sdtp-parallel": Printed(1.45e-4, 1.652e-3, noise=0.062),
             "sdtp-alternating": Printed(6.51e-4, 3.741e-3, noise=0.135),
         },
-        full=Budget(seeds=3, epochs=14, tuning=Tuning(trials=8, epochs=4)),
+        full=Budget(seeds=3, epochs=4, tuning=Tuning(trials=6, epochs=2)),
         quick=Budget(seeds=1, epochs=2),
         twin="bartunov-mnist-conv",
     ),
@@ -189,7 +189,7 @@ COLUMNS = (
             "sdtp-parallel": Printed(1.29e-4, 1.1e-5, noise=0.273),
             "sdtp-alternating": Printed(4.1e-5, 1.4e-5, noise=0.126),
         },
-        full=Budget(seeds=3, epochs=32, tuning=Tuning(trials=8, epochs=6)),
+        full=Budget(seeds=3, epochs=12, tuning=Tuning(trials=5, epochs=4)),
         quick=Budget(seeds=1, epochs=2),
     ),
     MethodColumn(
@@ -219,7 +219,7 @@ COLUMNS = (
             "sdtp-parallel": Printed(2.0e-5, 2.61e-4, noise=0.300),
             "sdtp-alternating": Printed(1.09e-4, 1.1e-5, noise=0.024),
         },
-        full=Budget(seeds=1, epochs=4, tuning=Tuning(trials=4, epochs=2)),
+        full=Budget(seeds=3, epochs=2),
         quick=None,
         twin="bartunov-cifar-conv",
     ),
@@ -249,8 +249,9 @@ COLUMNS = (
         twin="bartunov-imagenet-conv",
     ),
 )
-"""The full budgets are what four hours of two cores hold of each column, and twice as much of the first. They count
-epochs in even numbers, of which an alternating schedule gives half to the net."""
+"""The full budgets are what four hours of two cores hold: of MNIST, fully connected, alone; of the other columns of MNIST
+and CIFAR-10 together, the locally connected one of CIFAR-10 at the printed settings. They count epochs in even numbers,
+of which an alternating schedule gives half to the net."""
 
 TEST, TRAIN, BEST = AtEnd("test_accuracy"), AtEnd("train_accuracy"), BestEpoch("test_accuracy")
 
