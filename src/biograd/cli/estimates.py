@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 from biograd.cli.output import note
 
 if TYPE_CHECKING:
-    from biograd.training.estimate import Estimate
+    from biograd.training.estimate import Workload
 
 
-def announcing(command: str, jobs: int, beyond: str = "") -> "Callable[[Estimate], None]":
+def announcing(command: str, jobs: int, beyond: str = "") -> "Callable[[Workload], None]":
     """What says it, once there is an estimate.
 
     Args:
@@ -20,7 +20,7 @@ def announcing(command: str, jobs: int, beyond: str = "") -> "Callable[[Estimate
     return lambda estimate: note(in_words(estimate, command, jobs, beyond))
 
 
-def in_words(estimate: "Estimate", command: str, jobs: int, beyond: str = "") -> str:
+def in_words(estimate: "Workload", command: str, jobs: int, beyond: str = "") -> str:
     """The line."""
     from biograd.training.estimate import duration
 

@@ -17,7 +17,7 @@ from biograd.studies.ladder import BASELINES, LADDER, Rung, chosen
 from biograd.studies.study import BudgetName, StudyCell
 from biograd.studies.verdicts import LEVEL, Climbed, across, epochs, verdicts
 from biograd.training import build, examples
-from biograd.training.estimate import Estimate
+from biograd.training.estimate import Workload
 from biograd.training.needs import as_tried_here
 from biograd.tuning import TRIALS
 
@@ -55,7 +55,7 @@ def assess(
     executor: Executor | None = None,
     machine: Mapping[str, Any] | None = None,
     progress: bool | None = None,
-    announce: Callable[[Estimate], object] | None = None,
+    announce: Callable[[Workload], object] | None = None,
 ) -> Assessment:
     """Climb the ladder with rules and their baselines, and write ``assessment.json`` after every rung.
 

@@ -249,9 +249,9 @@ COLUMNS = (
         twin="bartunov-imagenet-conv",
     ),
 )
-"""The full budgets are what four hours of two cores hold: of MNIST, fully connected, alone; of the other columns of MNIST
-and CIFAR-10 together, the locally connected one of CIFAR-10 at the printed settings. They count epochs in even numbers,
-of which an alternating schedule gives half to the net."""
+"""The full budgets are what four hours of two cores hold of the first column, and four more of the next three together,
+of which the last is trained at the printed settings. They count epochs in even numbers, of which an alternating
+schedule gives half to the net."""
 
 TEST, TRAIN, BEST = AtEnd("test_accuracy"), AtEnd("train_accuracy"), BestEpoch("test_accuracy")
 

@@ -18,7 +18,7 @@ from biograd.studies.study import BudgetName, Study, StudyCell
 from biograd.training import RunConfig, config_layers, examples, train_all
 from biograd.training.compare import is_finished, tried
 from biograd.training.config import given_by
-from biograd.training.estimate import Estimate, Pace, estimate, pace
+from biograd.training.estimate import Pace, Workload, estimate, pace
 from biograd.training.needs import as_tried_here
 from biograd.tuning import Point
 
@@ -191,7 +191,7 @@ def estimated(
     *,
     seeds: int | None = None,
     executor: Executor | None = None,
-) -> Estimate | None:
+) -> Workload | None:
     """How long all that is not finished of some cells will take, by steps of one run of each; None where all is."""
     waiting: dict[Path, RunConfig] = {}
     paces: dict[Path, Pace] = {}

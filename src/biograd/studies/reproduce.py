@@ -15,7 +15,7 @@ from biograd.studies.attacks import attack_runs
 from biograd.studies.cells import chosen, configuration, estimated, found, train, with_data
 from biograd.studies.study import BudgetName, Study, StudyCell
 from biograd.training.config import EVERY_EPOCH, ReadTest
-from biograd.training.estimate import Estimate
+from biograd.training.estimate import Workload
 
 
 def reproduce(
@@ -28,7 +28,7 @@ def reproduce(
     executor: Executor | None = None,
     machine: Mapping[str, Any] | None = None,
     progress: bool | None = None,
-    announce: Callable[[Estimate], object] | None = None,
+    announce: Callable[[Workload], object] | None = None,
 ) -> StudyOutcome:
     """Train what is not trained yet of a study, each run in ``directory/CELL-seedN``, and write ``study.json``.
 

@@ -18,7 +18,7 @@ from biograd.records import Result
 from biograd.rules import REGISTRY
 from biograd.training import config_layers, folder, observers, versions
 from biograd.training.config import RunConfig
-from biograd.training.estimate import Estimate, Pace, estimate, pace
+from biograd.training.estimate import Pace, Workload, estimate, pace
 from biograd.training.loop import resume, train
 from biograd.training.needs import as_tried_here, needs_of
 from biograd.training.objects import named
@@ -202,7 +202,7 @@ def train_all(
     *,
     executor: Executor | None = None,
     progress: bool | None = None,
-    announce: Callable[[Estimate], object] | None = None,
+    announce: Callable[[Workload], object] | None = None,
     kinds: Mapping[Path, str] | None = None,
 ) -> list[Result]:
     """Train what is not trained yet, whatever the budgets; the rest is as for `compare`.
@@ -323,7 +323,7 @@ def _has_begun(place: Path) -> bool:
 def _check(
     places: Mapping[Path, RunConfig],
     executor: Executor,
-    announce: Callable[[Estimate], object] | None,
+    announce: Callable[[Workload], object] | None,
     given: Mapping[Path, str] | None,
 ) -> None:
     """Find every mistake before the first run; of runs of a kind, one is tried."""

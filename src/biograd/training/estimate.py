@@ -17,7 +17,7 @@ TIMED = 0.2
 """Seconds of steps by which an epoch is estimated."""
 
 
-class Estimate(NamedTuple):
+class Workload(NamedTuple):
     """What is left to train.
 
     Attributes:
@@ -35,7 +35,7 @@ class Estimate(NamedTuple):
         """As a user reads it.
 
         Example:
-            >>> str(Estimate(12, 36, 95.0))
+            >>> str(Workload(12, 36, 95.0))
             '12 runs with 36 epochs in all, about 95 s of training'
         """
         runs = "1 run" if self.runs == 1 else f"{self.runs} runs"
@@ -66,7 +66,7 @@ def pace(setup: RunSetup, start: float) -> Pace:
     return Pace(start, epoch)
 
 
-def estimate(waiting: Mapping[Path, RunConfig], paces: Mapping[Path, Pace]) -> Estimate:
+def estimate(waiting: Mapping[Path, RunConfig], paces: Mapping[Path, Pace]) -> Workload:
     """What runs that are not finished will take.
 
     Args:
@@ -75,18 +75,18 @@ def estimate(waiting: Mapping[Path, RunConfig], paces: Mapping[Path, Pace]) -> E
     """
     left = {place: config.epochs - _done(place) for place, config in waiting.items()}
     seconds = sum(paces[place].start + epochs * paces[place].epoch for place, epochs in left.items())
-    return Estimate(len(left), sum(left.values()), seconds)
+    return Workload(len(left), sum(left.values()), seconds)
 
 
-def total(estimates: Iterable[Estimate]) -> Estimate:
+def total(estimates: Iterable[Workload]) -> Workload:
     """That of all of them.
 
     Example:
-        >>> total([Estimate(1, 2, 3.0), Estimate(10, 20, 30.0)])
-        Estimate(runs=11, epochs=22, seconds=33.0)
+        >>> total([Workload(1, 2, 3.0), Workload(10, 20, 30.0)])
+        Workload(runs=11, epochs=22, seconds=33.0)
     """
     runs, epochs, seconds = (sum(one) for one in zip(*estimates, strict=True))
-    return Estimate(int(runs), int(epochs), seconds)
+    return Workload(int(runs), int(epochs), seconds)
 
 
 def duration(seconds: float) -> str:

@@ -13,12 +13,12 @@ from biograd.records.trials import ADVICE
 from biograd.training import RunConfig, config_layers, train_all
 from biograd.training.compare import flags_by_rule
 from biograd.training.config import given_by
-from biograd.training.estimate import Estimate
+from biograd.training.estimate import Workload
 from biograd.tuning import tpe
 from biograd.tuning.contender import TRIALS, Budget, Contender, Sobol, trial_folder
 from biograd.tuning.space import Point, point, required
 
-Announce = Callable[[Estimate], object]
+Announce = Callable[[Workload], object]
 
 
 class Chosen(NamedTuple):
