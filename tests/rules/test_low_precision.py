@@ -19,8 +19,8 @@ BELOW = {"softhebb": 0.98}
 may win, and the one that does not win learns the opposite."""
 
 
-BEHIND_A_NORMALISATION = {**BELOW, "frozen": 0.99}
-"""The same with dropout and a normalisation: in the lowest shift bp itself is no better than .9955."""
+BEHIND_A_NORMALISATION = 0.99
+"""The bound with dropout and a normalisation: in the lowest shift bp itself has .994 to .9955, by the processor."""
 
 
 @dataclass
@@ -113,7 +113,7 @@ def test_a_second_run_under_bfloat16_draws_the_masks_of_the_first(name):
     _, wanted = taught(*copy.deepcopy((net, rule, x, y)), low=False)
     _, got = taught(net, rule, x, y, low=True)
     cosines = {key: cosine(got[key], gradient) for key, gradient in wanted.items() if gradient.any()}
-    assert min(cosines.values()) >= BEHIND_A_NORMALISATION.get(name, 0.995), cosines
+    assert min(cosines.values()) >= BELOW.get(name, BEHIND_A_NORMALISATION), cosines
 
 
 DIFFERENCES = ["tp", "itp", "dtp", "sdtp", "ao-sdtp", "drl", "ddtp-linear", "l-drl"]
