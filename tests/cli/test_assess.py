@@ -48,6 +48,27 @@ def test_how_long_it_would_take_is_told_rung_by_rung_and_nothing_is_trained(biog
     assert not place.exists()
 
 
+@pytest.mark.usefixtures("blank_figures")
+def test_baselines_can_be_assessed_and_the_exit_code_is_of_the_rules_that_were_asked_for(biograd, folder):
+    biograd(f"{ASSESS} --out {folder}")
+    assert biograd(f"{ASSESS.replace('fa', 'bp')} --out {folder} --json").code == 0
+    told = biograd(f"{ASSESS.replace('fa', 'fa softhebb')} --out {folder} --estimate")
+    nothing, reason = told.out.splitlines()
+    assert nothing == "nothing is left to train"
+    assert reason.startswith("left out of iris is softhebb: ")
+
+
+@pytest.mark.usefixtures("blank_figures")
+def test_a_rule_that_has_no_number_fails_where_another_had_some(biograd, folder, monkeypatch):
+    from biograd.studies import assess
+
+    biograd(f"{ASSESS} --out {folder}")
+    found = {**read_assessment(folder), "across": []}
+    monkeypatch.setattr(assess, "assess", lambda *_, **__: found)
+    assert biograd(f"{ASSESS} --out {folder} --json").code == 0
+    assert biograd(f"{ASSESS.replace('fa', 'dfa')} --out {folder} --json").code == 1
+
+
 def test_mistakes_are_one_line(biograd, tmp_path):
     for words, line in (
         ("assess fq", "unknown rule 'fq'"),

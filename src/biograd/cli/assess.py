@@ -12,6 +12,7 @@ from biograd.cli.exits import DONE, FAILED
 from biograd.cli.output import print_columns, print_json, progress_note
 from biograd.cli.parsing import add_command
 from biograd.cli.values import names, whole
+from biograd.handed import label_of
 
 if TYPE_CHECKING:
     from biograd.records import Assessment
@@ -37,7 +38,8 @@ The quick budget, some minutes a rule, leaves out the upper rungs and judges not
 how long before it begins. A rung whose data is not there is left out, and the table says so.
 
 Runs lie in DIR/RUNG/RULE-seedN, trials beside them, report.html and assessment.json in DIR. Calling it again
-keeps what is finished and goes on with the rest; another call may add rules or rungs.
+keeps what is finished and goes on with the rest; another call may add rules, rungs or seeds. A run that diverges
+is counted in the table; the exit code is 1 only when no rule of the call has a number.
 """
 
 TRYING = (
@@ -107,9 +109,8 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         _print(found)
         print(page)
-    return (
-        DONE if any(row["accuracy"]["n"] and not row["is_baseline"] for row in found["verdicts"]) else FAILED
-    )
+    asked = {label_of(name) for name in arguments.rules}
+    return DONE if any(row["accuracy"]["n"] and row["rule"] in asked for row in found["verdicts"]) else FAILED
 
 
 def _assessed(
@@ -167,8 +168,13 @@ def _estimate(
         print(in_words(found, f"assess, {rung}", jobs))
     if len(left) > 1:
         print(in_words(total(left.values()), "assess, all of them", jobs))
+    if not left:
+        print("nothing is left to train")
     for rung, reason in left_out.items():
         print(f"left out is {rung}: {reason}")
+    for climb in climbs:
+        for rule, reason in climb.reasons.items():
+            print(f"left out of {climb.rung.name} is {rule}: {reason}")
     return DONE
 
 
