@@ -13,8 +13,8 @@ from biograd.printable import one_line, printable
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from biograd.report.columns import Column
     from biograd.report.table import Table
-    from biograd.report.tables import Column
 
 
 def print_json(row: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ from typing import Literal
 from biograd.handed import label_of
 from biograd.records import Assessment, VerdictRow
 from biograd.records.assessment import AcrossRow, Beside, CheckRow, Interval, RungRow
-from biograd.report.tables import MISSING, Column, Entry
+from biograd.report.columns import MISSING, Column, Entry, numbers, text_entry, texts, with_content
 
 BRIEF = "accuracy on the test set, %, differences in points, with 95 % intervals; the report and --json have the rest"
 
@@ -38,35 +38,25 @@ def verdict_columns(found: Assessment) -> list[Column]:
     titles = {row["rung"]: row["title"] for row in found["rungs"]}
     rows = found["verdicts"]
     reference = {row["rung"]: row for row in rows if row["rule"] == "bp"}
-    return _with_content(
-        [
-            _column("rung", rows, lambda row: _text(titles[row["rung"]])),
-            _column("rule", rows, lambda row: _text(label_of(row["rule"]))),
-            _column("verdict", rows, lambda row: _text(verdict(row))),
-            _numbers("accuracy %", rows, lambda row: _share(row["accuracy"]), greatest_first=True),
-            _numbers("gap to bp", rows, lambda row: _difference(row["gap"]), greatest_first=True),
-            _numbers("lead over frozen", rows, lambda row: _difference(row["lead"]), greatest_first=True),
-            _numbers(
-                "lead over shallow",
-                rows,
-                lambda row: _difference(row["lead_over_shallow"]),
-                greatest_first=True,
-            ),
-            _numbers("better than bp", rows, lambda row: _likely(row["improvement"]), greatest_first=True),
-            _numbers(
-                "better than frozen",
-                rows,
-                lambda row: _likely(row["improvement_over_frozen"]),
-                greatest_first=True,
-            ),
-            _numbers("seconds", rows, lambda row: _cost(row, reference, "seconds", "{:.3g}".format)),
-            _numbers("memory", rows, lambda row: _cost(row, reference, "kept_bytes", _bytes)),
-            _column("checks", rows, lambda row: _text(_checks(row["checks"]))),
-            _numbers("seeds", rows, _seeds),
-            _column("trained", rows, _trained),
-            _column("chosen", rows, lambda row: _text(_chosen(row))),
-        ]
-    )
+    columns = [
+        texts("rung", [text_entry(titles[row["rung"]]) for row in rows]),
+        texts("rule", [text_entry(label_of(row["rule"])) for row in rows]),
+        texts("verdict", [text_entry(verdict(row)) for row in rows]),
+        numbers("accuracy %", [_share(row["accuracy"]) for row in rows], greatest_first=True),
+        numbers("gap to bp", [_difference(row["gap"]) for row in rows], greatest_first=True),
+        numbers("lead over frozen", [_difference(row["lead"]) for row in rows], greatest_first=True),
+        numbers(
+            "lead over shallow", [_difference(row["lead_over_shallow"]) for row in rows], greatest_first=True
+        ),
+        *_better(rows),
+        numbers("seconds", [_cost(row, reference, "seconds", "{:.3g}".format) for row in rows]),
+        numbers("memory", [_cost(row, reference, "kept_bytes", _bytes) for row in rows]),
+        texts("checks", [text_entry(_checks(row["checks"])) for row in rows]),
+        numbers("seeds", [_seeds(row) for row in rows]),
+        texts("trained", [_trained(row) for row in rows]),
+        texts("chosen", [text_entry(_chosen(row)) for row in rows]),
+    ]
+    return with_content(columns)
 
 
 def brief_columns(found: Assessment) -> list[Column]:
@@ -77,20 +67,13 @@ def brief_columns(found: Assessment) -> list[Column]:
 
 def across_columns(rows: Sequence[AcrossRow]) -> list[Column]:
     """A row a rule that is there on several rungs."""
-    return _with_content(
-        [
-            _column("rule", rows, lambda row: _text(label_of(row["rule"]))),
-            _numbers("rungs", rows, lambda row: Entry(str(row["rungs"]), row["rungs"])),
-            _numbers("accuracy %", rows, lambda row: _share(row["accuracy"]), greatest_first=True),
-            _numbers("better than bp", rows, lambda row: _likely(row["improvement"]), greatest_first=True),
-            _numbers(
-                "better than frozen",
-                rows,
-                lambda row: _likely(row["improvement_over_frozen"]),
-                greatest_first=True,
-            ),
-        ]
-    )
+    columns = [
+        texts("rule", [text_entry(label_of(row["rule"])) for row in rows]),
+        numbers("rungs", [Entry(str(row["rungs"]), row["rungs"]) for row in rows]),
+        numbers("accuracy %", [_share(row["accuracy"]) for row in rows], greatest_first=True),
+        *_better(rows),
+    ]
+    return with_content(columns)
 
 
 def left_out(rungs: Sequence[RungRow]) -> list[str]:
@@ -124,6 +107,16 @@ def verdict(row: VerdictRow) -> str:
     return row["verdict"] or f"open: {row['open'] or 'too few seeds for an interval'}"
 
 
+def _better(rows: Sequence[VerdictRow] | Sequence[AcrossRow]) -> list[Column]:
+    """How likely a run is better than one of the others."""
+    beside_bp = [_likely(row["improvement"]) for row in rows]
+    beside_frozen = [_likely(row["improvement_over_frozen"]) for row in rows]
+    return [
+        numbers("better than bp", beside_bp, greatest_first=True),
+        numbers("better than frozen", beside_frozen, greatest_first=True),
+    ]
+
+
 def _epochs(count: int) -> str:
     return "1 epoch" if count == 1 else f"{count} epochs"
 
@@ -150,7 +143,7 @@ def _seeds(row: VerdictRow) -> Entry:
 def _trained(row: VerdictRow) -> Entry:
     """Where runs had fewer epochs than a result has."""
     is_short = row["runs"] and row["epochs"] < row["of_epochs"]
-    return _text(f"{row['epochs']} of {row['of_epochs']} epochs" if is_short else "")
+    return text_entry(f"{row['epochs']} of {row['of_epochs']} epochs" if is_short else "")
 
 
 def _share(one: Interval) -> Entry:
@@ -191,21 +184,3 @@ def _cost(
 
 def _bytes(count: float) -> str:
     return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"
-
-
-def _text(text: str) -> Entry:
-    return Entry(text, text or None)
-
-
-def _column(title: str, rows: Sequence[object], entry: Callable[..., Entry]) -> Column:
-    return Column(title, False, tuple(entry(row) for row in rows))
-
-
-def _numbers(
-    title: str, rows: Sequence[object], entry: Callable[..., Entry], *, greatest_first: bool = False
-) -> Column:
-    return Column(title, True, tuple(entry(row) for row in rows), greatest_first)
-
-
-def _with_content(columns: list[Column]) -> list[Column]:
-    return [column for column in columns if any(entry.value is not None for entry in column.entries)]

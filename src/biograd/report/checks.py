@@ -7,8 +7,8 @@ from biograd.handed import label_of
 from biograd.records import Cell, checks
 from biograd.records.checks import Check
 from biograd.report.cells import name_of
+from biograd.report.columns import MISSING, Column, Entry, with_content
 from biograd.report.table import Table, Task
-from biograd.report.tables import MISSING, Column, Entry
 from biograd.statistics import paired_difference
 from biograd.tasks import Metric
 
@@ -39,7 +39,7 @@ def check_columns(table: Table) -> list[Column]:
         ),
         *(Column(f"lead over {name}", True, tuple(_lead(*one, name) for one in placed)) for name in UNTAUGHT),
     ]
-    found = [column for column in columns if any(entry.value is not None for entry in column.entries)]
+    found = with_content(columns)
     if not found:
         return []
     names = tuple(Entry(name_of(cell), name_of(cell)) for _, cell in placed)

@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from biograd.records import Spread, number
 from biograd.report.attacked import PANELS, QUANTITIES, Attacked, Comparison, comparisons
 from biograd.report.cells import brief_name_of, name_of, percent
+from biograd.report.columns import MISSING, Column, Entry
 from biograd.report.curves import plot_band
 from biograd.report.drawing import WIDTH, Drawing, draw, legend, legend_height
 from biograd.report.table import Table
-from biograd.report.tables import MISSING, Column, Entry
 
 _OVER_SEEDS = "Lines: means over seeds; bands: ± one sample standard deviation (none with one seed)."
 _OVER_CLASSES = (

@@ -9,7 +9,7 @@ from typing import Literal
 from biograd.handed import label_of
 from biograd.records import Cell, ClaimRow, StudyOutcome, StudyRow
 from biograd.records.study import Caveat, Unit
-from biograd.report.tables import MISSING, Column, Entry
+from biograd.report.columns import MISSING, Column, Entry, text_entry, with_content
 
 CAPTION = "of each seed the mean over the group's cells; then mean ± sample standard deviation over seeds"
 
@@ -53,14 +53,14 @@ def heading(study: StudyOutcome) -> str:
 def measured_columns(rows: Sequence[StudyRow]) -> list[Column]:
     """Measured beside published, a row a quantity of a group; columns in which no row has anything are left out."""
     shares = all(row["unit"] == "fraction" for row in rows)
-    return _with_content(
+    return with_content(
         [
-            Column("group", False, tuple(_text(row["group"]) for row in rows)),
-            Column("quantity", False, tuple(_text(_named(row)) for row in rows)),
+            Column("group", False, tuple(text_entry(row["group"]) for row in rows)),
+            Column("quantity", False, tuple(text_entry(_named(row)) for row in rows)),
             Column(
                 "measured", True, tuple(_spread(row["unit"], row["mean"], row["sd"]) for row in rows), shares
             ),
-            Column("trained", False, tuple(_text(trained(row)) for row in rows)),
+            Column("trained", False, tuple(text_entry(trained(row)) for row in rows)),
             Column("published", True, tuple(_published(row) for row in rows), shares),
             Column(
                 "difference",
@@ -69,8 +69,8 @@ def measured_columns(rows: Sequence[StudyRow]) -> list[Column]:
                 shares,
             ),
             Column("seeds", True, tuple(Entry(str(row["seeds"]), row["seeds"]) for row in rows)),
-            Column("not in the mean", False, tuple(_text(_missing(row)) for row in rows)),
-            Column("source", False, tuple(_text(row["source"] or "") for row in rows)),
+            Column("not in the mean", False, tuple(text_entry(_missing(row)) for row in rows)),
+            Column("source", False, tuple(text_entry(row["source"] or "") for row in rows)),
         ]
     )
 
@@ -78,15 +78,15 @@ def measured_columns(rows: Sequence[StudyRow]) -> list[Column]:
 def claim_columns(claims: Sequence[ClaimRow]) -> list[Column]:
     """Each claim with what was measured, the bound and the verdict; columns without content are left out."""
     columns = [
-        Column("claim", False, tuple(_text(claim["claim"]) for claim in claims)),
-        Column("quantity", False, tuple(_text(_named(claim)) for claim in claims)),
+        Column("claim", False, tuple(text_entry(claim["claim"]) for claim in claims)),
+        Column("quantity", False, tuple(text_entry(_named(claim)) for claim in claims)),
         Column("measured", True, tuple(_claimed(claim) for claim in claims)),
         Column("95 % interval", True, tuple(_interval(claim) for claim in claims)),
         Column("at least", True, tuple(_bound(claim) for claim in claims)),
         Column("seeds", True, tuple(Entry(str(claim["seeds"]), claim["seeds"]) for claim in claims)),
-        Column("verdict", False, tuple(_text(verdict(claim)) for claim in claims)),
+        Column("verdict", False, tuple(text_entry(verdict(claim)) for claim in claims)),
     ]
-    return _with_content(columns)
+    return with_content(columns)
 
 
 def verdict(claim: ClaimRow) -> str:
@@ -108,14 +108,6 @@ def verdict(claim: ClaimRow) -> str:
 
 def _with_unit(row: Caveat) -> str:
     return f"{_spell(row['unit'], row['mean'])} {SCALES[row['unit']][2]}".rstrip()
-
-
-def _with_content(columns: list[Column]) -> list[Column]:
-    return [column for column in columns if any(entry.value is not None for entry in column.entries)]
-
-
-def _text(text: str) -> Entry:
-    return Entry(text, text or None)
 
 
 def _named(row: StudyRow | ClaimRow) -> str:

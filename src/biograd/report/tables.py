@@ -4,46 +4,19 @@ import csv as csv_format
 import io
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from biograd.handed import label_of
 from biograd.printable import printable
 from biograd.records import GROWN, Cell, Spread
 from biograd.report.cells import brief_name_of, measured, percent, seconds_text, state_of
+from biograd.report.columns import MISSING, Column, Entry, in_rows, numbers, text_entry, texts, with_content
 from biograd.report.table import Table, Task
 from biograd.tasks import METRICS, Metric
 
 if TYPE_CHECKING:
     import rich.table
     from rich.console import Console, ConsoleOptions, ConsoleRenderable
-
-MISSING = "—"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What a table shows in one place, and the value that sorting it goes by (None: nothing there)."""
-
-    text: str
-    value: float | str | None
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of a table.
-
-    Attributes:
-        title: at its head.
-        numeric: whether it holds numbers, which are set to the right.
-        entries: from top to bottom.
-        greatest_first: whether the greatest value is the best, which the first click on the title puts on top.
-    """
-
-    title: str
-    numeric: bool
-    entries: tuple[Entry, ...]
-    greatest_first: bool = False
 
 
 def summary_columns(table: Table) -> list[Column]:
@@ -61,21 +34,21 @@ def summary_columns(table: Table) -> list[Column]:
     cells, placed = table.cells, [(task, cell) for task in table.tasks for cell in task.cells]
     tested, validated = (_metric_columns(table, part) for part in ("test", "validation"))
     columns = [
-        _column("rule", [_text(label_of(cell.rule)) for cell in cells]),
-        _column("data", [_text(label_of(cell.data)) for cell in cells]),
-        _column("net", [_text(label_of(cell.net)) for cell in cells]),
-        _column("configuration", [_text(cell.label) for cell in cells]),
-        _numbers("seeds", [_seeds(cell) for cell in cells]),
+        texts("rule", [text_entry(label_of(cell.rule)) for cell in cells]),
+        texts("data", [text_entry(label_of(cell.data)) for cell in cells]),
+        texts("net", [text_entry(label_of(cell.net)) for cell in cells]),
+        texts("configuration", [text_entry(cell.label) for cell in cells]),
+        numbers("seeds", [_seeds(cell) for cell in cells]),
         *tested,
         *_best_epochs(table),
-        _numbers("balanced accuracy %", [_balanced(*one) for one in placed], greatest_first=True),
-        _numbers("Δ bp", [_difference(*one) for one in placed], greatest_first=_is_gain(table)),
+        numbers("balanced accuracy %", [_balanced(*one) for one in placed], greatest_first=True),
+        numbers("Δ bp", [_difference(*one) for one in placed], greatest_first=_is_gain(table)),
         *validated,
-        _numbers("growth", [_growth(cell) for cell in cells]),
-        _numbers("seconds", [_seconds(cell.seconds) for cell in cells]),
-        _numbers("× bp", [_ratio(*one) for one in placed]),
+        numbers("growth", [_growth(cell) for cell in cells]),
+        numbers("seconds", [_seconds(cell.seconds) for cell in cells]),
+        numbers("× bp", [_ratio(*one) for one in placed]),
     ]
-    return [column for column in columns if any(entry.value is not None for entry in column.entries)]
+    return with_content(columns)
 
 
 def rich_table(table: Table, title: str | None = None) -> "ConsoleRenderable":
@@ -89,7 +62,7 @@ def rich_table(table: Table, title: str | None = None) -> "ConsoleRenderable":
         title: above the table; by default the data set and net, where there is only one pair of them.
     """
     columns, shared = summary_columns(table), [task.name for task in table.tasks]
-    columns[0] = _column("rule", [_text(brief_name_of(cell)) for cell in table.cells])
+    columns[0] = texts("rule", [text_entry(brief_name_of(cell)) for cell in table.cells])
     hidden = ["configuration"]
     if len(shared) == 1:
         title = shared[0] if title is None else f"{title}: {shared[0]}"
@@ -193,23 +166,6 @@ def caption() -> str:
     )
 
 
-def _column(title: str, entries: list[Entry]) -> Column:
-    return Column(title, False, tuple(entries))
-
-
-def _numbers(title: str, entries: list[Entry], *, greatest_first: bool = False) -> Column:
-    return Column(title, True, tuple(entries), greatest_first)
-
-
-def in_rows(columns: list[Column]) -> list[tuple[Entry, ...]]:
-    """The entries, row by row."""
-    return list(zip(*(column.entries for column in columns), strict=True))
-
-
-def _text(text: str) -> Entry:
-    return Entry(text, text or None)
-
-
 def _seeds(cell: Cell) -> Entry:
     """How many seeds the means are over, and which runs have no part in them or were stopped early."""
     count, state = len({run.seed for run in cell.with_status("done")}), state_of(cell)
@@ -221,7 +177,7 @@ def _metric_columns(table: Table, part: str) -> list[Column]:
     metrics = [one for kind in table.kinds for one in METRICS[kind] if one.name != "balanced_accuracy"]
     shown = metrics if part == "test" else [one for one in metrics if one in _leading(table)]
     return [
-        _numbers(
+        numbers(
             f"{part} {metric.title}{' %' if metric.is_share else ''}",
             [_measured(cell.spread(f"{part}_{metric.name}"), metric) for cell in table.cells],
             greatest_first=not metric.smaller_is_better,
@@ -233,7 +189,7 @@ def _metric_columns(table: Table, part: str) -> list[Column]:
 def _best_epochs(table: Table) -> list[Column]:
     """What rules are compared by at the epoch that was best on the test set, as some papers report it."""
     return [
-        _numbers(
+        numbers(
             f"test {metric.title}{' %' if metric.is_share else ''}, best epoch",
             [_measured(cell.best_of_epochs(f"test_{metric.name}"), metric) for cell in table.cells],
         )

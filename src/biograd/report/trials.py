@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from biograd.handed import label_of
 from biograd.records import TrialRow, Trials
-from biograd.report.tables import MISSING, Column, Entry
+from biograd.report.columns import MISSING, Column, Entry
 from biograd.tasks import metric_of
 
 CAPTION = "best by the validation part; the test set is read by the runs of what was chosen alone"

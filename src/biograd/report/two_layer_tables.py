@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from biograd.records.theory import AlignmentRow, ConvergenceRow, KernelRow
-from biograd.report.tables import MISSING
+from biograd.report.columns import MISSING
 
 Lines = list[tuple[str, ...]]
 """Titles, then a tuple a row; the last column holds what a reader must know besides."""
