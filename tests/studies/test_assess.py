@@ -200,6 +200,11 @@ def test_other_settings_than_an_upper_rung_has_are_refused_before_the_lower_ones
     assert not (tmp_path / "low").exists()
 
 
+def test_how_many_seeds_rules_have_is_told_where_the_budget_has_others(tmp_path):
+    assert assess(["fa"], tmp_path, ladder=[LOW], seeds=3)["rungs"][0]["seeds"] == 3
+    assert assess(["fa"], tmp_path, ladder=[LOW], seeds=1)["rungs"][0]["seeds"] == 3
+
+
 def test_a_damaged_file_is_written_again_once_it_is_removed_as_its_message_says(tmp_path):
     found = assess(["fa"], tmp_path, ladder=[LOW])
     (tmp_path / ASSESSMENT).write_text("{}")

@@ -103,6 +103,7 @@ class RungRow(TypedDict):
     trials: Count
     trial_epochs: Count
     seeds: Count
+    """Of the rule that has most; those of the budget before any has one."""
     epochs: Count
     left_out: str | None
     """Why it was not climbed."""

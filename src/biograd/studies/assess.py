@@ -197,11 +197,15 @@ def _write(root: Path, ladder: Sequence[Rung], budget: BudgetName, climbs: Seque
         if (runs or told) and rung.budget(budget) is not None:
             none = {rule: why for rule, why in told.items() if rule not in runs}
             climbed.append(Climbed(rung, runs, none, _settings(root / rung.name, runs)))
-    names = {one.rung.name for one in climbed} | set(planned)
+    there = {one.rung.name: one.runs for one in climbed}
     result: Assessment = {
         "budget": budget,
         "level": LEVEL,
-        "rungs": [_row(rung, budget, planned.get(rung.name)) for rung in ladder if rung.name in names],
+        "rungs": [
+            _row(rung, budget, planned.get(rung.name), there.get(rung.name, {}))
+            for rung in ladder
+            if rung.name in there or rung.name in planned
+        ],
         "verdicts": [row for one in climbed for row in verdicts(one, budget)],
         "across": across(climbed),
     }
@@ -245,7 +249,7 @@ def _reasons(root: Path) -> dict[str, dict[str, str]]:
     return found
 
 
-def _row(rung: Rung, budget: BudgetName, climb: Climb | None) -> RungRow:
+def _row(rung: Rung, budget: BudgetName, climb: Climb | None, runs: Mapping[str, list[Run]]) -> RungRow:
     amount = rung.budget(budget) or rung.full
     return {
         "rung": rung.name,
@@ -254,7 +258,7 @@ def _row(rung: Rung, budget: BudgetName, climb: Climb | None) -> RungRow:
         "net": rung.net,
         "trials": amount.tuning.trials if amount.tuning else 0,
         "trial_epochs": amount.tuning.epochs if amount.tuning else 0,
-        "seeds": amount.seeds,
+        "seeds": max(map(len, runs.values()), default=amount.seeds),
         "epochs": epochs(amount),
         "left_out": climb.left_out if climb else None,
     }
