@@ -124,3 +124,8 @@ def batch(size: int = 6) -> tuple[Tensor, dict[str, Tensor]]:
     x = torch.randn(size, 8, generator=draw, dtype=torch.float64)
     y = {"action": torch.randint(4, (size,), generator=draw)}
     return x, {**y, "return": torch.randn(size, generator=draw, dtype=torch.float64)}
+
+
+def without_cost(rows):
+    """Rows of diagnostics but those of time and memory, which structures around tensors cost too."""
+    return [row for row in rows if row["quantity"] not in ("kept_bytes", "peak_bytes", "seconds")]

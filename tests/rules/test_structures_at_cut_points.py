@@ -12,7 +12,7 @@ from biograd import UnsupportedNet, UserMistake, diagnostics, rules
 from biograd.credit.structures import tensors_in
 from tests.credit.cut_nets import Steps
 from tests.credit.test_structures import same
-from tests.structures import TAKEN, ModelOutput
+from tests.structures import TAKEN, ModelOutput, without_cost
 
 ONE = {
     "tuple": lambda p, n: (p, n),
@@ -99,7 +99,8 @@ def test_the_signal_at_the_input_and_diagnostics_have_the_structure_of_the_input
     assert torch.equal(torch.cat([*tensors_in(found)], 1), whole)
     assert found.kwargs["text"] == "as it is"
     expected, rows = (
-        diagnostics.measure(*args, Y, loss_fn)[:-1] for args in ((plain, beside, X), (net, rule, x))
+        without_cost(diagnostics.measure(*args, Y, loss_fn))
+        for args in ((plain, beside, X), (net, rule, x))
     )
     assert [(row["quantity"], row["layer"]) for row in rows] == [
         (r["quantity"], r["layer"]) for r in expected
