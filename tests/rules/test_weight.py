@@ -513,6 +513,19 @@ def test_parameters_of_a_rule_in_no_optimiser_are_noticed_once(name):
     assert len(caught) == 1
 
 
+def test_parameters_in_no_optimiser_are_noticed_after_many_calls_on_nets_that_do_not_move():
+    forgotten, other = Case("dtp", 8), Case("dtp", 8)
+    optimizer = torch.optim.SGD(forgotten.net.parameters(), lr=0.1)
+    for net in (forgotten.net, other.net, forgotten.net):
+        for _ in range(4):
+            forgotten.rule.assign_credit(net, forgotten.x, forgotten.y, F.cross_entropy)
+    optimizer.step()
+    optimizer.zero_grad()
+    forgotten.rule.zero_grad()
+    with pytest.warns(UserWarning, match="the first step moved the net alone: give the optimiser"):
+        forgotten.teach()
+
+
 @pytest.mark.parametrize("name", LEARNING)
 def test_gradients_of_a_rule_that_pile_up_are_noticed_once(name):
     case = Case(name, 8)

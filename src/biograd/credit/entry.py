@@ -5,7 +5,8 @@ Most looks are taken in the first calls alone, and wait for the device; later ca
 
 import itertools
 import warnings
-from collections.abc import Callable, Iterable
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -42,6 +43,7 @@ class Entry:
         self._own: dict[int, int] | None = {}
         self._net: dict[int, int] = {}
         self._gradients_left, self._stepped = FIRST_CALLS, dict[int, int]()
+        self._watched: list[tuple[weakref.ref[nn.Parameter], int]] = []  # those of both, with their versions
         # where the net was when rule and net fitted
         self._beside: tuple[torch.dtype, torch.device] | None = None
 
@@ -147,7 +149,7 @@ class Entry:
     def _watch_own_gradients(self, rule: nn.Module, net: nn.Module) -> None:
         """Say once that the net's gradients were emptied after a step and those of the rule were not."""
         self._gradients_left -= 1
-        before, self._stepped = self._stepped, _versions(net.parameters())
+        before, self._stepped = self._stepped, _versions(net)
         has_stepped = before.keys() == self._stepped.keys() and before != self._stepped
         kept = next((name for name, p in rule.named_parameters() if p.grad is not None), None)
         if has_stepped and kept is not None and all(p.grad is None for p in net.parameters()):
@@ -166,11 +168,12 @@ class Entry:
 
     def _watch_own_parameters(self, rule: nn.Module, net: nn.Module, teaches_own: bool) -> None:
         """Say once that an optimiser moved the net and nothing moved what the rule learns."""
-        own = _versions(rule.parameters())
+        if self._watched and self._are_as_watched(net):
+            return  # what was seen at the last look, which says the same again
+        own, here = _versions(rule), _versions(net)
         if not own:
             self._own = None
             return
-        here = _versions(net.parameters())
         before, net_before = self._own or {}, self._net
         is_same = own.keys() == before.keys() and here.keys() == net_before.keys()
         if is_same and own != before:
@@ -185,6 +188,25 @@ class Entry:
             )
         elif teaches_own:
             self._own, self._net = own, here
+            first = _first_parameter(net)
+            self._watched = [
+                (weakref.ref(p), p._version)
+                for p in (first, *rule.parameters(), *net.parameters())
+                if p is not None
+            ]
+
+    def _are_as_watched(self, net: nn.Module) -> bool:
+        """Whether the net begins with the parameter that it had at the last look, and no parameter moved since."""
+        if self._watched[0][0]() is not _first_parameter(net):
+            return False
+        for parameter, version in self._watched:
+            there = parameter()
+            if there is None or there._version != version:
+                return False
+        return True
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_watched": []}  # copies watch parameters of their own
 
 
 def _first_parameter(net: nn.Module) -> nn.Parameter | None:
@@ -196,8 +218,17 @@ def _first_parameter(net: nn.Module) -> nn.Parameter | None:
     return None
 
 
-def _versions(parameters: Iterable[nn.Parameter]) -> dict[int, int]:
-    return {id(p): p._version for p in parameters if p.requires_grad}
+def _versions(module: nn.Module) -> dict[int, int]:
+    """Of all of ``module.parameters()`` that learn, which takes several times as long to go through."""
+    found, waiting, seen = dict[int, int](), [module], set[int]()
+    while waiting:
+        part = waiting.pop()
+        seen.add(id(part))
+        for p in part._parameters.values():
+            if p is not None and p.requires_grad:
+                found[id(p)] = p._version
+        waiting += [child for child in part._modules.values() if child is not None and id(child) not in seen]
+    return found
 
 
 def _require_beside(rule: nn.Module, net: nn.Module, first: nn.Parameter) -> None:
