@@ -12,6 +12,9 @@ from biograd.credit.by_hand.unit import Trace, Unit
 from biograd.credit.chain.blocks import cut_layers, flat_layers, is_chain
 from biograd.credit.chain.ledger import Root
 
+Looked = dict[nn.Module, Unit]
+"""Decoders that were looked at in one call of a rule, in which nothing changes them, each with its unit."""
+
 
 class OneUnit:
     """Gives a decoder as a unit, where it is one, without looking at it again for as long as nothing about it changes.
@@ -22,8 +25,18 @@ class OneUnit:
     def __init__(self) -> None:
         self._remembered = Remembered()
 
-    def of(self, decoder: nn.Module, z: Tensor) -> Unit | None:
+    def of(self, decoder: nn.Module, z: Tensor, looked: Looked | None = None) -> Unit | None:
         """The unit; None where the decoder is more than that, or may not run by hand at this batch."""
+        if looked is None:
+            return self._looked_at(decoder, z)
+        unit = looked.get(decoder)
+        if unit is None or not _suits(unit, z):
+            unit = self._looked_at(decoder, z)
+            if unit is not None:
+                looked[decoder] = unit
+        return unit
+
+    def _looked_at(self, decoder: nn.Module, z: Tensor) -> Unit | None:
         chain = self._remembered.of(decoder, z)
         if chain is None:
             if torch.compiler.is_compiling() or not is_chain(decoder):
@@ -34,6 +47,12 @@ class OneUnit:
             return None
         unit = chain[0].unit
         return unit if unit is not None and unit.takes(z) else None
+
+
+def _suits(unit: Unit, z: Tensor) -> bool:
+    """Whether a batch is of the kind that a unit was found for."""
+    weight = unit.parameters[0]
+    return type(z) is Tensor and z.dtype is weight.dtype and z.device == weight.device and unit.takes(z)
 
 
 class Made(NamedTuple):
@@ -79,7 +98,7 @@ class MadeEach(NamedTuple):
         return [call.root_at_drive(each) for call, each in zip(self.calls, derivatives, strict=True)]
 
 
-def made(decoder: nn.Module, one: OneUnit, z: Tensor, wanted: Tensor) -> Made:
+def made(decoder: nn.Module, one: OneUnit, z: Tensor, wanted: Tensor, looked: Looked | None = None) -> Made:
     """What a decoder makes of a batch, ready to learn; to be called without recording gradients.
 
     Args:
@@ -87,11 +106,12 @@ def made(decoder: nn.Module, one: OneUnit, z: Tensor, wanted: Tensor) -> Made:
         one: what remembers it.
         z: outputs of the block, ``(batch, …)``.
         wanted: inputs of the block, ``(batch, …)``.
+        looked: what this call has looked at, where it asks of a decoder several times.
 
     Raises:
         UnsupportedNet: the decoder gives another shape.
     """
-    unit = one.of(decoder, z)
+    unit = one.of(decoder, z, looked)
     if unit is None:
         with torch.enable_grad():
             found = Made(decoder(z), None)
@@ -111,7 +131,7 @@ def made_each(decoder: nn.Module, one: OneUnit, batches: Sequence[Tensor], wante
     return MadeEach([call], [*call.output.detach().split([len(z) for z in batches])])
 
 
-def output_of(decoder: nn.Module, one: OneUnit, z: Tensor) -> Tensor:
-    """What a decoder makes of a batch, without a graph; to be called without recording gradients."""
-    unit = one.of(decoder, z)
+def output_of(decoder: nn.Module, one: OneUnit, z: Tensor, looked: Looked | None = None) -> Tensor:
+    """What a decoder makes of a batch, without a graph; to be called without recording gradients. See `made`."""
+    unit = one.of(decoder, z, looked)
     return decoder(z) if unit is None else unit.run(z).output

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from biograd.credit.by_hand.losses import cross_entropy
-from biograd.credit.by_hand.unit import Trace
+from biograd.credit.by_hand.unit import Trace, Unit
 from biograd.credit.chain.blocks import Block, layers_of, spared
 from biograd.credit.chain.ledger import Root
 from biograd.credit.chain.named_chain import NamedChain
@@ -68,6 +68,7 @@ class Lesson:
             weights, ignored labels); None where all count alike.
         counted: of examples that count 1 on average, 0 of the others, ``(batch,)``; None where all count.
         carried: the last signal that was carried to a drive, by the place of its block, with what it is there.
+        looked: decoders that were looked at in this call, each with its unit.
     """
 
     chain: list[Block]
@@ -87,6 +88,7 @@ class Lesson:
     importance: Tensor | None
     counted: Tensor | None
     carried: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    looked: dict[nn.Module, Unit] = field(default_factory=dict)
 
     @classmethod
     def of(

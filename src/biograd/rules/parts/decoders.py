@@ -84,9 +84,7 @@ class Decoders(nn.ModuleList):
             h: what the last block's decoder reads, :math:`h_L`, ``(batch, …)``.
             target: what it reads in its place for the target, :math:`\hat h_L`.
         """
-        differences = self.send_difference_down(
-            lesson, self._difference(len(self) - 1, h, target, lesson.hidden[-1])
-        )
+        differences = self.send_difference_down(lesson, self._difference(lesson, len(self) - 1, h, target))
         del h, target
         yield from differences
 
@@ -100,7 +98,7 @@ class Decoders(nn.ModuleList):
             if place:
                 # h_{l−1} − ĥ_{l−1} = g_l(h_l) − g_l(ĥ_l)
                 h = hidden[place]
-                difference = self._difference(place - 1, h, h - difference, hidden[place - 1])
+                difference = self._difference(lesson, place - 1, h, h - difference)
 
     def sent_down(self, lesson: Lesson, to: int, target: Tensor) -> Tensor:
         r"""A target of the net as one of block ``to``, :math:`\hat h_{l-1} = h_{l-1} + g_l(\hat h_l) - g_l(h_l)`."""
@@ -111,24 +109,23 @@ class Decoders(nn.ModuleList):
     def sent_one_down(self, lesson: Lesson, place: int, target: Tensor) -> Tensor:
         """The target of the block at ``place``, for that of the block above."""
         h, below = lesson.outputs[place + 1].detach(), lesson.outputs[place].detach()
-        back, aim = self._both(place, h, target, below)
+        back, aim = self._both(lesson, place, h, target)
         return (below + aim).sub_(back)
 
-    def _difference(self, place: int, h: Tensor, target: Tensor, below: Tensor) -> Tensor:
-        r""":math:`g(h) - g(\hat h)`: how far the block below, which gave ``below``, is from its target."""
-        back, aim = self._both(place, h, target, below)
+    def _difference(self, lesson: Lesson, place: int, h: Tensor, target: Tensor) -> Tensor:
+        r""":math:`g(h) - g(\hat h)`: how far the block at ``place``, below the one inverted, is from its target."""
+        back, aim = self._both(lesson, place, h, target)
         return back - aim
 
-    def _both(self, place: int, h: Tensor, target: Tensor, below: Tensor) -> tuple[Tensor, Tensor]:
+    def _both(self, lesson: Lesson, place: int, h: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """What a decoder makes of what its block gave, and of its target."""
         # joined maps would be copied into another layout; joined vectors need one call in place of two
-        g, one = self[place], self.units[place]
+        g, one, looked = self[place], self.units[place], lesson.looked
         if h.dim() > 2:
-            back, aim = output_of(g, one, h), output_of(g, one, target)
+            back, aim = output_of(g, one, h, looked), output_of(g, one, target, looked)
         else:
-            both = output_of(g, one, torch.cat([h, target]))
-            back, aim = both[: len(h)], both[len(h) :]
-        require_fit(back, below)
+            back, aim = output_of(g, one, torch.cat([h, target]), looked).chunk(2)
+        require_fit(back, lesson.outputs[place])
         return back, aim
 
     def reconstruction_losses(self, chain: list[Block], x: Any, read: Read | None = None) -> dict[str, float]:
@@ -181,8 +178,9 @@ class Reconstruction(nn.Module):
                 if read is not None and block is lesson.chain[-1]:
                     z = read(z, noisy)
                 t = noisy if self._preserves_noise else h[place]
-                root = _reconstructed(made(decoders[place], decoders.units[place], z, t), t, examples)
-                del noisy, t, z  # what the decoder does not learn from
+                back = made(decoders[place], decoders.units[place], z, t, lesson.looked)
+                root = _reconstructed(back, t, examples)
+                del noisy, t, z, back  # what the decoder does not learn from
                 yield root
                 del root
 
