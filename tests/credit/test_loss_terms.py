@@ -14,11 +14,13 @@ from biograd.credit.loss_terms import (
     counted,
     importance,
     require_honoured,
+    rows_of,
     soft_targets,
     targets,
     terms_of,
 )
 from biograd.credit.weighting import Weighting
+from biograd.errors import UserMistake
 
 WEIGHTS = torch.tensor([0.5, 2.0, 0.0, 1.0], dtype=torch.float64)
 
@@ -106,3 +108,17 @@ def test_labels_that_are_no_classes_are_one_line():
         0.0,
         0.0,
     ]
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.uint8])
+def test_rows_of_a_table_are_what_plain_targets_take_out_of_it(dtype):
+    y, table = labels("hard").to(dtype), torch.randn(4, 7, dtype=torch.float64)
+    assert torch.equal(rows_of(table, y), targets(y, 4, torch.float64, Terms()) @ table)
+
+
+@pytest.mark.parametrize("label", [-1, 4])
+def test_labels_that_no_class_has_are_refused_alike_in_rows_and_in_targets(label):
+    y = torch.tensor([0, label])
+    for take in (lambda: rows_of(torch.ones(4, 2), y), lambda: targets(y, 4, torch.float64, Terms())):
+        with pytest.raises(UserMistake, match="labels must be classes from 0 to 3"):
+            take()

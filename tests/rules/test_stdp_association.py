@@ -331,3 +331,10 @@ def test_maps_are_taught_in_parts_of_the_batch_to_the_same_bits(competition, mon
         found.append(net[0].weight.grad)
     assert found[0].any()
     assert torch.equal(*found)
+
+
+@every_net
+def test_plain_labels_teach_the_bits_that_they_teach_as_distributions(name):
+    net, x, y, rule = trial(name)
+    plain, mixed = (updates(net, x, t, rule) for t in (y, F.one_hot(y, 4).to(x.dtype)))
+    assert same(flat(plain[:-1]), flat(mixed[:-1]))

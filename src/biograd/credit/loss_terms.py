@@ -121,18 +121,43 @@ def is_ignored(y: Tensor, terms: Terms) -> Tensor | None:
     return ignored
 
 
-def targets(y: Tensor, classes: int, dtype: torch.dtype, terms: Terms) -> Tensor:
-    """Targets t as distributions, ``(batch, classes, …)``, of labels ``(batch, …)``; any one where ignored."""
-    ignored = is_ignored(y, terms)
+def targets(y: Tensor, classes: int, dtype: torch.dtype, terms: Terms, *, all_count: bool = False) -> Tensor:
+    """Targets t as distributions, ``(batch, classes, …)``, of labels ``(batch, …)``; any one where ignored.
+
+    Args:
+        y: the labels.
+        classes: how many.
+        dtype: of t.
+        terms: what the loss says of labels.
+        all_count: whether it is known that none is ignored.
+    """
+    ignored = None if all_count else is_ignored(y, terms)
     y = y.long() if ignored is None else y.long().masked_fill(ignored, 0)
     try:
         t = F.one_hot(y, classes).movedim(-1, 1).to(dtype)
     except RuntimeError:
-        raise UserMistake(
-            f"labels must be classes from 0 to {classes - 1}, or the one that the loss ignores, and some are not; a "
-            "loss that ignores another label says so as nn.CrossEntropyLoss(ignore_index=…)"
-        ) from None
+        raise _no_classes(classes) from None
     return t if not terms.label_smoothing else _sharpness(_parts(t, terms), t)[0]
+
+
+def rows_of(table: Tensor, y: Tensor) -> Tensor:
+    """What plain targets t of labels ``(batch,)``, which all count, take out of a table: ``t @ table``, without t.
+
+    Args:
+        table: ``(classes, …)``, on a device whose numbers can be read at once.
+        y: the labels.
+    """
+    try:
+        return table.index_select(0, y.long())
+    except IndexError:
+        raise _no_classes(len(table)) from None
+
+
+def _no_classes(classes: int) -> UserMistake:
+    return UserMistake(
+        f"labels must be classes from 0 to {classes - 1}, or the one that the loss ignores, and some are not; a "
+        "loss that ignores another label says so as nn.CrossEntropyLoss(ignore_index=…)"
+    )
 
 
 def soft_targets(y: Tensor, terms: Terms) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
+from biograd.credit import late
 from biograd.credit.chain.blocks import Block
 from biograd.credit.chain.moment import Aim, Moment, gradients_of_drive
 from biograd.credit.chain.shapes import output_shapes
@@ -19,6 +20,7 @@ from biograd.credit.loss_terms import (
     are_indices,
     importance,
     require_honoured,
+    rows_of,
     soft_targets,
     targets,
     terms_of,
@@ -135,7 +137,8 @@ class StdpAssociation(LocalRule):
         terms = terms_of(loss_fn)
         v = importance(y, batch, dtype, loss_fn)
         if y.shape == (batch,) and are_indices(y, batch):
-            return Aim(y, targets(y, self._classes, dtype, terms), v)
+            are_plain = v is None and not terms.label_smoothing and late.is_read_at_once(y.device)
+            return Aim(y, None if are_plain else targets(y, self._classes, dtype, terms), v)
         is_soft = y.shape == (batch, self._classes) and y.is_floating_point()
         if is_soft and (self._has_looked or are_distributions(y)):
             self._has_looked = True
@@ -147,13 +150,12 @@ class StdpAssociation(LocalRule):
 
     def drive_signal(self, moment: Moment) -> Tensor:
         """See `LocalRule.drive_signal`: the equation with its sign turned, as optimisers descend."""
-        index, target = moment.index, moment.aim.target
+        index = moment.index
         codes, sizes = getattr(self, f"codes{index}"), getattr(self, f"sizes{index}")
         # in the precision of the weights, as σ(z) nears r*
         z = moment.drive.to(codes.dtype)
         axis, batch = neuron_axis(moment.block.opening) % z.dim(), z.shape[0]
-        assert target is not None
-        wanted, rate = teaching_current(target, codes), sizes * (self.teaching_scale / batch)
+        wanted, rate = teaching_current(moment.aim, codes), sizes * (self.teaching_scale / batch)
         examples = max(1, AT_ONCE * batch // z.numel())
         if examples >= batch:
             return self._signal(z, wanted, rate, self._groups[index], axis)
@@ -179,7 +181,7 @@ class StdpAssociation(LocalRule):
         # s n_g softmax(β z), the mean over the batch
         scale = rate.view(-1, *positions)
         if self.competition:
-            scale = first_to_fire(z * self.beta, groups, axis).mul_(scale)
+            scale = first_to_fire(z, self.beta, groups, axis).mul_(scale)
         return signal.mul_(scale)
 
     def block_gradients(self, moment: Moment, parameters: list[nn.Parameter]) -> Sequence[Tensor | None]:
@@ -207,32 +209,37 @@ def draw_codes(classes: int, groups: int, generator: torch.Generator) -> Tensor:
     return torch.stack(pairs[:groups], 1)
 
 
-def teaching_current(target: Tensor, codes: Tensor) -> Tensor:
+def teaching_current(aim: Aim, codes: Tensor) -> Tensor:
     """r*, ``(batch, groups)``: 1 where an example's class is in a group's code, else 0; between for mixed classes.
 
     Args:
-        target: distributions over the classes, ``(batch, classes)``.
+        aim: with distributions over the classes, or plain labels.
         codes: ``(classes, groups)``.
     """
+    if aim.target is None:
+        return rows_of(codes, aim.y)
     with full_precision(codes):  # a mixture may lie between two bfloat16
-        return target.to(codes.dtype) @ codes
+        return aim.target.to(codes.dtype) @ codes
 
 
-def first_to_fire(z: Tensor, groups: int, axis: int) -> Tensor:
-    """The softmax over the neurons of each group, in the shape of z; neuron j belongs to group j modulo their number.
+def first_to_fire(z: Tensor, beta: float, groups: int, axis: int) -> Tensor:
+    """The softmax of β z over the neurons of each group, in the shape of z; neuron j is in group j modulo their number.
 
     Args:
-        z: ``(…, neurons, …)``.
+        z: ``(…, neurons, …)``; no gradients are recorded.
+        beta: β.
         groups: how many.
         axis: along which the neurons lie, from 0.
     """
     neurons = z.shape[axis]
     missing = -neurons % groups
-    if missing:  # places that a group does not have
-        shape = (*z.shape[:axis], missing, *z.shape[axis + 1 :])
-        z = torch.cat([z, z.new_full(shape, -math.inf)], axis)
-    in_groups = z.view(*z.shape[:axis], -1, groups, *z.shape[axis + 1 :])
-    first = torch.softmax(in_groups, axis).view(z.shape)
+    if missing:  # places that a group does not have; β z goes between them without another copy
+        raced = z.new_full((*z.shape[:axis], neurons + missing, *z.shape[axis + 1 :]), -math.inf)
+        torch.mul(z, beta, out=raced.narrow(axis, 0, neurons))
+    else:
+        raced = z * beta
+    in_groups = raced.view(*z.shape[:axis], -1, groups, *z.shape[axis + 1 :])
+    first = torch.softmax(in_groups, axis).view(raced.shape)
     return first.narrow(axis, 0, neurons) if missing else first
 
 

@@ -17,7 +17,8 @@ class Aim(NamedTuple):
 
     Attributes:
         y: the targets.
-        target: distributions over the classes that a rule made of them, ``(batch, classes)``, or None.
+        target: distributions over the classes that a rule made of them, ``(batch, classes)``; None where it made none,
+            as plain labels that all count say it themselves.
         importance: how much each example counts, ``(batch,)``, 1 on average; None where all count alike.
     """
 

@@ -75,15 +75,16 @@ class ClassTargets:
         output, y, terms = lesson.outputs[-1].detach(), lesson.y, terms_of(lesson.loss_fn)
         require_honoured(y, lesson.loss_fn)
         if self._axis == "first" or output.dim() < 3:
-            return self._beside(y, output, terms)
+            return self._beside(lesson, y, output, terms)
         y = y.movedim(-1, 1) if y.shape == output.shape else y
-        return self._beside(y, output.movedim(-1, 1), terms).movedim(1, -1)
+        return self._beside(lesson, y, output.movedim(-1, 1), terms).movedim(1, -1)
 
-    def _beside(self, y: Tensor, output: Tensor, terms: Terms) -> Tensor:
+    def _beside(self, lesson: Lesson, y: Tensor, output: Tensor, terms: Terms) -> Tensor:
         """The targets of an output ``(batch, classes, …)``."""
-        t = class_distributions(y, output, terms, check=not self._has_looked)
+        all_count = lesson.counted is None  # as was seen of labels when the loss was computed
+        t = class_distributions(y, output, terms, check=not self._has_looked, all_count=all_count)
         self._has_looked = True
-        ignored = is_ignored(y, terms) if are_indices(y, len(output)) else None
+        ignored = None if all_count or not are_indices(y, len(output)) else is_ignored(y, terms)
         return t if ignored is None else torch.where(ignored.unsqueeze(1), output.softmax(1), t)
 
     def probabilities(self, output: Tensor, h: Tensor | None = None) -> Tensor:
@@ -97,7 +98,9 @@ class ClassTargets:
             self.of(lesson)
 
 
-def class_distributions(y: Tensor, output: Tensor, terms: Terms = PLAIN, *, check: bool = False) -> Tensor:
+def class_distributions(
+    y: Tensor, output: Tensor, terms: Terms = PLAIN, *, check: bool = False, all_count: bool = False
+) -> Tensor:
     """Targets as distributions over the classes, in the shape and dtype of the output.
 
     Args:
@@ -105,6 +108,7 @@ def class_distributions(y: Tensor, output: Tensor, terms: Terms = PLAIN, *, chec
         output: of the net, ``(batch, classes, …)``.
         terms: what the loss says of labels.
         check: whether to look at the values of distributions too, which waits for the device.
+        all_count: whether it is known that no label is ignored.
 
     Raises:
         UserMistake: targets that are neither, or an output for fewer than two classes.
@@ -115,7 +119,7 @@ def class_distributions(y: Tensor, output: Tensor, terms: Terms = PLAIN, *, chec
             f"{tuple(output.shape)}: use two outputs and cross-entropy, or the rule dtp"
         )
     if are_labels_of(output, y):
-        return targets(y, output.shape[1], output.dtype, terms)
+        return targets(y, output.shape[1], output.dtype, terms, all_count=all_count)
     if y.shape == output.shape and y.is_floating_point() and (not check or are_distributions(y)):
         return soft_targets(y.to(output.dtype), terms)
     raise UserMistake(
