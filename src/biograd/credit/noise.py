@@ -25,7 +25,8 @@ def normal_like(
         as_in_memory: lay numbers out in the order that the tensor's own have in memory, so that they add fast.
     """
     lay_out = _laid_out if as_in_memory else _in_shape
-    drawn = _one_draw([tensor.numel() for tensor in tensors], tensors[0], generator)
+    sizes = [tensor.numel() for tensor in tensors]
+    drawn = (_whole_groups if _are_whole(sizes, generator) else _one_draw)(sizes, tensors[0], generator)
     waiting = [*tensors][::-1]
     del tensors
     while waiting:
@@ -49,6 +50,17 @@ def generator_behind(tensors: Sequence[Tensor], generator: torch.Generator) -> t
     for _ in normal_like(tensors, 1.0, ahead):
         pass
     return ahead
+
+
+def _are_whole(sizes: Sequence[int], generator: torch.Generator) -> bool:
+    return generator.device.type == "cpu" and not any(size % _GROUP for size in sizes)
+
+
+def _whole_groups(sizes: Sequence[int], like: Tensor, generator: torch.Generator) -> Iterator[Tensor]:
+    """As `_one_draw` gives them, where all parts are groups as a CPU draws them, so that nothing is left over."""
+    kind = {"generator": generator, "device": like.device, "dtype": like.dtype}
+    del like
+    return (torch.randn(size, **kind) for size in sizes)
 
 
 def _one_draw(sizes: Sequence[int], like: Tensor, generator: torch.Generator) -> Iterator[Tensor]:

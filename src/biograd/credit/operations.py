@@ -108,10 +108,10 @@ class Linear:
         self, grad: Tensor, x: Any, feedback: Tensor, needs: Needs, magnitude: Tensor | None = None
     ) -> Gradients:
         """See `Operation.backward`."""
-        rows = grad.reshape(-1, grad.shape[-1])  # (examples, out)
+        rows = _rows(grad)  # (examples, out)
         grad_bias = rows.sum(0) if needs[2] else None
         # ΔW = δᵀ x
-        grad_weight = rows.t() @ x.reshape(-1, x.shape[-1]) if needs[1] else None
+        grad_weight = torch.mm(rows.t(), _rows(x)) if needs[1] else None
         # δ B, which comes last, so that the layer below finds it in the cache
         grad_x = _through(grad, feedback, magnitude) if needs[0] else None
         return grad_x, grad_weight, grad_bias
@@ -210,6 +210,11 @@ def _product_of_columns(a: Tensor, b: Tensor, shape: torch.Size) -> Tensor:
 def _summed_to(shape: torch.Size, grad: Tensor) -> Tensor:
     """The gradient of what was broadcast from this shape."""
     return grad if grad.shape == shape else grad.sum_to_size(shape)
+
+
+def _rows(x: Tensor) -> Tensor:
+    """Vectors one under another; most are so already."""
+    return x if x.dim() == 2 else x.reshape(-1, x.shape[-1])
 
 
 _ROWS = 256

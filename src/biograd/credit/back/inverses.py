@@ -301,7 +301,8 @@ class KeptInverse(Inverse):
             self.residual.fill_(rho)
         self.age.fill_(past.age + 1)
         self.corrections.fill_(corrections)
-        self.latest.fill_(count)
+        if count != past.last:  # else it holds that already
+            self.latest.fill_(count)
 
     def _unless_useless(self, corrected: Tensor, rho: float) -> Tensor:
         """Zero where ρ ≥ 1, since corrections would not converge."""

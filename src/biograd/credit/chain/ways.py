@@ -4,6 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -74,6 +75,8 @@ class OwnPlace(Way):
 
     def __call__(self, matrix: Matrix, source: Tensor, hidden: Tensor) -> Tensor:
         """See `Way`."""
+        if source.dim() == hidden.dim() == 2 and (*source.shape[1:], *hidden.shape[1:]) == self._of_vectors:
+            return matrix(source)  # what follows comes to that
         e, h = self.source.by_place(source), self.hidden.by_place(hidden)  # (batch, places …, numbers)
         self._require(e, h)
         signal = matrix(e)
@@ -83,6 +86,11 @@ class OwnPlace(Way):
             signal = signal / math.sqrt(places.numel())
             signal = signal.view(len(e), *(1,) * len(places), -1).expand(h.shape)
         return self.hidden.as_given(signal) if hidden.dim() > 2 else signal.view(hidden.shape)
+
+    @cached_property
+    def _of_vectors(self) -> tuple[int, ...]:
+        """How many numbers source and block have, where both may be vectors; empty where not."""
+        return () if "absent" in (self.source.axis, self.hidden.axis) else (self.outputs, self.units)
 
     def _require(self, e: Tensor, h: Tensor) -> None:
         for laid, found, expected in ((self.source, e, self.outputs), (self.hidden, h, self.units)):

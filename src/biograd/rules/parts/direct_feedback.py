@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
+import torch.nn.functional as F
 from annotated_types import Gt
 from torch import Tensor, nn
 
@@ -42,7 +43,7 @@ class FullProjection(nn.Module):
 
     def forward(self, e: Tensor) -> Tensor:
         """``(…, units)`` for ``(…, outputs)``."""
-        return e @ self.B.t()
+        return F.linear(e, self.B)
 
 
 class LowRankProjection(nn.Module):
