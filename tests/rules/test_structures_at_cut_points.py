@@ -99,8 +99,7 @@ def test_the_signal_at_the_input_and_diagnostics_have_the_structure_of_the_input
     assert torch.equal(torch.cat([*tensors_in(found)], 1), whole)
     assert found.kwargs["text"] == "as it is"
     expected, rows = (
-        without_cost(diagnostics.measure(*args, Y, loss_fn))
-        for args in ((plain, beside, X), (net, rule, x))
+        without_cost(diagnostics.measure(*args, Y, loss_fn)) for args in ((plain, beside, X), (net, rule, x))
     )
     assert [(row["quantity"], row["layer"]) for row in rows] == [
         (r["quantity"], r["layer"]) for r in expected
