@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from submitit import Job
-from tests.engines.errands import beat, die_at_first, fail
+from tests.engines.errands import die_at_first, fail, last
 
 from biograd import executor, records
 from biograd.errors import RunFailed, UserMistake
@@ -52,7 +52,7 @@ def test_left_early_it_ends_what_is_at_work(interruptible, engine, tmp_path):
     threading.Thread(target=leave).start()
     with (
         pytest.raises(KeyboardInterrupt),
-        contextlib.closing(engine(jobs=1).map(beat, [tmp_path / "1", tmp_path / "2"])) as done,
+        contextlib.closing(engine(jobs=1).map(last, [tmp_path / "1", tmp_path / "2"])) as done,
     ):
         next(done)
     pid = (tmp_path / "1").read_text()
