@@ -9,10 +9,12 @@ from torch import nn
 
 import biograd
 from biograd.credit.loss_terms import (
+    FEW,
     Terms,
     by_example,
     counted,
     importance,
+    is_ignored,
     require_honoured,
     rows_of,
     soft_targets,
@@ -122,3 +124,15 @@ def test_labels_that_no_class_has_are_refused_alike_in_rows_and_in_targets(label
     for take in (lambda: rows_of(torch.ones(4, 2), y), lambda: targets(y, 4, torch.float64, Terms())):
         with pytest.raises(UserMistake, match="labels must be classes from 0 to 3"):
             take()
+
+
+@pytest.mark.parametrize("count", [3, FEW, FEW + 1])
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.uint8])
+@pytest.mark.parametrize("label", [-100, 2])
+def test_ignored_labels_are_seen_in_batches_of_any_size(count, dtype, label):
+    y = torch.zeros(count, dtype=dtype)
+    assert is_ignored(y, Terms(ignore_index=label)) is None
+    if label < 0 and dtype is torch.uint8:
+        return
+    y[-1] = label
+    assert is_ignored(y, Terms(ignore_index=label)).tolist() == [False] * (count - 1) + [True]

@@ -161,7 +161,7 @@ class Entry:
             )
 
     def _look_beside(self, rule: nn.Module, net: nn.Module) -> None:
-        first = _first_parameter(net)
+        first = first_parameter(net)
         if first is not None and self._beside != (first.dtype, first.device):
             _require_beside(rule, net, first)
             self._beside = first.dtype, first.device
@@ -188,7 +188,7 @@ class Entry:
             )
         elif teaches_own:
             self._own, self._net = own, here
-            first = _first_parameter(net)
+            first = first_parameter(net)
             self._watched = [
                 (weakref.ref(p), p._version)
                 for p in (first, *rule.parameters(), *net.parameters())
@@ -197,7 +197,7 @@ class Entry:
 
     def _are_as_watched(self, net: nn.Module) -> bool:
         """Whether the net begins with the parameter that it had at the last look, and no parameter moved since."""
-        if self._watched[0][0]() is not _first_parameter(net):
+        if self._watched[0][0]() is not first_parameter(net):
             return False
         for parameter, version in self._watched:
             there = parameter()
@@ -209,12 +209,16 @@ class Entry:
         return {**self.__dict__, "_watched": []}  # copies watch parameters of their own
 
 
-def _first_parameter(net: nn.Module) -> nn.Parameter | None:
+def first_parameter(net: nn.Module) -> nn.Parameter | None:
     """That of ``net.parameters()``, which takes several times as long to begin."""
-    for module in net.modules():
-        for parameter in module._parameters.values():
-            if parameter is not None:
-                return parameter
+    waiting: list[nn.Module | None] = [net]
+    while waiting:
+        module = waiting.pop()
+        if module is not None:
+            for parameter in module._parameters.values():
+                if parameter is not None:
+                    return parameter
+            waiting += reversed(module._modules.values())
     return None
 
 

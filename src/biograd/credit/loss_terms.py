@@ -42,6 +42,8 @@ PLAIN = Terms()
 _FUNCTIONS = (F.cross_entropy, F.nll_loss)
 _WEIGHTS = ("weight", "pos_weight")
 _TOLERANCE = 1e-3
+FEW = 1024
+"""So many labels are looked through faster one by one than by operators."""
 
 
 def terms_of(loss_fn: Callable[..., Any]) -> Terms:
@@ -112,11 +114,14 @@ def are_distributions(y: Tensor) -> bool:
 
 def is_ignored(y: Tensor, terms: Terms) -> Tensor | None:
     """Which labels do not count, in the shape of y; None where it is known that all do."""
+    is_read = late.is_read_at_once(y.device)
+    if is_read and y.dim() == 1 and y.numel() <= FEW and terms.ignore_index not in y.tolist():
+        return None
     if y.dtype in (torch.bool, torch.uint8):
         ignored = y == terms.ignore_index if terms.ignore_index >= 0 else None
     else:
         ignored = y == terms.ignore_index
-    if ignored is not None and late.is_read_at_once(ignored.device) and not ignored.any():
+    if ignored is not None and is_read and not ignored.any():
         return None
     return ignored
 

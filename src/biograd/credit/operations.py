@@ -222,7 +222,9 @@ _ROWS = 256
 
 def _through(grad: Tensor, weight: Tensor, magnitude: Tensor | None) -> Tensor:
     """``grad @ signed(weight, magnitude)``, made some rows at a time so that they stay in the cache."""
-    if magnitude is None or len(weight) <= _ROWS:
+    if magnitude is None:
+        return grad @ weight
+    if len(weight) <= _ROWS:
         return grad @ signed(weight, magnitude)
     errors = grad.reshape(-1, grad.shape[-1])
     carried = errors.new_zeros(len(errors), weight.shape[1])

@@ -126,7 +126,7 @@ def batch_size(x: Any) -> int | None:
     None where no tensor says so. Of a packed sequence it is the number of sequences.
     """
     if isinstance(x, Tensor):
-        return len(x) if x.dim() else None
+        return x.shape[0] if x.dim() else None
     if isinstance(x, PackedSequence):
         return int(x.batch_sizes[0])
     return next((size for part in _parts(x) if (size := batch_size(part)) is not None), None)

@@ -50,7 +50,7 @@ class WeightLayout:
         if self.outputs != 0:
             return weight.flatten(self.positions, -2)
         if groups == 1:
-            return weight.flatten(1).t()
+            return (weight if weight.dim() == 2 else weight.flatten(1)).t()
         return weight.reshape(groups, len(weight) // groups, -1).transpose(1, 2)
 
     def as_weight(self, matrices: Tensor, like: Tensor) -> Tensor:

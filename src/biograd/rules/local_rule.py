@@ -16,6 +16,7 @@ from biograd.credit.chain.lesson import carried_to, output_errors
 from biograd.credit.chain.moment import Aim, Moment
 from biograd.credit.chain.named_chain import NamedChain
 from biograd.credit.chain.parameter_hooks import without_parameter_hooks
+from biograd.credit.entry import first_parameter
 from biograd.credit.full_precision import full_precision, is_lowered, widened
 from biograd.credit.loss_terms import by_example, importance
 from biograd.credit.side_effects import RandomState, random_state, without_side_effects
@@ -150,7 +151,9 @@ class LocalRule(Rule):
         return carried_to(x, signals.items())
 
     def _aim(self, net: nn.Module, x: Any, y: Any, loss_fn: Loss) -> Aim:
-        dtype, batch = next(net.parameters()).dtype, batch_size(x) or batch_size(y) or 0
+        first = first_parameter(net)
+        assert first is not None
+        dtype, batch = first.dtype, batch_size(x) or batch_size(y) or 0
         if self.aim is not None:
             return self.aim(y, batch, dtype, loss_fn)
         v = importance(y, batch, dtype, loss_fn)

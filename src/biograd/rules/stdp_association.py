@@ -175,11 +175,14 @@ class StdpAssociation(LocalRule):
             groups: how many.
             axis: along which the neurons lie.
         """
-        positions = (1,) * (z.dim() - 1 - axis)
+        if z.dim() > 2:
+            positions = (1,) * (z.dim() - 1 - axis)
+            wanted = wanted.view(z.shape[0], *(1,) * (axis - 1), -1, *positions)
+            rate = rate.view(-1, *positions)
         # −(r* − σ(z))
-        signal = torch.sigmoid(z).sub_(wanted.view(z.shape[0], *(1,) * (axis - 1), -1, *positions))
+        signal = torch.sigmoid(z).sub_(wanted)
         # s n_g softmax(β z), the mean over the batch
-        scale = rate.view(-1, *positions)
+        scale = rate
         if self.competition:
             scale = first_to_fire(z, self.beta, groups, axis).mul_(scale)
         return signal.mul_(scale)

@@ -41,7 +41,7 @@ def cost_of_another(W: Tensor, rows: Tensor) -> float:
         W: ``(n, n)``.
         rows: ``(rows, n)``.
     """
-    return 4 * len(W) / (3 * max(len(rows), 1))
+    return 4 * W.shape[0] / (3 * max(rows.shape[0], 1))
 
 
 def is_dear(last: int, total: int, calls: int, cost: float) -> bool:

@@ -297,12 +297,13 @@ class KeptInverse(Inverse):
         """Keep what this call has to tell the next one, and in the state."""
         corrections = past.corrections + count
         self._last = _Call(past.address, past.age + 1, rho, corrections, count)
+        state: dict[str, Any] = self._buffers
         if not isinstance(rho, Late):
-            self.residual.fill_(rho)
-        self.age.fill_(past.age + 1)
-        self.corrections.fill_(corrections)
+            state["residual"].fill_(rho)
+        state["age"].fill_(past.age + 1)
+        state["corrections"].fill_(corrections)
         if count != past.last:  # else it holds that already
-            self.latest.fill_(count)
+            state["latest"].fill_(count)
 
     def _unless_useless(self, corrected: Tensor, rho: float) -> Tensor:
         """Zero where ρ ≥ 1, since corrections would not converge."""
