@@ -8,6 +8,7 @@ from scipy import stats
 from biograd.statistics import (
     Estimate,
     beside,
+    difference_of_middles,
     differences,
     holm,
     interquartile_mean,
@@ -176,3 +177,13 @@ def test_intervals_of_several_comparisons_are_wider_than_of_one():
     alone = beside(reference, {"rule": rule})["rule"].difference
     among = beside(reference, {str(place): rule for place in range(10)})["0"].difference
     assert among.low < alone.low < alone.high < among.high
+
+
+def test_the_difference_of_middles_is_of_the_middle_halves_and_bootstrapped_on_both_sides():
+    ours, theirs = [9.0, 1.0, 2.0, 3.0, 4.0, None, 5.0, 6.0, 90.0], [0.0, 1.0, 1.0, 2.0]
+    found = difference_of_middles(ours, theirs)
+    assert (found.value, found.n) == (4.5 - 1.0, 4)
+    assert found.low < found.value < found.high
+    assert difference_of_middles([3.0] * 4, [1.0] * 4) == (2.0, 2.0, 2.0, 4)
+    assert difference_of_middles([3.0], [1.0] * 4)[:3] == (2.0, None, None)
+    assert difference_of_middles([], [1.0]) == (None, None, None, 0)

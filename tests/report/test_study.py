@@ -88,6 +88,26 @@ def test_a_claim_shows_the_interval_of_its_mean():
     assert shown["95 % interval"] == ["−1.23 to +0.20", "96.12 to 98.00", "—"]
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "met", "wanted"),
+    [
+        (-0.003, 0.1, True, "confirmed"),
+        (-0.2, -0.0031, False, "refuted"),
+        (-0.2, -0.003, False, "open: the interval holds the bound, which the mean misses"),
+        (-0.0031, 0.1, True, "open: the interval holds the bound, which the mean meets"),
+    ],
+)
+def test_a_claim_is_confirmed_or_refuted_where_the_interval_lies_on_one_side_of_the_bound(
+    low, high, met, wanted
+):
+    claim = {**CLAIM, "at_least": -0.003, "low": low, "high": high, "met": met}
+    assert texts(claim_columns([claim]))["verdict"] == [wanted]
+
+
+def test_a_claim_about_trials_says_how_many():
+    assert texts(claim_columns([{**CLAIM, "seeds": 0, "trials": 20}]))["seeds"] == ["20 trials"]
+
+
 @pytest.fixture
 def studied(make_run, tmp_path):
     make_run(tmp_path / "fa-seed0", "fa")

@@ -2,12 +2,15 @@
 
 import math
 import statistics
+from dataclasses import replace
 
 import pytest
 
-from biograd.studies.outcome import rows, verdicts
+from biograd.errors import UserMistake
+from biograd.records import Trials
+from biograd.studies.outcome import rows, sensitivities, verdicts
 from biograd.studies.quantities import AtEnd
-from biograd.studies.study import Claim, Group, Published, Shown
+from biograd.studies.study import Budget, Claim, Group, Published, SensitivityClaim, Shown, Tuning
 
 ACCURACY = AtEnd("test_accuracy")
 
@@ -160,3 +163,63 @@ def test_what_speaks_against_a_measurement_is_said_where_it_was_seen(make_study,
     study = make_study(claims=(Claim("…", "bp", ACCURACY, at_least=0.0, caveat=ACCURACY),))
     (claim,) = verdicts(study, runs_of(make_run, a_bp=values, b_bp=values), "full")
     assert (claim["caveat"] and claim["caveat"]["mean"]) == caveat
+
+
+def searched(*values, of=8):
+    """The trials of a cell by their accuracies, None where one diverged, a status in place of another."""
+    rows = [
+        {
+            "value": None if isinstance(value, str) else value,
+            "status": value if isinstance(value, str) else "done",
+            "metric": "validation_accuracy",
+            "loss": None,
+            "trial": trial,
+        }
+        for trial, value in enumerate(values)
+    ]
+    return Trials({"rule": "fa", "trials": of}, rows)
+
+
+@pytest.fixture
+def tuned_study(make_study, make_cell):
+    cells = tuple(
+        replace(make_cell(f"a/{rule}", rule=rule), full=Budget(seeds=2, epochs=2, tuning=Tuning(8, 1)))
+        for rule in ("bp", "fa")
+    )
+    return make_study(
+        cells=cells, sensitivities=(SensitivityClaim("fa minds more", "a/fa", "a/bp", at_least=0.1),)
+    )
+
+
+STEADY = [0.9, 0.9, 0.9, 0.8, 0.8, 0.8, 0.8, 0.5]
+
+
+def test_a_claim_about_trials_compares_how_far_the_middle_of_them_falls_short(tuned_study):
+    searches = {"a/bp": searched(*STEADY), "a/fa": searched(0.6, 0.6, 0.3, 0.3, 0.3, 0.3, "diverged", 0.2)}
+    (claim,) = sensitivities(tuned_study, searches, "full")
+    # of the middle four: bp 0, .1, .1, .1 and fa .3 each
+    assert claim["mean"] == pytest.approx(0.3 - 0.075)
+    assert claim["low"] < claim["mean"] < claim["high"]
+    assert (claim["met"], claim["open"], claim["trials"], claim["seeds"]) == (True, None, 8, 0)
+    assert (claim["group"], claim["beside"]) == ("a/fa", "a/bp")
+
+
+def test_a_trial_that_diverged_falls_short_by_all_of_the_best(tuned_study):
+    searches = {"a/bp": searched(*STEADY), "a/fa": searched(0.9, *["diverged"] * 7)}
+    assert sensitivities(tuned_study, searches, "full")[0]["mean"] == pytest.approx(0.9 - 0.075)
+
+
+def test_a_claim_about_trials_waits_for_all_of_them(tuned_study):
+    there = searched(*STEADY)
+    for searches, budget, reason in (
+        ({"a/bp": there, "a/fa": there}, "quick", "judged at the full budget"),
+        ({"a/bp": there, "a/fa": searched(*STEADY[:7], "unfinished")}, "full", "7 of 8 trials of 'a/fa'"),
+    ):
+        (claim,) = sensitivities(tuned_study, searches, budget)
+        assert (claim["met"], claim["open"]) == (None, reason)
+    assert sensitivities(tuned_study, {"a/bp": there}, "full") == []
+
+
+def test_a_claim_about_trials_names_cells_that_have_some(make_study):
+    with pytest.raises(UserMistake, match="has no cell 'a/fa' that its full budget has tuned"):
+        make_study(sensitivities=(SensitivityClaim("…", "a/fa", "a/bp"),))

@@ -76,8 +76,10 @@ class ClaimRow(TypedDict):
     """The lower end of the mean's 95 % interval; of several seeds."""
     high: NotRequired[Number | None]
     seeds: Count
+    trials: NotRequired[Count]
+    """Of each side, of a claim about those; it has no seeds then."""
     met: bool | None
-    """None until all that the full budget asks for is there."""
+    """Whether the mean is at least the bound; None until all that the full budget asks for is there."""
     open: str | None
     """Why it is not judged yet."""
     caveat: Caveat | None

@@ -83,27 +83,48 @@ def claim_columns(claims: Sequence[ClaimRow]) -> list[Column]:
         Column("measured", True, tuple(_claimed(claim) for claim in claims)),
         Column("95 % interval", True, tuple(_interval(claim) for claim in claims)),
         Column("at least", True, tuple(_bound(claim) for claim in claims)),
-        Column("seeds", True, tuple(Entry(str(claim["seeds"]), claim["seeds"]) for claim in claims)),
+        Column("seeds", True, tuple(_count(claim) for claim in claims)),
         Column("verdict", False, tuple(text_entry(verdict(claim)) for claim in claims)),
     ]
     return with_content(columns)
 
 
 def verdict(claim: ClaimRow) -> str:
-    """``met``, ``not met``, or why it is open; and what speaks against the measurement.
+    """Confirmed or refuted, where the interval lies on one side of the bound, or why it is open.
+
+    Of one seed, which has no interval, the mean is met or not. What speaks against the measurement is said as well.
 
     Example:
         >>> verdict({"met": None, "open": "1 of 3 seeds", "caveat": None})
         'open: 1 of 3 seeds'
-        >>> verdict({"met": True, "caveat": {"quantity": "masking suspected", "unit": "fraction", "mean": 0.5}})
-        'met; but masking suspected: 50.00 %'
+        >>> verdict({"met": True, "at_least": -0.01, "low": -0.02, "high": 0.01, "caveat": None})
+        'open: the interval holds the bound, which the mean meets'
+        >>> suspected = {"quantity": "masking suspected", "unit": "fraction", "mean": 0.5}
+        >>> verdict({"met": True, "at_least": 0.0, "low": 0.02, "high": 0.04, "caveat": suspected})
+        'confirmed; but masking suspected: 50.00 %'
     """
-    if claim["met"] is None:
-        judged = f"open: {claim['open'] or 'nothing was measured'}"
-    else:
-        judged = "met" if claim["met"] else "not met"
+    judged = _judged(claim)
     against = claim["caveat"]
     return f"{judged}; but {against['quantity']}: {_with_unit(against)}" if against else judged
+
+
+def _judged(claim: ClaimRow) -> str:
+    met, low, high = claim["met"], claim.get("low"), claim.get("high")
+    if met is None:
+        return f"open: {claim['open'] or 'nothing was measured'}"
+    if low is None or high is None:
+        return "met" if met else "not met"
+    if low >= claim["at_least"]:
+        return "confirmed"
+    if high < claim["at_least"]:
+        return "refuted"
+    return f"open: the interval holds the bound, which the mean {'meets' if met else 'misses'}"
+
+
+def _count(claim: ClaimRow) -> Entry:
+    """Of seeds; or of trials, where the claim is about those."""
+    trials = claim.get("trials")
+    return Entry(str(claim["seeds"]), claim["seeds"]) if trials is None else Entry(f"{trials} trials", trials)
 
 
 def _with_unit(row: Caveat) -> str:

@@ -5,7 +5,17 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from biograd.studies.quantities import AtEnd, BestEpoch
-from biograd.studies.study import Budget, Claim, Group, Published, Shown, Study, StudyCell, Tuning
+from biograd.studies.study import (
+    Budget,
+    Claim,
+    Group,
+    Published,
+    SensitivityClaim,
+    Shown,
+    Study,
+    StudyCell,
+    Tuning,
+)
 from biograd.training.config import EVERY_EPOCH
 
 REFERENCE = (
@@ -265,6 +275,7 @@ def bartunov2018() -> Study:
         cells=tuple(cell for column in COLUMNS for cell in _cells(column)),
         groups=tuple(group for column in COLUMNS for group in _groups(column)),
         claims=tuple(_claims()),
+        sensitivities=tuple(_sensitivities()),
     )
 
 
@@ -325,6 +336,26 @@ def _claims() -> Iterable[Claim]:
         if label != "fa" and not label.startswith("bp"):
             yield Claim(
                 f"{lc.title}: fa leads {label}", _name(lc, "fa"), TEST, at_least=0.0, beside=_name(lc, label)
+            )
+
+
+def _sensitivities() -> Iterable[SensitivityClaim]:
+    """That target propagation depends most on its settings, and less so where it alternates."""
+    for column in COLUMNS:
+        if column.full is None or column.full.tuning is None:
+            continue
+        for rule in ("dtp", "sdtp", "ao-sdtp"):
+            for label in (f"{rule}-parallel", f"{rule}-alternating"):
+                for other in ("bp", "fa"):
+                    yield SensitivityClaim(
+                        f"{column.title}: settings matter more to {label} than to {other}",
+                        f"{column.name}/{label}",
+                        f"{column.name}/{other}",
+                    )
+            yield SensitivityClaim(
+                f"{column.title}: settings matter more to {rule} parallel than alternating",
+                f"{column.name}/{rule}-parallel",
+                f"{column.name}/{rule}-alternating",
             )
 
 

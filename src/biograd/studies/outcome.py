@@ -4,11 +4,20 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from biograd.records import ClaimRow, Run, StudyRow
+from biograd.records import ClaimRow, Run, StudyRow, Trials
 from biograd.records.study import Caveat, Epochs
-from biograd.statistics import differences, mean_interval, spread
+from biograd.statistics import difference_of_middles, differences, mean_interval, spread
 from biograd.studies.quantities import Quantity
-from biograd.studies.study import BudgetName, Claim, Group, Published, Shown, Study, StudyCell
+from biograd.studies.study import (
+    BudgetName,
+    Claim,
+    Group,
+    Published,
+    SensitivityClaim,
+    Shown,
+    Study,
+    StudyCell,
+)
 
 Runs = Mapping[str, Sequence[Run]]
 """The runs that there are, by the name of their cell."""
@@ -30,6 +39,24 @@ def verdicts(study: Study, runs: Runs, budget: BudgetName) -> list[ClaimRow]:
         _verdict(study, claim, runs, budget)
         for claim in study.claims
         if all(_present(study, group, runs) for group in _compared(study, claim))
+    ]
+
+
+def sensitivities(study: Study, searches: Mapping[str, Trials], budget: BudgetName) -> list[ClaimRow]:
+    """A row for each claim about the trials of cells that both have some.
+
+    Args:
+        study: which claims it.
+        searches: the trials of cells, by their names.
+        budget: how much was trained.
+    """
+    wanted = {
+        cell.name: amount.tuning.trials for cell in study.cells if (amount := cell.full) and amount.tuning
+    }
+    return [
+        _sensitivity(claim, searches, wanted, budget)
+        for claim in study.sensitivities
+        if claim.cell in searches and claim.beside in searches
     ]
 
 
@@ -171,3 +198,37 @@ def _open(study: Study, groups: list[Group], runs: Runs, budget: BudgetName, see
             return f"{there} of {wanted} cells of {group.name!r}"
     wanted = max(_seeds(cell, budget) for group in groups for cell in study.cells_of(group))
     return f"{seeds} of {wanted} seeds" if seeds < wanted else None
+
+
+def _sensitivity(
+    claim: SensitivityClaim, searches: Mapping[str, Trials], wanted: Mapping[str, int], budget: BudgetName
+) -> ClaimRow:
+    sides = [searches[claim.cell], searches[claim.beside]]
+    found = difference_of_middles(*map(_shortfalls, sides))
+    reason = "judged at the full budget" if budget == "quick" else None
+    for name, trials in zip((claim.cell, claim.beside), sides, strict=True):
+        if reason is None and len(trials.done) < wanted[name]:
+            reason = f"{len(trials.done)} of {wanted[name]} trials of {name!r}"
+    return {
+        "claim": claim.statement,
+        "group": claim.cell,
+        "beside": claim.beside,
+        "quantity": "shortfall of trials",
+        "unit": "fraction",
+        "at_least": claim.at_least,
+        "mean": found.value,
+        "sd": None,
+        "low": found.low,
+        "high": found.high,
+        "seeds": 0,
+        "trials": found.n,
+        "met": None if reason or found.value is None else found.value >= claim.at_least,
+        "open": reason,
+        "caveat": None,
+    }
+
+
+def _shortfalls(trials: Trials) -> list[float]:
+    """How far each trial that has ended is from the best one."""
+    best = trials.best["value"] if trials.best else None
+    return [] if best is None else [best - (row["value"] or 0.0) for row in trials.done]

@@ -10,7 +10,7 @@ from biograd import records
 from biograd.errors import RunFailed, UserMistake, brief
 from biograd.executor import Executor
 from biograd.records import STUDY, StudyOutcome, read_study
-from biograd.studies import outcome
+from biograd.studies import outcome, tuned
 from biograd.studies.attacks import attack_runs
 from biograd.studies.cells import chosen, configuration, estimated, found, train, with_data
 from biograd.studies.study import BudgetName, Study, StudyCell
@@ -99,7 +99,10 @@ def _write(root: Path, study: Study, budget: BudgetName, machine: Mapping[str, A
         "reference": study.reference,
         "budget": budget,
         "rows": outcome.rows(study, runs),
-        "claims": outcome.verdicts(study, runs, budget),
+        "claims": [
+            *outcome.verdicts(study, runs, budget),
+            *outcome.sensitivities(study, tuned.searches(study.cells, budget, root), budget),
+        ],
     }
     if not records.is_packed(root):
         records.write_json(root / STUDY, result)

@@ -170,6 +170,26 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class SensitivityClaim:
+    r"""That settings matter more to one cell than to another, by the trials of both.
+
+    A trial falls short of the best one of its cell by :math:`s_i = \max_j a_j - a_i`, with a the accuracy on the
+    validation part, 0 where it diverged. What is compared is the mean of the middle half of all :math:`s_i`.
+
+    Attributes:
+        statement: in words.
+        cell: the name of a cell that the full budget has tuned.
+        beside: that of the one that it is held against.
+        at_least: the bound on the difference cell − ``beside``, a fraction.
+    """
+
+    statement: str
+    cell: str
+    beside: str
+    at_least: float = 0.0
+
+
+@dataclass(frozen=True)
 class RobustnessPlan:
     """What is measured of runs under attack, once they are done.
 
@@ -207,9 +227,11 @@ class Study:
         groups: the rows of its table.
         claims: what is judged at the full budget.
         robustness: how runs are attacked when all are done; a cell may be in several plans, or in none.
+        sensitivities: what is judged at the full budget by trials.
 
     Raises:
-        UserMistake: a name is there twice, a cell is in no group or has no budget, or a pattern or claim fits nothing.
+        UserMistake: a name is there twice, a cell is in no group or has no budget, a pattern or claim fits nothing, or
+            a claim about trials names a cell without.
     """
 
     name: str
@@ -219,6 +241,7 @@ class Study:
     groups: tuple[Group, ...]
     claims: tuple[Claim, ...] = ()
     robustness: tuple[RobustnessPlan, ...] = ()
+    sensitivities: tuple[SensitivityClaim, ...] = ()
 
     def __post_init__(self) -> None:
         self._refuse_twice("cell", [cell.name for cell in self.cells])
@@ -235,6 +258,10 @@ class Study:
                 )
         for name in (name for claim in self.claims for name in (claim.group, claim.beside) if name):
             self.group(name)
+        tuned = {cell.name for cell in self.cells if cell.full and cell.full.tuning}
+        for name in (name for claim in self.sensitivities for name in (claim.cell, claim.beside)):
+            if name not in tuned:
+                raise UserMistake(f"study {self.name!r} has no cell {name!r} that its full budget has tuned")
 
     def cells_of(self, part: Group | RobustnessPlan) -> list[StudyCell]:
         """The cells whose names fit the pattern of a group or plan."""

@@ -1,6 +1,6 @@
 """The cells of a study whose settings are searched before they are trained."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,18 @@ def found(cell: StudyCell, budget: BudgetName, root: Path) -> Point | None:
     return done.best["settings"] if done and done.best else None
 
 
+def searches(cells: Iterable[StudyCell], budget: BudgetName, root: Path) -> dict[str, Trials]:
+    """The trials that there are of those of the cells that a budget has tuned, by the name of the cell."""
+    places = {
+        cell.name: _folder(cell, root) / TRIALS / cell.label for cell in cells if _is_tuned(cell, budget)
+    }
+    return {
+        name: records.read_trials(place)
+        for name, place in places.items()
+        if records.exists(place / records.SEARCH)
+    }
+
+
 def is_hopeless(cell: StudyCell, budget: BudgetName, root: Path) -> bool:
     """Whether all trials of a cell are done, and none ended with a value to choose by."""
     done = _done(cell, budget, root)
@@ -88,6 +100,11 @@ def _done(cell: StudyCell, budget: BudgetName, root: Path) -> Trials | None:
         return None
     trials = records.read_trials(place)
     return trials if len(trials.done) >= tuning.trials else None
+
+
+def _is_tuned(cell: StudyCell, budget: BudgetName) -> bool:
+    amount = cell.budget(budget)
+    return amount is not None and amount.tuning is not None
 
 
 def _folder(cell: StudyCell, root: Path) -> Path:
