@@ -102,7 +102,7 @@ def test_a_published_number_is_not_needed(make_study, make_run):
 FULL = {"a_bp": [0.9, 0.8], "b_bp": [0.9, 0.8], "b_fa": [0.8, 0.8]}
 
 
-@pytest.mark.parametrize(("first", "met"), [([0.8, 0.7], True), ([0.7, 0.5], False)])
+@pytest.mark.parametrize(("first", "met"), [([0.8, 0.7], True), ([0.6, 0.5], False)])
 def test_a_claim_is_about_the_difference_seed_by_seed(make_study, make_run, first, met):
     (claim,) = verdicts(make_study(), runs_of(make_run, **FULL, a_fa=first), "full")
     of_seeds = [(first[0] + 0.8) / 2 - 0.9, (first[1] + 0.8) / 2 - 0.8]
@@ -112,11 +112,32 @@ def test_a_claim_is_about_the_difference_seed_by_seed(make_study, make_run, firs
     assert (claim["met"], claim["open"], claim["seeds"]) == (met, None, 2)
 
 
-@pytest.mark.parametrize(("bound", "met"), [(0.84, True), (0.86, False)])
-def test_a_claim_about_one_group_is_about_its_mean(make_study, make_run, bound, met):
+HOLDS = "the interval holds the bound, which the mean {}"
+
+
+@pytest.mark.parametrize(
+    ("bound", "met", "reason"),
+    [
+        (0.79, True, None),
+        (0.84, None, HOLDS.format("meets")),
+        (0.86, None, HOLDS.format("misses")),
+        (0.91, False, None),
+    ],
+)
+def test_a_claim_about_one_group_is_judged_by_the_interval_of_its_mean(
+    make_study, make_run, bound, met, reason
+):
     study = make_study(claims=(Claim("bp does well", "bp", ACCURACY, at_least=bound),))
     (claim,) = verdicts(study, runs_of(make_run, a_bp=[0.9, 0.8], b_bp=[0.9, 0.8]), "full")
-    assert (claim["mean"], claim["met"]) == (pytest.approx(0.85), met)
+    assert (claim["mean"], claim["met"], claim["open"]) == (pytest.approx(0.85), met, reason)
+
+
+@pytest.mark.parametrize(("bound", "met"), [(0.84, True), (0.86, False)])
+def test_one_seed_has_no_interval_and_its_number_judges(make_study, make_cell, make_run, bound, met):
+    cells = (make_cell("a/bp", seeds=1), make_cell("a/fa", rule="fa"))
+    study = make_study(cells=cells, claims=(Claim("bp does well", "bp", ACCURACY, at_least=bound),))
+    (claim,) = verdicts(study, runs_of(make_run, a_bp=[0.85]), "full")
+    assert (claim["low"], claim["met"], claim["open"]) == (None, met, None)
 
 
 @pytest.mark.parametrize(
@@ -200,8 +221,24 @@ def test_a_claim_about_trials_compares_how_far_the_middle_of_them_falls_short(tu
     # of the middle four: bp 0, .1, .1, .1 and fa .3 each
     assert claim["mean"] == pytest.approx(0.3 - 0.075)
     assert claim["low"] < claim["mean"] < claim["high"]
-    assert (claim["met"], claim["open"], claim["trials"], claim["seeds"]) == (True, None, 8, 0)
+    assert (claim["trials"], claim["seeds"]) == (8, 0)
     assert (claim["group"], claim["beside"]) == ("a/fa", "a/bp")
+
+
+@pytest.mark.parametrize(
+    ("bound", "met", "reason"),
+    [
+        (-0.1, True, None),
+        (0.2, None, HOLDS.format("meets")),
+        (0.25, None, HOLDS.format("misses")),
+        (0.9, False, None),
+    ],
+)
+def test_a_claim_about_trials_is_judged_by_its_interval(tuned_study, bound, met, reason):
+    searches = {"a/bp": searched(*STEADY), "a/fa": searched(0.6, 0.6, 0.3, 0.3, 0.3, 0.3, "diverged", 0.2)}
+    claims = (replace(tuned_study.sensitivities[0], at_least=bound),)
+    (claim,) = sensitivities(replace(tuned_study, sensitivities=claims), searches, "full")
+    assert (claim["met"], claim["open"]) == (met, reason)
 
 
 def test_a_trial_that_diverged_falls_short_by_all_of_the_best(tuned_study):

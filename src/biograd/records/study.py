@@ -79,9 +79,9 @@ class ClaimRow(TypedDict):
     trials: NotRequired[Count]
     """Of each side, of a claim about those; it has no seeds then."""
     met: bool | None
-    """Whether the mean is at least the bound; None until all that the full budget asks for is there."""
+    """Whether the whole interval is at least the bound, or, of one seed, the number itself; None where that is open."""
     open: str | None
-    """Why it is not judged yet."""
+    """Why: the interval holds the bound, or something that the full budget asks for is not there."""
     caveat: Caveat | None
 
 

@@ -90,17 +90,15 @@ def claim_columns(claims: Sequence[ClaimRow]) -> list[Column]:
 
 
 def verdict(claim: ClaimRow) -> str:
-    """Confirmed or refuted, where the interval lies on one side of the bound, or why it is open.
+    """Confirmed or refuted by an interval, or why it is open; what speaks against the measurement is said as well.
 
-    Of one seed, which has no interval, the mean is met or not. What speaks against the measurement is said as well.
+    Of one seed, which has no interval, the bound is met or not.
 
     Example:
         >>> verdict({"met": None, "open": "1 of 3 seeds", "caveat": None})
         'open: 1 of 3 seeds'
-        >>> verdict({"met": True, "at_least": -0.01, "low": -0.02, "high": 0.01, "caveat": None})
-        'open: the interval holds the bound, which the mean meets'
         >>> suspected = {"quantity": "masking suspected", "unit": "fraction", "mean": 0.5}
-        >>> verdict({"met": True, "at_least": 0.0, "low": 0.02, "high": 0.04, "caveat": suspected})
+        >>> verdict({"met": True, "low": 0.02, "high": 0.04, "caveat": suspected})
         'confirmed; but masking suspected: 50.00 %'
     """
     judged = _judged(claim)
@@ -109,16 +107,12 @@ def verdict(claim: ClaimRow) -> str:
 
 
 def _judged(claim: ClaimRow) -> str:
-    met, low, high = claim["met"], claim.get("low"), claim.get("high")
+    met = claim["met"]
     if met is None:
         return f"open: {claim['open'] or 'nothing was measured'}"
-    if low is None or high is None:
+    if claim.get("low") is None:
         return "met" if met else "not met"
-    if low >= claim["at_least"]:
-        return "confirmed"
-    if high < claim["at_least"]:
-        return "refuted"
-    return f"open: the interval holds the bound, which the mean {'meets' if met else 'misses'}"
+    return "confirmed" if met else "refuted"
 
 
 def _count(claim: ClaimRow) -> Entry:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from biograd.records import ClaimRow, Run, StudyRow, Trials
 from biograd.records.study import Caveat, Epochs
-from biograd.statistics import difference_of_middles, differences, mean_interval, spread
+from biograd.statistics import Estimate, difference_of_middles, differences, mean_interval, spread
 from biograd.studies.quantities import Quantity
 from biograd.studies.study import (
     BudgetName,
@@ -152,8 +152,8 @@ def _verdict(study: Study, claim: Claim, runs: Runs, budget: BudgetName) -> Clai
     ours, *theirs = (by_seed(_present(study, group, runs), claim.quantity, runs) for group in groups)
     beside = theirs[0] if theirs else dict.fromkeys(ours, 0.0)
     pairs = differences(ours, beside).values()
-    measured, interval = spread(pairs), mean_interval(pairs)
-    reason = _open(study, groups, runs, budget, measured.n)
+    measured, found = spread(pairs), mean_interval(pairs)
+    met, reason = _judged(found, claim.at_least, _open(study, groups, runs, budget, measured.n))
     return {
         "claim": claim.statement,
         "group": claim.group,
@@ -163,10 +163,10 @@ def _verdict(study: Study, claim: Claim, runs: Runs, budget: BudgetName) -> Clai
         "at_least": claim.at_least,
         "mean": measured.mean,
         "sd": measured.sd,
-        "low": interval.low,
-        "high": interval.high,
+        "low": found.low,
+        "high": found.high,
         "seeds": measured.n,
-        "met": None if reason or measured.mean is None else measured.mean >= claim.at_least,
+        "met": met,
         "open": reason,
         "caveat": _caveat(_present(study, groups[0], runs), claim.caveat, runs),
     }
@@ -200,15 +200,30 @@ def _open(study: Study, groups: list[Group], runs: Runs, budget: BudgetName, see
     return f"{seeds} of {wanted} seeds" if seeds < wanted else None
 
 
+def _judged(found: Estimate, at_least: float, lacking: str | None) -> tuple[bool | None, str | None]:
+    """Whether a bound is met, and where that is open, why: something is lacking, or the interval holds the bound.
+
+    A number without an interval is its own.
+    """
+    if lacking or found.value is None:
+        return None, lacking
+    low, high = (found.value if end is None else end for end in (found.low, found.high))
+    if low < at_least <= high:
+        mean = "meets" if found.value >= at_least else "misses"
+        return None, f"the interval holds the bound, which the mean {mean}"
+    return low >= at_least, None
+
+
 def _sensitivity(
     claim: SensitivityClaim, searches: Mapping[str, Trials], wanted: Mapping[str, int], budget: BudgetName
 ) -> ClaimRow:
     sides = [searches[claim.cell], searches[claim.beside]]
     found = difference_of_middles(*map(_shortfalls, sides))
-    reason = "judged at the full budget" if budget == "quick" else None
+    lacking = "judged at the full budget" if budget == "quick" else None
     for name, trials in zip((claim.cell, claim.beside), sides, strict=True):
-        if reason is None and len(trials.done) < wanted[name]:
-            reason = f"{len(trials.done)} of {wanted[name]} trials of {name!r}"
+        if lacking is None and len(trials.done) < wanted[name]:
+            lacking = f"{len(trials.done)} of {wanted[name]} trials of {name!r}"
+    met, reason = _judged(found, claim.at_least, lacking)
     return {
         "claim": claim.statement,
         "group": claim.cell,
@@ -222,7 +237,7 @@ def _sensitivity(
         "high": found.high,
         "seeds": 0,
         "trials": found.n,
-        "met": None if reason or found.value is None else found.value >= claim.at_least,
+        "met": met,
         "open": reason,
         "caveat": None,
     }
