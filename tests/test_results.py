@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from fnmatch import fnmatch
+from itertools import pairwise
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -13,7 +14,7 @@ from biograd.records import Run, find_runs, find_trials, read_json, summarize
 from biograd.report.study import verdict
 from biograd.robustness.scores import largest_plausible_share
 from biograd.settings import describe
-from biograd.studies import outcome, tuned
+from biograd.studies import bartunov2018, outcome, tuned
 from biograd.studies.cells import found
 from biograd.training import grid
 from biograd.training.compare import is_finished
@@ -108,6 +109,7 @@ def test_the_table_of_a_study_comes_again_from_its_recorded_runs(name):
 
 
 BARTUNOV = read_json(packed("bartunov2018") / "study.json")
+CLAIMED = {claim["claim"].removeprefix("MNIST FC: "): claim for claim in BARTUNOV["claims"]}
 METHODS = sorted({row["group"] for row in BARTUNOV["rows"]})
 
 
@@ -121,25 +123,135 @@ def test_every_method_of_the_assessment_stands_beside_what_was_published(method)
     assert row in PAGE
 
 
+def points(*fractions):
+    return tuple(f"{100 * one:+.2f}".replace("-", "−") for one in fractions)
+
+
+def claimed(statement):
+    """What was measured of a claim of the assessment, with its interval and its verdict."""
+    if statement not in CLAIMED:
+        return "—"
+    claim = CLAIMED[statement]
+    found, low, high = points(*(claim[key] for key in ("mean", "low", "high")))
+    return f"{found} ({low} to {high}), {verdict(claim).partition(':')[0]}"
+
+
+@pytest.mark.parametrize("method", [one for one in METHODS if not one.endswith(" bp")])
+def test_the_page_gives_the_verdicts_on_every_method_of_the_assessment(method):
+    label = method.rpartition(", ")[2]
+    settings = f"settings matter more to {label} than to"
+    told = (f"{label} does not beat bp", f"{settings} bp", f"{settings} fa")
+    assert " | ".join([f"| `{label}`", *map(claimed, told)]) + " |" in PAGE
+
+
+@pytest.mark.parametrize("rule", ["dtp", "sdtp", "ao-sdtp"])
+def test_the_page_gives_the_verdicts_on_alternating_schedules(rule):
+    told = (
+        f"{rule} is no worse alternating than parallel",
+        f"settings matter more to {rule} parallel than alternating",
+    )
+    assert " | ".join([f"| `{rule}`", *map(claimed, told)]) + " |" in PAGE
+
+
 def test_the_readme_says_what_came_of_the_claims_of_the_assessment():
-    verdicts = {claim["claim"]: verdict(claim).partition(":")[0] for claim in BARTUNOV["claims"]}
+    verdicts = {claim: verdict(row).partition(":")[0] for claim, row in CLAIMED.items()}
 
     def counted(pattern):
-        return Counter(word for claim, word in verdicts.items() if fnmatch(claim, f"MNIST FC: {pattern}"))
+        return Counter(word for claim, word in verdicts.items() if fnmatch(claim, pattern))
 
+    def interval(statement):
+        return "{}, {} to {}".format(*points(*(CLAIMED[statement][key] for key in ("mean", "low", "high"))))
+
+    def settings(label, other="than to bp"):
+        return interval(f"settings matter more to {label} {other}")
+
+    ends = sorted(
+        (row["mean"], claim) for claim, row in CLAIMED.items() if claim.endswith("does not beat bp")
+    )
+    assert [ends[0][1].split()[0], ends[-1][1].split()[0]] == ["dtp-parallel", "sdtp-alternating"]
     assert counted("* does not beat bp") == {"confirmed": 8}
-    assert counted("settings matter more to * than to bp") == {"confirmed": 3, "open": 3}
-    assert counted("settings matter more to * than to fa") == {"open": 6}
+    assert counted("settings matter more to *dtp-* than to bp") == {"confirmed": 3, "open": 3}
+    assert counted("settings matter more to *dtp-* than to fa") == {"open": 6}
     steadier = {
         name: counted(f"settings matter more to {name} parallel *") for name in ("dtp", "sdtp", "ao-sdtp")
     }
     assert steadier == {"dtp": {"open": 1}, "sdtp": {"refuted": 1}, "ao-sdtp": {"refuted": 1}}
+    forms = ("sdtp-parallel", "sdtp-alternating", "ao-sdtp-alternating")
     for words in (
         "confirmed for all eight",
-        "is confirmed beside `bp` for three of its six forms, open for three, and open for all beside `fa`",
-        "refuted for `sdtp` and `ao-sdtp`, open for `dtp`",
+        *(f"(`{claim.split()[0]}`: {interval(claim)})" for _, claim in (ends[0], ends[-1])),
+        "confirmed beside `bp` for three of its six forms",
+        *(f"`{form}` {settings(form)}" for form in forms),
+        "open for the other three, and open for all six beside `fa`",
+        *(f"`{name}` ({settings(name, 'parallel than alternating')})" for name in steadier),
     ):
         assert words in " ".join(README.split())
+
+
+ASSESSED = {cell.rule: cell.runs for cell in cells("bartunov2018")}
+MNIST_FC = next(column for column in bartunov2018.COLUMNS if column.name == "mnist-fc")
+
+
+def of_epochs(runs, first, last):
+    """The mean test accuracy of some epochs of each run."""
+    return [100 * mean(row["test_accuracy"] for row in run.metrics[first - 1 : last]) for run in runs]
+
+
+@pytest.mark.parametrize("label", ASSESSED)
+def test_the_page_gives_what_the_records_tell_of_the_distance_to_the_published(label):
+    runs, printed = ASSESSED[label], MNIST_FC.printed.get(label)
+    _, best, train = (row for row in BARTUNOV["rows"] if row["group"] == f"MNIST FC, {label}")
+    chosen = [runs[0].config[part]["settings"].get("lr") for part in ("optimizer", "feedback_optimizer")]
+    rates = [
+        "—" if one is None else f"{1e4 * one:.3g}"
+        for one in (chosen[0], printed and printed.lr, chosen[1], printed and printed.inverse_lr)
+    ]
+    shown = [
+        f"| `{label}`",
+        *points(best["difference"]),
+        f"{100 * train['mean']:.2f}",
+        f"{100 * train['published']:.2f}",
+        *(f"{mean(of_epochs(runs, *part)):.2f}" for part in ((61, 80), (81, 100))),
+        *rates,
+    ]
+    assert " | ".join(shown) + " |" in PAGE
+
+
+def test_the_page_says_which_methods_of_the_assessment_were_not_settled():
+    text = " ".join(PAGE.split())
+    rises = {
+        label: [
+            late - early
+            for early, late in zip(of_epochs(runs, 61, 80), of_epochs(runs, 81, 100), strict=True)
+        ]
+        for label, runs in ASSESSED.items()
+    }
+    assert [label for label, of_seeds in rises.items() if min(of_seeds) > 0] == ["bp"]
+    assert f"by {min(rises['bp']):.2f} to {max(rises['bp']):.2f} points" in text
+    steps = {
+        label: mean(
+            100 * abs(b["test_accuracy"] - a["test_accuracy"])
+            for run in runs
+            for a, b in pairwise(run.metrics[80:])
+        )
+        for label, runs in ASSESSED.items()
+    }
+    largest, second = sorted(steps.values(), reverse=True)[:2]
+    assert steps["sdtp-alternating"] == largest
+    assert f"by {largest:.2f} points, of no other by more than {second:.2f}" in text
+    peaks = [max(run.metrics, key=lambda row: row["test_accuracy"])["epoch"] for run in ASSESSED["fa"]]
+    assert "best in epochs {}, {} and {}".format(*peaks) in text
+
+
+def test_the_page_says_what_fast_inverses_did_to_the_trials_of_alternating_sdtp():
+    (trials,) = (
+        one for one in find_trials(packed("bartunov2018")) if one.search["rule"] == "sdtp-alternating"
+    )
+    fast = [row["value"] for row in trials.done if row["settings"]["feedback_optimizer.lr"] > 2e-3]
+    assert (
+        f"the {len(fast)} trials with inverses faster than 2e-3 reached {100 * max(fast):.1f} % at most"
+        in " ".join(PAGE.split())
+    )
 
 
 KP_CARD = (ROOT / "docs" / "rules" / "kp.md").read_text()

@@ -340,10 +340,13 @@ def _claims() -> Iterable[Claim]:
 
 
 def _sensitivities() -> Iterable[SensitivityClaim]:
-    """That target propagation depends most on its settings, and less so where it alternates."""
+    """That settings matter more to ``fa`` than to ``bp``, most to target propagation, and less where it alternates."""
     for column in COLUMNS:
         if column.full is None or column.full.tuning is None:
             continue
+        yield SensitivityClaim(
+            f"{column.title}: settings matter more to fa than to bp", f"{column.name}/fa", f"{column.name}/bp"
+        )
         for rule in ("dtp", "sdtp", "ao-sdtp"):
             for label in (f"{rule}-parallel", f"{rule}-alternating"):
                 for other in ("bp", "fa"):
