@@ -164,6 +164,13 @@ def test_single_runs_that_explain_a_difference_stand_on_the_page(run):
         assert max(accuracies[:60]) == 0.9748
 
 
+@pytest.mark.parametrize("run", find_runs(packed("bartunov2018-cifar-lc")), ids=lambda run: run.label)
+def test_the_first_runs_of_a_column_that_is_not_finished_stand_on_the_page(run):
+    section = PAGE.partition("### `bartunov2018-cifar-lc`")[2].partition("###")[0]
+    assert (run.seed, run.epochs_done) == (0, 2)
+    assert f"| `{run.label}` | {100 * result_of(run)['test_accuracy']:.2f} |" in section
+
+
 def test_the_readme_says_what_came_of_the_claims_of_the_assessment():
     verdicts = {claim: verdict(row).partition(":")[0] for claim, row in CLAIMED.items()}
 
